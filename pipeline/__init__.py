@@ -1,0 +1,1 @@
+"""MIDI files in, a dataset out: the offline half. Never imports torch."""

@@ -1,0 +1,1 @@
+"""A dataset in, a trained Transformer-XL out. Never imports the pipeline."""
