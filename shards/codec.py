@@ -1,0 +1,254 @@
+"""Song <-> parallel arrays of tokens, instruments, velocities, bars and steps; exact both ways.
+
+The stream
+    <sos>
+    <sep> d7                 rest: move 7 steps on; longer than the longest duration: several
+    [m3/4] [t120.0]          what changes here; at the song's start both, always
+    n60 d12  n36 d3 …        a pair a note: by instrument class, then pitch from high to low
+    <eos>
+
+Parallel to the tokens, same length: the instrument class at both tokens of a note and the
+velocity bin at its first, 255 elsewhere; bar and step in the bar where the token stands in
+time. A rest stands where it starts, <eos> at the last onset.
+
+Law: `encode(decode(x)) == x` for every x that `encode` made, and `decode(encode(song)) == song`
+for every canonical song (see `shards.song`) on the vocabulary's grid.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from shards.bars import Bars
+from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
+from shards.vocabulary import (
+    NO_INSTRUMENT,
+    NO_VELOCITY,
+    Vocabulary,
+    velocity_bin,
+    velocity_of_bin,
+)
+
+MOST_BARS = 1 << 16
+"""Bars are stored as uint16."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSong:
+    """One song as five arrays of one length, shape (tokens,).
+
+    Attributes:
+        tokens: uint16, ids of the vocabulary.
+        instruments: uint8, class at both tokens of a note, 255 elsewhere.
+        velocities: uint8, bin 0-31 at the first token of a note, 255 elsewhere.
+        bars: uint16, bar counted from 0.
+        steps: uint8 or uint16 (`vocabulary.step_dtype`), steps into the bar.
+    """
+
+    tokens: np.ndarray
+    instruments: np.ndarray
+    velocities: np.ndarray
+    bars: np.ndarray
+    steps: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EncodedSong) and all(
+            np.array_equal(getattr(self, array.name), getattr(other, array.name))
+            for array in fields(self)
+        )
+
+    __hash__ = None
+
+
+class Codec:
+    """Encodes and decodes songs with one vocabulary."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self._ids_of_tempos = {
+            int(tempo): vocabulary.tempo0 + n for n, tempo in enumerate(vocabulary.tempos)
+        }
+
+    def encode(self, song: Song) -> EncodedSong:
+        """Turn a canonical song into its arrays.
+
+        Raises:
+            ValueError: the song has no notes, is not on the vocabulary's grid (a meter, tempo,
+                duration or instrument without a token), or has more than 65,536 bars.
+        """
+        self._check(song)
+        steps, ids, widths, note_items = self._items(song)
+        gaps = np.diff(steps, prepend=0)
+        pairs = -(-gaps // self.vocabulary.max_duration)
+        ends = 1 + np.cumsum(2 * pairs + widths)
+        at = ends - widths
+
+        length = int(ends[-1]) + 1
+        tokens = np.empty(length, np.uint16)
+        times = np.empty(length, np.int64)
+        instruments = np.full(length, NO_INSTRUMENT, np.uint8)
+        velocities = np.full(length, NO_VELOCITY, np.uint8)
+
+        tokens[0], tokens[-1] = self.vocabulary.sos, self.vocabulary.eos
+        times[0], times[-1] = 0, steps[-1]
+        tokens[at] = ids
+        times[at] = steps
+        self._write_rests(tokens, times, at - 2 * pairs, pairs, gaps, steps)
+
+        note_at = at[note_items]
+        tokens[note_at + 1] = self.vocabulary.duration1 - 1 + song.notes["duration"]
+        times[note_at + 1] = song.notes["start"]
+        instruments[note_at] = instruments[note_at + 1] = song.notes["instrument"]
+        velocities[note_at] = velocity_bin(song.notes["velocity"])
+
+        bars, places = Bars(song.meters, self.vocabulary.bar_steps).positions(times)
+        if bars[-1] >= MOST_BARS:
+            raise ValueError(f"the song has {bars[-1] + 1} bars; the arrays hold {MOST_BARS}")
+        return EncodedSong(
+            tokens,
+            instruments,
+            velocities,
+            bars.astype(np.uint16),
+            places.astype(self.vocabulary.step_dtype),
+        )
+
+    def _items(self, song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Meters, tempos and notes in stream order.
+
+        Returns:
+            step, first token's id and number of tokens of each item, shape (items,); and the
+            positions of the notes among the items, shape (notes,).
+        """
+        meter_ids, tempo_ids = self._change_ids(song)
+        meters = song.meters["start"][: len(meter_ids)]
+        tempos = song.tempos["start"][: len(tempo_ids)]
+        note_ids = self.vocabulary.pitch0 + song.notes["pitch"].astype(np.int64)
+        steps = np.concatenate([meters, tempos, song.notes["start"]])
+        ids = np.concatenate([meter_ids, tempo_ids, note_ids]).astype(np.int64)
+        order = np.argsort(steps, kind="stable")  # meter before tempo before notes
+        is_note = order >= len(meters) + len(tempos)
+        return steps[order], ids[order], np.where(is_note, 2, 1), np.flatnonzero(is_note)
+
+    def _change_ids(self, song: Song) -> tuple[list[int], list[int]]:
+        """The ids of the song's meters and tempos; empty for a group that is switched off."""
+        settings, tempos = self.vocabulary.settings, song.tempos["microseconds"].tolist()
+        pairs = zip(
+            song.meters["numerator"].tolist(), song.meters["denominator"].tolist(), strict=True
+        )
+        return (
+            [self.vocabulary.meter_id(*pair) for pair in pairs] if settings.meters else [],
+            [self._ids_of_tempos[tempo] for tempo in tempos] if settings.tempos else [],
+        )
+
+    def _write_rests(
+        self,
+        tokens: np.ndarray,
+        times: np.ndarray,
+        at: np.ndarray,
+        pairs: np.ndarray,
+        gaps: np.ndarray,
+        steps: np.ndarray,
+    ) -> None:
+        """Write `pairs` of <sep> and duration before each item, all of them full but the last."""
+        longest = self.vocabulary.max_duration
+        nth = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+        first = np.repeat(at, pairs) + 2 * nth
+        tokens[first] = self.vocabulary.sep
+        left = np.repeat(gaps, pairs) - nth * longest
+        tokens[first + 1] = self.vocabulary.duration1 - 1 + np.minimum(left, longest)
+        times[first] = times[first + 1] = np.repeat(steps - gaps, pairs) + nth * longest
+
+    def _check(self, song: Song) -> None:
+        vocabulary, notes = self.vocabulary, song.notes
+        settings = vocabulary.settings
+        if song.steps_per_beat != settings.steps_per_beat:
+            raise ValueError(
+                f"the song has {song.steps_per_beat} steps a beat, the vocabulary "
+                f"{settings.steps_per_beat}"
+            )
+        if not len(notes):
+            raise ValueError("a song without notes has no tokens")
+        if notes["duration"].min() < 1 or notes["duration"].max() > vocabulary.max_duration:
+            raise ValueError(f"a duration is outside 1 to {vocabulary.max_duration} steps")
+        if notes["instrument"].max() >= vocabulary.instruments:
+            raise ValueError(
+                f"instrument {notes['instrument'].max()} is not among the vocabulary's "
+                f"{vocabulary.instruments}"
+            )
+        if not settings.meters and song.meters.tolist() != [COMMON_TIME]:
+            raise ValueError("the vocabulary has no meters, so the song must be in 4/4")
+        if not settings.tempos and song.tempos.tolist() != [DEFAULT_TEMPO]:
+            raise ValueError("the vocabulary has no tempos, so the song must be at 120")
+
+    def decode(self, encoded: EncodedSong) -> Song:
+        """Turn arrays back into the song. Bars and steps are not needed: the tokens say it all.
+
+        Raises:
+            ValueError: the tokens do not follow the grammar; names the first that does not.
+        """
+        tokens = encoded.tokens.astype(np.int64)
+        kind = self._kinds(tokens)
+        self._check_grammar(tokens, kind)
+        after_pitch = np.roll(kind == PITCH, 1)
+        after_sep = np.roll(kind == SEP, 1)
+        duration = np.where(kind == DURATION, tokens - self.vocabulary.duration1 + 1, 0)
+        time = np.cumsum(np.where(after_sep, duration, 0))
+
+        pitched = np.flatnonzero(kind == PITCH)
+        notes = np.empty(len(pitched), NOTE)
+        notes["start"] = time[pitched]
+        notes["duration"] = duration[after_pitch]
+        notes["instrument"] = encoded.instruments[pitched]
+        notes["pitch"] = tokens[pitched] - self.vocabulary.pitch0
+        notes["velocity"] = velocity_of_bin(encoded.velocities[pitched])
+        return Song(
+            sort_notes(notes),
+            self._decode_meters(tokens, kind, time),
+            self._decode_tempos(tokens, kind, time),
+            self.vocabulary.settings.steps_per_beat,
+        )
+
+    def _decode_meters(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
+        at = np.flatnonzero(kind == METER_TOKEN)
+        pairs = [self.vocabulary.meters[token - self.vocabulary.meter0] for token in tokens[at]]
+        rows = [(step, *pair) for step, pair in zip(time[at].tolist(), pairs, strict=True)]
+        return changes(np.array(rows, METER), COMMON_TIME)
+
+    def _decode_tempos(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
+        at = np.flatnonzero(kind == TEMPO_TOKEN)
+        tempos = np.empty(len(at), TEMPO)
+        tempos["start"] = time[at]
+        if len(at):
+            tempos["microseconds"] = self.vocabulary.tempos[tokens[at] - self.vocabulary.tempo0]
+        return changes(tempos, DEFAULT_TEMPO)
+
+    def _kinds(self, tokens: np.ndarray) -> np.ndarray:
+        """The kind of each token, shape (tokens,)."""
+        v = self.vocabulary
+        firsts = [v.pad, v.sos, v.eos, v.sep, v.pitch0, v.duration1, v.meter0, v.tempo0]
+        firsts.append(v.tempo0 + len(v.tempos))
+        return np.searchsorted(firsts, tokens, side="right") - 1
+
+    def _check_grammar(self, tokens: np.ndarray, kind: np.ndarray) -> None:
+        """A stream opens with <sos>, ends with <eos>, and pairs each pitch and rest."""
+        if len(tokens) < 2 or kind[0] != SOS or kind[-1] != EOS:
+            raise ValueError("a song's tokens open with <sos> and end with <eos>")
+        inner, outer = kind[1:-1], kind[:-2]
+        wants_duration = (outer == PITCH) | (outer == SEP)
+        wrong = (inner == DURATION) != wants_duration
+        wrong |= (inner < SEP) | (inner > TEMPO_TOKEN)
+        if wrong.any() or kind[-2] in (PITCH, SEP):
+            place = 1 + (int(wrong.argmax()) if wrong.any() else len(inner))
+            name, before = self._name(tokens[place]), self._name(tokens[place - 1])
+            raise ValueError(f"token {place} is {name} after {before}")
+
+    def _name(self, token: int) -> str:
+        known = token < len(self.vocabulary)
+        return self.vocabulary.names[token] if known else f"the unknown id {token}"
+
+
+PAD, SOS, EOS, SEP, PITCH, DURATION, METER_TOKEN, TEMPO_TOKEN, UNUSED = range(9)
+"""Kinds of token, in the order of their ids."""

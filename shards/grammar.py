@@ -1,0 +1,135 @@
+"""Follow a token stream one token at a time: where it stands in time, what may come next.
+
+`shards.codec` works on whole songs; generation has to know after each token. Both agree: the
+positions are those of the arrays, and whatever keeps to `allowed` decodes.
+"""
+
+import numpy as np
+
+from shards.vocabulary import Vocabulary
+
+
+class Cursor:
+    """Reads a stream from its <sos> on.
+
+    Attributes:
+        bar, step: where the last token stands, as in the arrays.
+        time: the same in steps from the start of the song.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.bar = self.step = self.time = 0
+        self._bar_steps = vocabulary.bar_steps[4, 4]
+        self._meter = self._tempo = -1
+        self._kinds = _kinds(vocabulary)
+        self._next = _mask(vocabulary, [vocabulary.sos])
+        self._rest_starts = False
+        self._due = 0  # steps of a rest whose tokens have been read but not yet left behind
+
+    def allowed(self) -> np.ndarray:
+        """Which tokens may come next, shape (len(vocabulary),), bool; after <eos> only <pad>."""
+        return self._next
+
+    def push(self, token: int) -> tuple[int, int]:
+        """Read the next token; returns the bar and step it stands at.
+
+        Raises:
+            ValueError: the grammar does not allow the token here.
+        """
+        if not 0 <= token < len(self.vocabulary) or not self._next[token]:
+            raise ValueError(f"token id {token} may not come here")
+        self._advance(self._due)
+        self._due = 0
+        getattr(self, "_read_" + self._kinds[token])(token)
+        return self.bar, self.step
+
+    def _advance(self, steps: int) -> None:
+        self.time += steps
+        bars, self.step = divmod(self.step + steps, self._bar_steps)
+        self.bar += bars
+
+    def _read_pad(self, token: int) -> None:
+        pass
+
+    def _read_sos(self, token: int) -> None:
+        v = self.vocabulary
+        if v.meters:
+            self._next = _range(v, v.meter0, len(v.meters))
+        elif len(v.tempos):
+            self._next = _range(v, v.tempo0, len(v.tempos))
+        else:
+            self._next = _pitches(v) | _mask(v, [v.sep])
+
+    def _read_eos(self, token: int) -> None:
+        self._next = _mask(self.vocabulary, [self.vocabulary.pad])
+
+    def _read_sep(self, token: int) -> None:
+        v = self.vocabulary
+        self._rest_starts = True
+        self._next = _range(v, v.duration1, v.max_duration)
+
+    def _read_pitch(self, token: int) -> None:
+        v = self.vocabulary
+        self._rest_starts = False
+        self._next = _range(v, v.duration1, v.max_duration)
+
+    def _read_duration(self, token: int) -> None:
+        v, steps = self.vocabulary, token - self.vocabulary.duration1 + 1
+        if not self._rest_starts:
+            self._next = _pitches(v) | _mask(v, [v.sep, v.eos])
+            return
+        self._due = steps
+        self._next = _pitches(v) | self._other_meters() | self._other_tempos()
+        self._next[v.sep] = steps == v.max_duration
+
+    def _read_meter(self, token: int) -> None:
+        v, opening = self.vocabulary, self._meter < 0
+        self._meter = token
+        self._bar_steps = v.bar_steps[v.meters[token - v.meter0]]
+        if self.step:
+            self.bar, self.step = self.bar + 1, 0
+        if opening and len(v.tempos):
+            self._next = _range(v, v.tempo0, len(v.tempos))
+        else:
+            self._next = _pitches(v) | self._other_tempos() | _mask(v, [v.sep])
+
+    def _read_tempo(self, token: int) -> None:
+        self._tempo = token
+        self._next = _pitches(self.vocabulary) | _mask(self.vocabulary, [self.vocabulary.sep])
+
+    def _other_meters(self) -> np.ndarray:
+        v = self.vocabulary
+        others = _range(v, v.meter0, len(v.meters))
+        others[self._meter] &= self._meter < 0
+        return others
+
+    def _other_tempos(self) -> np.ndarray:
+        v = self.vocabulary
+        others = _range(v, v.tempo0, len(v.tempos))
+        others[self._tempo] &= self._tempo < 0
+        return others
+
+
+def _mask(vocabulary: Vocabulary, tokens: list[int]) -> np.ndarray:
+    mask = np.zeros(len(vocabulary), bool)
+    mask[tokens] = True
+    return mask
+
+
+def _range(vocabulary: Vocabulary, first: int, count: int) -> np.ndarray:
+    mask = np.zeros(len(vocabulary), bool)
+    mask[first : first + count] = True
+    return mask
+
+
+def _pitches(vocabulary: Vocabulary) -> np.ndarray:
+    return _range(vocabulary, vocabulary.pitch0, 128)
+
+
+def _kinds(vocabulary: Vocabulary) -> list[str]:
+    """The kind of each id, by the reading method that takes it."""
+    v = vocabulary
+    kinds = ["pad", "sos", "eos", "sep"] + ["pitch"] * 128 + ["duration"] * v.max_duration
+    kinds += ["meter"] * len(v.meters) + ["tempo"] * len(v.tempos)
+    return kinds + ["unused"] * (len(v) - len(kinds))

@@ -1,0 +1,256 @@
+"""Which token has which id, and which number stands for which instrument.
+
+A vocabulary is a function of its settings alone; both travel with every dataset and every run,
+and a fingerprint tells whether two of them are the same.
+
+Conventions
+    id          position of a token's name in `names`; stored as uint16
+    instrument  class in [0, instruments): 0-127 a General MIDI program, 128 + n the n-th key of
+                the percussion map; 255 in the arrays = no instrument here
+    step        one cell of the grid; `steps_per_beat` of them make a quarter note
+    bin         velocities are stored in 32 bins, tempos in bins a sixteenth of an octave apart
+
+Source: General MIDI 1 (percussion keys 35-81) and General MIDI 2 (27-87), MIDI Association.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from shards import settings
+from shards.gm import DRUM_NAMES, PROGRAM_NAMES
+from shards.settings import setting
+
+PROGRAMS = 128
+NO_INSTRUMENT = 255
+NO_VELOCITY = 255
+VELOCITY_BINS = 32
+PERCUSSION_MAPS = {"gm": (35, 81), "gm2": (27, 87), "full": (0, 127)}
+"""First and last percussion key of each map. In `full`, key 127 would be class 255, which in the
+arrays means none: no drum is known there, so the key counts as outside the map."""
+
+SLOWEST_BPM, TEMPO_OCTAVES, TEMPOS_PER_OCTAVE = 15, 5, 16
+LONGEST_BAR_BEATS = 16
+MOST_BEATS = {2: 8, 4: 16, 8: 24, 16: 24}
+"""Meters in the vocabulary: for each denominator, numerators from 1 to this."""
+
+SPECIAL = ("<pad>", "<sos>", "<eos>", "<sep>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecSettings:
+    """What a song's token stream can say, and how finely."""
+
+    steps_per_beat: int = setting(
+        12,
+        "Grid cells in a quarter note. 12 holds sixteenths and eighth triplets; 24 holds "
+        "thirty-seconds too, at the price of more duration tokens.",
+        low=4,
+    )
+    longest_duration: int = setting(
+        8,
+        "Bars of 4/4 in the longest duration token. Longer notes are cut to it and counted "
+        "(2 in 10,000 real notes); longer rests take several tokens.",
+        low=1,
+    )
+    percussion: str = setting(
+        "gm",
+        "Percussion map: gm keys 35-81 (175 instrument classes), gm2 27-87 (189), full 0-127 "
+        "(256). Keys outside are dropped and counted.",
+        choices=tuple(PERCUSSION_MAPS),
+    )
+    meters: bool = setting(
+        True, "Put meter changes into the stream. Without them every song is counted in 4/4."
+    )
+    tempos: bool = setting(
+        True, "Put tempo changes into the stream. Without them every song is played at 120."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what the formats of the arrays cannot hold."""
+        settings.check(self)
+        if self.steps_per_beat > 96:
+            raise settings.SettingError(
+                f"steps_per_beat is {self.steps_per_beat}; expected 4 to 96"
+            )
+        if self.longest_duration > 64:
+            raise settings.SettingError(
+                f"longest_duration is {self.longest_duration}; expected 1 to 64 bars"
+            )
+
+
+class Vocabulary:
+    """Names and ids of every token, for one choice of settings.
+
+    Ids in this order: `<pad> <sos> <eos> <sep>`, pitches n0..n127, durations d1..dD, meters,
+    tempos, then unused names up to a multiple of eight (matrix sizes that GPUs like).
+    """
+
+    pad, sos, eos, sep = range(4)
+    pitch0 = len(SPECIAL)
+    duration1 = pitch0 + 128
+
+    def __init__(self, codec_settings: CodecSettings | None = None) -> None:
+        self.settings = codec_settings or CodecSettings()
+        steps = self.settings.steps_per_beat
+        self.max_duration = self.settings.longest_duration * 4 * steps
+        self.meters: tuple[tuple[int, int], ...] = (
+            tuple(_meters(steps)) if self.settings.meters else ()
+        )
+        self.tempos = _tempo_bins() if self.settings.tempos else np.zeros(0, np.int64)
+        self.meter0 = self.duration1 + self.max_duration
+        self.tempo0 = self.meter0 + len(self.meters)
+        self.names = self._names()
+        self.low_key, self.high_key = PERCUSSION_MAPS[self.settings.percussion]
+        self.instruments = PROGRAMS + self.high_key - self.low_key + 1
+
+    def _names(self) -> tuple[str, ...]:
+        names = [*SPECIAL]
+        names += [f"n{pitch}" for pitch in range(128)]
+        names += [f"d{steps}" for steps in range(1, self.max_duration + 1)]
+        names += [f"m{numerator}/{denominator}" for numerator, denominator in self.meters]
+        names += [f"t{bpm_text(tempo)}" for tempo in self.tempos]
+        unused = -len(names) % 8
+        return (*names, *(f"<unused{n}>" for n in range(unused)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.settings == other.settings
+
+    def __hash__(self) -> int:
+        return hash(self.settings)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Token name -> id."""
+        return {name: number for number, name in enumerate(self.names)}
+
+    @cached_property
+    def instrument_names(self) -> tuple[str, ...]:
+        """General MIDI's name of each class; a percussion key without one is named by number."""
+        keys = range(self.low_key, self.high_key + 1)
+        return (*PROGRAM_NAMES, *(DRUM_NAMES.get(key, f"Percussion key {key}") for key in keys))
+
+    @cached_property
+    def drum_classes(self) -> np.ndarray:
+        """Instrument class of each percussion key, NO_INSTRUMENT outside the map; (128,) uint8."""
+        classes = np.full(128, NO_INSTRUMENT, np.uint8)
+        keys = np.arange(self.low_key, self.high_key + 1)
+        classes[keys] = PROGRAMS + keys - self.low_key
+        return classes
+
+    @cached_property
+    def bar_steps(self) -> dict[tuple[int, int], int]:
+        """Meter -> steps in one of its bars; 4/4 is always there."""
+        steps = 4 * self.settings.steps_per_beat
+        return {(n, d): steps * n // d for n, d in ((4, 4), *self.meters)}
+
+    @property
+    def longest_bar(self) -> int:
+        """Steps in the longest bar of any meter in the vocabulary."""
+        return max(self.bar_steps.values())
+
+    @property
+    def step_dtype(self) -> np.dtype:
+        """Type of the `steps` array: one byte where the longest bar fits, two otherwise."""
+        return np.dtype(np.uint8 if self.longest_bar <= 256 else np.uint16)
+
+    def meter_id(self, numerator: int, denominator: int) -> int:
+        """The token of a meter; KeyError where the vocabulary has none."""
+        return self.ids[f"m{numerator}/{denominator}"]
+
+    def tempo_bins(self, microseconds: np.ndarray) -> np.ndarray:
+        """Nearest bin, by ratio, of tempos in microseconds a quarter note; same shape, int64."""
+        edges = _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE) + 0.5)
+        return len(edges) - np.searchsorted(edges[::-1], np.asarray(microseconds), side="left")
+
+    def instrument_allows(self, pitch: int) -> np.ndarray:
+        """Which classes a note of this pitch may have: every program, and its own drum.
+
+        Returns:
+            shape (instruments,), bool.
+        """
+        allowed = np.arange(self.instruments) < PROGRAMS
+        if self.drum_classes[pitch] != NO_INSTRUMENT:
+            allowed[self.drum_classes[pitch]] = True
+        return allowed
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits; equal if and only if every name and instrument class is."""
+        text = json.dumps([self.names, self.settings.percussion, self.settings.steps_per_beat])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for vocabulary.json; the names are there to be read by people."""
+        return {
+            "settings": settings.to_json(self.settings),
+            "fingerprint": self.fingerprint,
+            "instruments": self.instruments,
+            "names": list(self.names),
+            "instrument_names": list(self.instrument_names),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, where: str = "vocabulary.json") -> "Vocabulary":
+        """Build the vocabulary that `to_json` described.
+
+        Raises:
+            SettingError: a setting is unknown, or the names differ from what this version makes
+                of the same settings, so that ids would mean something else.
+        """
+        if not isinstance(data, Mapping) or not isinstance(data.get("settings"), Mapping):
+            raise settings.SettingError(f"{where} is not a vocabulary: it has no 'settings'")
+        vocabulary = cls(settings.from_json(CodecSettings, data["settings"], where=where))
+        if data.get("fingerprint") != vocabulary.fingerprint:
+            raise settings.SettingError(
+                f"{where} has fingerprint {data.get('fingerprint')}, but its settings give "
+                f"{vocabulary.fingerprint} in this version: make the dataset again"
+            )
+        return vocabulary
+
+
+def _meters(steps_per_beat: int) -> Iterator[tuple[int, int]]:
+    """Meters whose bar is a whole number of steps and at most 16 quarter notes long."""
+    whole_note = 4 * steps_per_beat
+    for denominator, most in MOST_BEATS.items():
+        for numerator in range(1, most + 1):
+            steps, rest = divmod(whole_note * numerator, denominator)
+            if rest == 0 and steps <= LONGEST_BAR_BEATS * steps_per_beat:
+                yield numerator, denominator
+
+
+def _tempo_bins() -> np.ndarray:
+    """Microseconds a quarter note at the centre of each tempo bin, slowest first; int64.
+
+    15 to 480 beats a minute, 16 an octave: neighbours differ by 4.4 %, about what listeners
+    can just tell apart, so no tempo inside moves by more than 2.2 %. 60, 120 and 240 are exact.
+    """
+    return _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE + 1))
+
+
+def _tempo_at(bins: np.ndarray) -> np.ndarray:
+    """Microseconds a quarter note at a bin, or at a fraction between two; int64."""
+    return np.rint(60e6 / (SLOWEST_BPM * 2.0 ** (bins / TEMPOS_PER_OCTAVE))).astype(np.int64)
+
+
+def bpm_text(microseconds: int) -> str:
+    """Beats a minute to one decimal, as in token names."""
+    return f"{60e6 / microseconds:.1f}"
+
+
+def velocity_bin(velocity: np.ndarray) -> np.ndarray:
+    """The bin, 0-31, of MIDI velocities 1-127: four neighbours share one."""
+    return (np.asarray(velocity) >> 2).astype(np.uint8)
+
+
+def velocity_of_bin(bins: np.ndarray) -> np.ndarray:
+    """The MIDI velocity that stands for each bin: its third, so that 64 and 127 stay close."""
+    return (np.asarray(bins, np.uint8) * 4 + 2).astype(np.uint8)

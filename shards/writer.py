@@ -1,0 +1,106 @@
+"""Write the files of a dataset so that each appears whole or not at all.
+
+A file is written under another name, flushed to the disk, and renamed; a run that is killed
+leaves at most a `.tmp` file that the next one overwrites.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from shards.codec import EncodedSong
+from shards.layout import ARRAYS, MANIFEST, array_dtypes, array_file
+
+
+def publish(path: Path, write: Callable[[BinaryIO], None]) -> str:
+    """Write a file by `write`, all or nothing; returns the sha256 of what was written."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = checksum(temporary)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return digest
+
+
+def publish_folder(partial: Path, folder: Path) -> None:
+    """Give a finished folder its final name, and make the rename last through a power cut."""
+    partial.rename(folder)
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def checksum(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_shard(
+    folder: Path, shard: int, songs: Sequence[EncodedSong], step_dtype: np.dtype
+) -> dict[str, str]:
+    """Write the five arrays of one shard, its songs end to end.
+
+    Args:
+        folder: where; must exist.
+        shard: the shard's number.
+        songs: in order; none at all writes no file.
+        step_dtype: of the `steps` array.
+
+    Returns:
+        File name -> sha256, of the files written.
+    """
+    if not songs:
+        return {}
+    checksums = {}
+    for array, dtype in array_dtypes(step_dtype).items():
+        joined = np.concatenate([getattr(song, array) for song in songs]).astype(dtype, copy=False)
+        name = array_file(array, shard)
+        checksums[name] = publish(folder / name, lambda file, data=joined: np.save(file, data))
+    return checksums
+
+
+def write_table(path: Path, table: pa.Table) -> str:
+    """Write an Arrow IPC file that can be memory-mapped; returns its sha256."""
+
+    def write(file: BinaryIO) -> None:
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+
+    return publish(path, write)
+
+
+def write_json(path: Path, data: Any) -> str:
+    """Write JSON for people and programs; returns its sha256."""
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    return publish(path, lambda file: file.write(text.encode()) and None)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write dataset.json with a checksum of its own; the last file of a dataset."""
+    write_json(folder / MANIFEST, {**manifest, "checksum": manifest_checksum(manifest)})
+
+
+def manifest_checksum(manifest: dict[str, Any]) -> str:
+    """sha256 of the manifest's content, whatever the white space; its own field left out."""
+    content = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def shard_files(shard: int) -> list[str]:
+    """File names of one shard."""
+    return [array_file(array, shard) for array in ARRAYS]

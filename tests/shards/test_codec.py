@@ -1,0 +1,132 @@
+"""Songs to arrays and back, and the cursor that follows the same stream token by token."""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shards.codec import Codec, EncodedSong
+from shards.grammar import Cursor
+from shards.vocabulary import CodecSettings, Vocabulary
+from tests.shards.songs import canonical_songs, make_song
+
+VOCABULARIES = [
+    Vocabulary(),
+    Vocabulary(CodecSettings(steps_per_beat=4, longest_duration=1, percussion="full")),
+    Vocabulary(CodecSettings(steps_per_beat=96, percussion="gm2", meters=False)),
+    Vocabulary(CodecSettings(meters=False, tempos=False)),
+]
+WALTZ = make_song(
+    [(0, 36, 0, 60, 66), (0, 36, 0, 48, 66), (0, 12, 40, 72, 66), (30, 6, 128, 35, 102)],
+    meters=[(0, 3, 4)],
+)
+vocabularies = st.sampled_from(VOCABULARIES)
+
+
+def encoded_songs(vocabulary):
+    return canonical_songs(vocabulary).map(Codec(vocabulary).encode)
+
+
+def names(encoded, vocabulary):
+    return " ".join(vocabulary.names[token] for token in encoded.tokens)
+
+
+def test_a_waltz_is_spelled_as_the_format_says():
+    vocabulary = Vocabulary()
+    encoded = Codec(vocabulary).encode(WALTZ)
+    assert names(encoded, vocabulary) == (
+        "<sos> m3/4 t120.0 n60 d36 n48 d36 n72 d12 <sep> d30 n35 d6 <eos>"
+    )
+    classes = [[255] * 3, [0] * 4, [40] * 2, [255] * 2, [128] * 2, [255]]
+    assert encoded.instruments.tolist() == list(chain(*classes))
+    bins = [[255] * 3, [16, 255] * 3, [255] * 2, [25, 255], [255]]
+    assert encoded.velocities.tolist() == list(chain(*bins))
+    assert encoded.bars.tolist() == [0] * len(encoded)
+    assert encoded.steps.tolist() == [0] * 11 + [30] * 3
+
+
+@given(st.data(), vocabularies)
+def test_decoding_gives_back_any_canonical_song(data, vocabulary):
+    song = data.draw(canonical_songs(vocabulary))
+    assert Codec(vocabulary).decode(Codec(vocabulary).encode(song)) == song
+
+
+@given(st.data(), vocabularies)
+def test_encoding_again_gives_back_every_array(data, vocabulary):
+    encoded = data.draw(encoded_songs(vocabulary))
+    assert Codec(vocabulary).encode(Codec(vocabulary).decode(encoded)) == encoded
+
+
+@given(st.data(), vocabularies)
+def test_a_cursor_allows_every_token_and_stands_where_the_arrays_say(data, vocabulary):
+    encoded = data.draw(encoded_songs(vocabulary))
+    cursor = Cursor(vocabulary)
+    places = [cursor.push(token) for token in encoded.tokens.tolist()]
+    assert places == list(zip(encoded.bars.tolist(), encoded.steps.tolist(), strict=True))
+
+
+@given(st.integers(0, 2**32), vocabularies, st.integers(0, 60))
+def test_whatever_the_cursor_allows_decodes(seed, vocabulary, length):
+    random, cursor, tokens = np.random.default_rng(seed), Cursor(vocabulary), []
+    while not tokens or tokens[-1] != vocabulary.eos:
+        choices = np.flatnonzero(cursor.allowed())
+        if len(tokens) > length and vocabulary.eos in choices:
+            choices = [vocabulary.eos]
+        tokens.append(int(random.choice(choices)))
+        cursor.push(tokens[-1])
+    tokens = np.array(tokens, np.uint16)
+    is_note = (tokens >= vocabulary.pitch0) & (tokens < vocabulary.duration1)
+    zeros = np.zeros(len(tokens), np.uint8)
+    song = Codec(vocabulary).decode(EncodedSong(tokens, zeros, zeros, zeros, zeros))
+    assert 1 <= len(song.notes) <= is_note.sum()
+    assert Codec(vocabulary).decode(Codec(vocabulary).encode(song)) == song
+
+
+def test_a_meter_change_inside_a_bar_starts_a_new_bar():
+    song = make_song(
+        [(0, 1, 0, 60, 66), (60, 1, 0, 60, 66), (97, 1, 0, 60, 66)],
+        meters=[(0, 4, 4), (60, 3, 4)],
+    )
+    encoded = Codec(Vocabulary()).encode(song)
+    onsets = encoded.instruments == 0
+    assert encoded.bars[onsets].tolist() == [0, 0, 2, 2, 3, 3]
+    assert encoded.steps[onsets].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "complaint"),
+    [
+        ("n60 d1 <eos>", "open with <sos>"),
+        ("<sos> n60 d1", "end with <eos>"),
+        ("<sos> n60 n61 d1 <eos>", "token 2 is n61 after n60"),
+        ("<sos> d1 <eos>", "token 1 is d1 after <sos>"),
+        ("<sos> n60 <eos>", "token 2 is <eos> after n60"),
+        ("<sos> <sep> m4/4 <eos>", "token 2 is m4/4 after <sep>"),
+        ("<sos> n60 d1 <pad> <eos>", "token 3 is <pad> after d1"),
+        ("<sos> <unused0> <eos>", "token 1 is <unused0> after <sos>"),
+    ],
+)
+def test_a_stream_that_breaks_the_grammar_is_refused_by_place(tokens, complaint):
+    vocabulary = Vocabulary()
+    ids = np.array([vocabulary.ids[name] for name in tokens.split()], np.uint16)
+    zeros = np.zeros(len(ids), np.uint8)
+    with pytest.raises(ValueError, match=complaint):
+        Codec(vocabulary).decode(EncodedSong(ids, zeros, zeros, zeros, zeros))
+
+
+@pytest.mark.parametrize(
+    ("song", "complaint"),
+    [
+        (make_song([]), "without notes"),
+        (make_song([(0, 385, 0, 60, 66)]), "outside 1 to 384"),
+        (make_song([(0, 0, 0, 60, 66)]), "outside 1 to 384"),
+        (make_song([(0, 1, 175, 60, 66)]), "instrument 175"),
+        (make_song([(0, 1, 0, 60, 66)], steps_per_beat=24), "24 steps a beat"),
+        (make_song([(2**24, 1, 0, 60, 66)]), "bars"),
+    ],
+)
+def test_a_song_off_the_grid_is_refused(song, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        Codec(Vocabulary()).encode(song)
