@@ -1,0 +1,129 @@
+"""The demo corpus as a folder, whole or not at all."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.demo.damage import Song
+from pipeline.demo.faults import Planted, plant, song_path
+from shards.errors import LakhxlError
+from shards.settings import check, setting
+
+README_NAME = "README.txt"
+README = """\
+Songs composed by a program, free of anybody's rights, for trying out the pipeline.
+The folder unsorted/ holds damaged and duplicate files on purpose.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """What the demo corpus holds; the same settings give the same bytes on every machine."""
+
+    songs: int = setting(300, "Songs to compose, besides the planted faults.", low=1)
+    seed: int = setting(0, "Another seed, another corpus.", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSummary:
+    """What was written."""
+
+    folder: Path
+    songs: int
+    """Healthy songs under ordinary names."""
+    planted: tuple[Planted, ...]
+    """Every other file, the README.txt included."""
+    minutes: float
+    """Playing time of the healthy songs."""
+    size: int
+    """Bytes of all files."""
+
+    @property
+    def files(self) -> int:
+        """All files, the README.txt included."""
+        return self.songs + len(self.planted)
+
+
+def compose_corpus(folder: Path, settings: DemoSettings) -> DemoSummary:
+    """Compose songs and plant faults in a new folder.
+
+    The folder appears under its name only once it is whole; until then it is `NAME.partial`,
+    which a failure or Ctrl-C removes and the next run replaces.
+
+    Args:
+        folder: must not exist, or be empty.
+        settings: how many songs, and which.
+
+    Raises:
+        LakhxlError: the folder holds something, or cannot be written.
+    """
+    target = folder.resolve()
+    partial = target.parent / f"{target.name}.partial"
+    try:
+        _claim(folder, target, partial)
+        try:
+            summary = _write(partial, target, settings)
+            if target.exists():
+                target.rmdir()
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise LakhxlError(
+            f"{error.filename or folder}: {error.strerror}; "
+            f"the demo corpus was not written: name another folder, or make room"
+        ) from error
+    return summary
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether a folder was written by us, whole or not, and so may be replaced."""
+    readme = folder / README_NAME
+    return readme.is_file() and readme.read_bytes() == README.encode()
+
+
+def _claim(folder: Path, target: Path, partial: Path) -> None:
+    """Make the partial folder; only a leftover of our own is cleared away."""
+    if target.exists() and not target.is_dir():
+        raise LakhxlError(f"{folder} is a file; the demo corpus needs a new folder: name another")
+    if target.exists() and any(target.iterdir()):
+        raise LakhxlError(
+            f"{folder} is not empty; the demo corpus needs a new or empty folder: name another"
+        )
+    if partial.exists():
+        if not is_demo(partial):
+            raise LakhxlError(f"{partial} is in the way, and no demo corpus: move it or remove it")
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+
+
+def _write(partial: Path, target: Path, settings: DemoSettings) -> DemoSummary:
+    planted = [Planted(README_NAME, "readme")]
+    # First, for it is how the next run knows the leftover of a killed one.
+    size = _put(partial / README_NAME, README.encode())
+    seconds = 0.0
+    for number in tqdm(range(settings.songs), desc="composing", unit="song", disable=None):
+        song = Song(settings.seed, number)
+        size += _put(partial / song_path(song), song.data)
+        seconds += song.piece.seconds
+    for entry, data in plant(settings.seed, settings.songs):
+        size += _put(partial / entry.path, data)
+        planted.append(entry)
+    return DemoSummary(
+        folder=target,
+        songs=settings.songs,
+        planted=tuple(planted),
+        minutes=seconds / 60,
+        size=size,
+    )
+
+
+def _put(path: Path, data: bytes) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.write_bytes(data)
