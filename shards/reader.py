@@ -124,7 +124,7 @@ class Dataset:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The contents of dataset.json, of this format version."""
-    manifest = _read_json(folder / MANIFEST)
+    manifest = read_json(folder / MANIFEST)
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise ShardError(
@@ -136,10 +136,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def read_vocabulary(path: Path) -> Vocabulary:
     """The vocabulary in a vocabulary.json, of a dataset or of a run."""
-    return Vocabulary.from_json(_read_json(path), where=str(path))
+    return Vocabulary.from_json(read_json(path), where=str(path))
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file of a dataset."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:

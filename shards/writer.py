@@ -1,7 +1,7 @@
 """Write the files of a dataset so that each appears whole or not at all.
 
-A file is written under another name, flushed to the disk, and renamed; a run that is killed
-leaves at most a `.tmp` file that the next one overwrites.
+A file is written under a name of this process's own, flushed to the disk, and renamed; a run
+that is killed leaves at most a `.tmp` file, which finishing the dataset removes.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from shards.layout import ARRAYS, MANIFEST, array_dtypes, array_file
 
 def publish(path: Path, write: Callable[[BinaryIO], None]) -> str:
     """Write a file by `write`, all or nothing; returns the sha256 of what was written."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             write(file)
