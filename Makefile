@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` and `make test`. Each builds what it needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+DEMO := demo
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/python -m pipeline demo $(DEMO)/midi --restart
+	$(BIN)/python -m pipeline run $(DEMO)/midi --out $(DEMO)/shards --name demo --restart
+	$(BIN)/python -m pipeline verify $(DEMO)/shards
+	rm -rf $(DEMO)/runs/tiny
+	$(BIN)/python -m trainer fit $(DEMO)/shards --run $(DEMO)/runs/tiny --preset tiny --steps $(STEPS)
+	$(BIN)/python -m trainer generate $(DEMO)/runs/tiny -o $(DEMO)/song.mid --bars 16 --seed 1
+	@echo
+	@echo "corpus       $(DEMO)/midi"
+	@echo "dataset      $(DEMO)/shards/demo"
+	@echo "report       $(DEMO)/shards/demo/report.html"
+	@echo "run          $(DEMO)/runs/tiny"
+	@echo "TensorBoard  $(BIN)/tensorboard --logdir $(DEMO)/runs"
+	@echo "generated    $(DEMO)/song.mid"
+
+# Steps of training in the demo; CI takes fewer.
+STEPS ?= 400
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Needs peers from PyPI, installed beside the project: see benchmarks/requirements-bench.txt.
+bench: $(READY)
+	$(BIN)/pip install -q -r benchmarks/requirements-bench.txt -c constraints.txt
+	$(BIN)/python -m benchmarks.reader
+
+# A virtual environment with tested versions; made again when what it is made from changes.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lakhxl needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv $(DEMO) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,308 @@
+"""`pipeline`: MIDI files in, a dataset out. Arguments and echo only."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.clusters import DuplicateSettings
+from pipeline.config import DataSettings, IntakeSettings
+from pipeline.demo import DemoSettings, compose_corpus, is_demo
+from pipeline.fetch import ARCHIVES, LAKH, download
+from pipeline.pool import PoolSettings
+from pipeline.rules import Limits
+from pipeline.silence import SilenceSettings
+from pipeline.splits import SplitSettings
+from shards.console import Commands
+from shards.errors import LakhxlError
+from shards.settings import options_for, take
+from shards.vocabulary import CodecSettings
+
+STAGES = {
+    "intake": IntakeSettings,
+    "codec": CodecSettings,
+    "silence": SilenceSettings,
+    "limits": Limits,
+    "duplicates": DuplicateSettings,
+    "split": SplitSettings,
+}
+
+NO_DATA = (
+    "there is no folder ./data here. Name a folder of MIDI files (`pipeline run FOLDER`), "
+    "download the Lakh MIDI Dataset (`pipeline fetch lmd_full`), or compose a small corpus to "
+    "try things on (`pipeline demo data`)"
+)
+
+
+class Folder(click.Path):
+    """A path that our own errors speak about, not click's, so that each says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """From scraped MIDI files to memory-mapped training data.
+
+    \b
+    Example:
+        pipeline demo data
+        pipeline run data --workers 2
+        pipeline report shards/lakh
+    """
+
+
+@cli.command()
+@click.argument("folder", type=Folder())
+@click.option("--restart", is_flag=True, help="Replace a demo corpus that is already there.")
+@options_for(DemoSettings)
+def demo(folder: Path, restart: bool, **options: Any) -> None:
+    """Compose a small corpus at FOLDER, with planted faults, to try everything on.
+
+    Nothing is downloaded; the same seed gives the same files.
+
+    \b
+    Example:
+        pipeline demo data
+    """
+    if restart and is_demo(folder):
+        shutil.rmtree(folder)
+    corpus = compose_corpus(folder, take(DemoSettings, options))
+    click.echo(
+        f"{folder}: {corpus.songs} songs, {corpus.minutes:.0f} minutes of music, and "
+        f"{len(corpus.planted)} files with planted faults or copies"
+    )
+
+
+@cli.command()
+@click.argument("archive", metavar="NAME", type=click.Choice(tuple(ARCHIVES)))
+@click.option(
+    "--to",
+    type=Folder(),
+    default=Path("data"),
+    show_default=True,
+    help="The folder to download into.",
+)
+@click.option("--address", default=LAKH, show_default=True, help="Where the archives lie.")
+def fetch(archive: str, to: Path, address: str) -> None:
+    """Download the Lakh MIDI Dataset, or a part of it, and check its checksum.
+
+    lmd_full has 178,561 files in 1.8 GB, lmd_matched 45,129 in 1.4 GB, clean_midi 17,257 in
+    0.2 GB.
+
+    \b
+    Example:
+        pipeline fetch lmd_full --to data
+        tar -xzf data/lmd_full.tar.gz -C data
+    """
+    path = download(archive, to, address)
+    click.echo(f"{path}\nunpack it with  tar -xzf {path} -C {to}")
+
+
+def data_options(command: Any) -> Any:
+    """Every setting of a dataset as an option."""
+    for cls in reversed(STAGES.values()):
+        command = options_for(cls)(command)
+    return command
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, type=Folder(), metavar="[SOURCE]...")
+@click.option(
+    "--out",
+    type=Folder(),
+    default=Path("shards"),
+    show_default=True,
+    help="The folder that datasets go into.",
+)
+@click.option("--name", default="lakh", show_default=True, help="The dataset's folder in there.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Begin anew, replacing a dataset or an unfinished run of this name.",
+)
+@options_for(PoolSettings)
+@data_options
+def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **options: Any) -> None:
+    """Read every MIDI file in the SOURCEs (by default ./data) and write a dataset.
+
+    The dataset appears only when it is whole. A run that is stopped, by Ctrl-C or by a power
+    cut, goes on where it was when the same command is given again.
+
+    \b
+    Example:
+        pipeline run data --workers 16
+    """
+    from pipeline.run import begin, carry_out
+
+    how = take(PoolSettings, options)
+    data_settings = DataSettings(**{stage: take(cls, options) for stage, cls in STAGES.items()})
+    if not sources and not Path("data").is_dir():
+        raise LakhxlError(NO_DATA)
+    folder = out / _plain_name(name)
+    began = begin(sources or (Path("data"),), folder, data_settings, restart=restart)
+    try:
+        with _ProgressBar(began.files, began.kept, began.dropped) as bar:
+            dataset = carry_out(began, data_settings, how, bar.show)
+    except KeyboardInterrupt:
+        raise LakhxlError(
+            f"stopped; what is done is kept in {began.partial}: the same command goes on"
+        ) from None
+    click.echo(_report_text(dataset))
+    click.echo(f"\ndataset  {dataset.path}\nreport   {dataset.path / 'report.html'}")
+
+
+def _plain_name(name: str) -> str:
+    if not name or Path(name).name != name or name.endswith(".partial"):
+        raise LakhxlError(f"--name {name!r} is not a plain folder name; --out names its parent")
+    return name
+
+
+class _ProgressBar:
+    """Files done of all, songs kept and files dropped; on stderr, where there is a terminal."""
+
+    def __init__(self, files: int, kept: int, dropped: int) -> None:
+        self._bar = tqdm(
+            total=files,
+            initial=kept + dropped,
+            unit=" songs",
+            disable=None,
+            smoothing=0.1,
+            dynamic_ncols=True,
+            desc="starting",
+        )
+
+    def __enter__(self) -> "_ProgressBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def show(self, kept: int, dropped: int) -> None:
+        """Redraw; what a killed worker had not published is counted off again."""
+        self._bar.set_description("reading", refresh=False)
+        self._bar.set_postfix(kept=kept, rejected=dropped, refresh=False)
+        self._bar.update(kept + dropped - self._bar.n)
+        self._bar.refresh()
+
+
+def _report_text(dataset: Any) -> str:
+    from pipeline.report import measure_report, report_text
+
+    return report_text(measure_report(dataset.index, dataset.ledger(), dataset.vocabulary))
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+def verify(dataset: Path) -> None:
+    """Check that DATASET is whole: every file's checksum, every song's tokens.
+
+    \b
+    Example:
+        pipeline verify shards/lakh
+    """
+    from shards import open_dataset
+    from shards.verify import verify as faults_of
+
+    with tqdm(desc="verifying", unit=" songs", disable=None) as bar:
+        faults = list(faults_of(dataset, bar.update))
+    for fault in faults:
+        click.echo(fault)
+    if faults:
+        raise LakhxlError(f"{dataset}: {len(faults)} faults found")
+    whole = open_dataset(dataset)
+    click.echo(f"{whole.path} is whole: {len(whole)} songs, {len(whole.manifest['files'])} files")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+def report(dataset: Path) -> None:
+    """Summarize DATASET: what was found, what was thrown away and why, what is in it.
+
+    \b
+    Example:
+        pipeline report shards/lakh
+    """
+    from shards import open_dataset
+
+    opened = open_dataset(dataset)
+    click.echo(_report_text(opened))
+    click.echo(f"\nmore in {opened.path / 'report.html'}")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+@click.argument("song")
+@click.option("--image", type=Folder(), help="Also draw a piano roll, to this .png.")
+def show(dataset: Path, song: str, image: Path | None) -> None:
+    """Tell all that is known about one SONG of DATASET: its number, md5, or part of its path.
+
+    \b
+    Example:
+        pipeline show shards/lakh 11 --image song.png
+    """
+    from pipeline.show import describe, find_song
+    from shards import open_dataset
+
+    opened = open_dataset(dataset)
+    number = find_song(opened, song)
+    click.echo(describe(opened, number))
+    if image:
+        from shards.pianoroll import save_piano_roll
+
+        title = opened.index["path"][number].as_py()
+        decoded = opened.codec.decode(opened.song(number))
+        save_piano_roll(decoded, opened.vocabulary, image, title=title)
+        click.echo(f"piano roll  {image}")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+@click.argument("song")
+@click.option("--output", "-o", type=Folder(), required=True, help="The .mid file to write.")
+def render(dataset: Path, song: str, output: Path) -> None:
+    """Write one SONG of DATASET back as a .mid file: hear what the tokens kept.
+
+    \b
+    Example:
+        pipeline render shards/lakh 11 -o song.mid
+    """
+    from pipeline.show import find_song
+    from shards import open_dataset
+    from shards.render import write_midi
+
+    opened = open_dataset(dataset)
+    decoded = opened.codec.decode(opened.song(find_song(opened, song)))
+    write_midi(decoded, output, opened.vocabulary)
+    click.echo(f"{output}: {len(decoded.notes)} notes, {float(decoded.seconds(decoded.end)):.1f} s")
+
+
+@cli.command()
+@click.argument("file", type=Folder())
+@click.option(
+    "--vocabulary", type=Folder(), required=True, help="vocabulary.json of a dataset or a run."
+)
+@click.option("--output", "-o", type=Folder(), required=True, help="The .npz file to write.")
+def encode(file: Path, vocabulary: Path, output: Path) -> None:
+    """Encode one MIDI FILE as `run` would, without judging it: five arrays in an .npz file.
+
+    \b
+    Example:
+        pipeline encode song.mid --vocabulary shards/lakh/vocabulary.json -o song.npz
+    """
+    from pipeline.single import encode_file
+    from shards.reader import read_vocabulary
+    from shards.writer import publish
+
+    encoded = encode_file(file, read_vocabulary(vocabulary))
+    publish(output, lambda stream: np.savez(stream, **vars(encoded)))
+    click.echo(f"{output}: {len(encoded)} tokens")
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

@@ -1,0 +1,156 @@
+"""From the slices' parts to one dataset: duplicates, splits, index, ledger, report, manifest.
+
+Everything is done in the unfinished folder, the manifest last; then the parts go and the folder
+gets its name. A finish that is interrupted starts over, or goes on from the manifest.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.clusters import clusters
+from pipeline.config import DataSettings
+from pipeline.report import measure_report, report_html
+from pipeline.slice_job import FRAGMENT_SCHEMA, index_fragment, ledger_fragment
+from pipeline.splits import splits
+from shards import settings
+from shards.layout import (
+    FORMAT_VERSION,
+    INDEX,
+    INDEX_SCHEMA,
+    LEDGER,
+    LEDGER_SCHEMA,
+    MANIFEST,
+    SPLITS,
+    VOCABULARY,
+)
+from shards.reader import read_table
+from shards.vocabulary import Vocabulary
+from shards.writer import publish, publish_folder, write_json, write_manifest, write_table
+
+PLAN = "run.json"
+"""What the run set out to do; only in the unfinished folder."""
+
+
+def finish(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
+    """Turn an unfinished folder, all slices published, into the dataset."""
+    if not (partial / MANIFEST).is_file():
+        _complete(partial, slices, data_settings)
+    keep = json.loads((partial / MANIFEST).read_bytes())["files"]
+    for path in partial.iterdir():
+        if path.name not in keep and path.name != MANIFEST:
+            path.unlink()
+    publish_folder(partial, folder)
+
+
+def _complete(partial: Path, slices: int, data_settings: DataSettings) -> None:
+    vocabulary = Vocabulary(data_settings.codec)
+    parts = [read_table(partial / index_fragment(n), FRAGMENT_SCHEMA) for n in range(slices)]
+    ledgers = [_read_ledger(partial / ledger_fragment(n)) for n in range(slices)]
+    index = _index(parts, data_settings)
+    ledger = _ledger([table for table, _ in ledgers])
+    report = measure_report(index, ledger, vocabulary)
+    files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}
+    page = report_html(report).encode()
+    files |= {
+        VOCABULARY: write_json(partial / VOCABULARY, vocabulary.to_json()),
+        INDEX: write_table(partial / INDEX, index),
+        LEDGER: write_table(partial / LEDGER, ledger),
+        "report.json": write_json(partial / "report.json", report),
+        "report.html": publish(partial / "report.html", lambda file: file.write(page) and None),
+    }
+    write_manifest(
+        partial,
+        {
+            "format_version": FORMAT_VERSION,
+            "settings": settings.to_json(data_settings),
+            "vocabulary_fingerprint": vocabulary.fingerprint,
+            "counts": _counts(index, ledger),
+            "files": files,
+        },
+    )
+
+
+def _read_ledger(path: Path) -> tuple[pa.Table, dict[str, str]]:
+    """One slice's part of the ledger, and the checksums of its shard's files."""
+    table = read_table(path, LEDGER_SCHEMA)
+    checksums = json.loads(table.schema.metadata[b"files"])
+    return table.replace_schema_metadata(None), checksums
+
+
+def _index(parts: Sequence[pa.Table], data_settings: DataSettings) -> pa.Table:
+    songs = pa.concat_tables(parts)
+    md5s, music = songs["md5"].to_pylist(), songs["music"].to_pylist()
+    cluster = clusters(md5s, music, _signatures(songs), data_settings.duplicates)
+    columns: dict[str, Any] = {
+        name: songs[name] for name in INDEX_SCHEMA.names if name in songs.column_names
+    }
+    columns["cluster"] = cluster
+    columns["split"] = splits(md5s, cluster, data_settings.split)
+    columns["primary"] = primaries(songs, cluster)
+    columns |= _places(parts)
+    return pa.table([pa.array(columns[name], kind) for name, kind in _kinds()], INDEX_SCHEMA)
+
+
+def _kinds() -> list[tuple[str, pa.DataType]]:
+    return [(column.name, column.type) for column in INDEX_SCHEMA]
+
+
+def _signatures(songs: pa.Table) -> list[np.ndarray | None]:
+    column = songs["signature"].combine_chunks()
+    return [None if scalar.values is None else scalar.values.to_numpy() for scalar in column]
+
+
+def primaries(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
+    """Which song of each cluster is trained on: read without repair, then most notes, then first.
+
+    Returns:
+        shape (songs,), bool; one True a cluster.
+    """
+    repaired = np.array(songs["tier"].to_pylist()) != "strict"
+    order = np.lexsort((-songs["notes"].to_numpy(), repaired, cluster))
+    first = np.ones(len(order), bool)
+    first[1:] = np.diff(cluster[order]) != 0
+    primary = np.zeros(len(order), bool)
+    primary[order[first]] = True
+    return primary
+
+
+def _places(parts: Sequence[pa.Table]) -> dict[str, np.ndarray]:
+    """Shard, start and stop of every song: a shard's songs lie end to end."""
+    lengths = [part["tokens"].to_numpy().astype(np.int64) for part in parts]
+    stops = [np.cumsum(of_shard) for of_shard in lengths]
+    starts = [stop - length for stop, length in zip(stops, lengths, strict=True)]
+    shard = [np.full(len(of_shard), number) for number, of_shard in enumerate(lengths)]
+    return {
+        "shard": np.concatenate(shard),
+        "start": np.concatenate(starts),
+        "stop": np.concatenate(stops),
+    }
+
+
+def _ledger(parts: Sequence[pa.Table]) -> pa.Table:
+    ledger = pa.concat_tables(parts)
+    kept = np.array([outcome == "kept" for outcome in ledger["outcome"].to_pylist()])
+    song = pa.array(np.cumsum(kept) - 1, pa.int32(), mask=~kept)
+    return ledger.set_column(
+        LEDGER_SCHEMA.get_field_index("song"), LEDGER_SCHEMA.field("song"), song
+    )
+
+
+def _counts(index: pa.Table, ledger: pa.Table) -> dict[str, Any]:
+    split, primary = np.array(index["split"].to_pylist()), index["primary"].to_numpy()
+    outcomes = sorted(set(ledger["outcome"].to_pylist()))
+    found = ledger["outcome"].to_pylist()
+    return {
+        "files": ledger.num_rows,
+        "songs": index.num_rows,
+        "tokens": int(index["tokens"].to_numpy().sum()),
+        "clusters": int(primary.sum()),
+        "outcomes": {outcome: found.count(outcome) for outcome in outcomes},
+        "primary_songs": {name: int((primary & (split == name)).sum()) for name in SPLITS},
+    }

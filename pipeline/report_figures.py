@@ -1,0 +1,50 @@
+"""How reports write numbers: counts, shares, lengths of time.
+
+Rounding is to what a reader can use; report.json holds the exact figures.
+"""
+
+import math
+
+
+def count(number: int) -> str:
+    """A whole number with its thousands apart: 178,561."""
+    return f"{number:,}"
+
+
+def short(number: float) -> str:
+    """Three digits and a letter: 1,234,567 is 1.23 M."""
+    for power, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= 0.9995 * power:
+            return f"{digits(number / power)} {letter}"
+    return digits(number)
+
+
+def digits(number: float) -> str:
+    """Three significant digits, never an exponent: 0.0123, 1.5, 60, 1,234."""
+    if number == 0 or not math.isfinite(number):
+        return f"{number:g}"
+    places = max(0, 2 - math.floor(math.log10(abs(number))))
+    text = f"{number:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def share(part: float, whole: float) -> str:
+    """A part in per cent; what is there but too little to round up is less than 0.1 %."""
+    if not whole:
+        return "-"
+    per_cent = 100 * part / whole
+    if 0 < per_cent < 0.05:
+        return "< 0.1 %"
+    if 99.95 <= per_cent < 100:
+        return "> 99.9 %"
+    return f"{per_cent:.1f} %"
+
+
+def hours(number: float) -> str:
+    """A length of music, given in hours; in minutes where it is short."""
+    return f"{digits(number)} h" if number >= 1 else f"{digits(60 * number)} min"
+
+
+def words(code: str) -> str:
+    """A code of the ledger as it is read aloud: too_few_notes is too few notes."""
+    return code.replace("_", " ").replace("midi", "MIDI")

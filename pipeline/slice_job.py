@@ -1,0 +1,200 @@
+"""Everything that happens to one slice of files, in one worker.
+
+For each file: bytes -> recording -> steps -> rules -> silence -> tokens -> figures. The slice
+then publishes its shard, its part of the index and its part of the ledger; the ledger part
+comes last, and where it stands the slice is done.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import DataSettings
+from pipeline.features import features
+from pipeline.fingerprint import music_hash, signature
+from pipeline.journal import Journal
+from pipeline.midi import Recording, UnreadableMidi, read_midi, warm_up
+from pipeline.pedal import extend_by_pedal
+from pipeline.quantize import quantize
+from pipeline.rules import Measured, Rejection, rejection
+from pipeline.silence import remove_silence
+from pipeline.sources import Refused, SourceFile, read_bytes
+from pipeline.splits import keyed_fraction
+from shards.bars import Bars
+from shards.codec import Codec, EncodedSong
+from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
+from shards.song import Song
+from shards.verify import song_fault
+from shards.vocabulary import Vocabulary
+from shards.writer import write_shard, write_table
+
+DECIDED_LATER = ("shard", "start", "stop", "split", "cluster", "primary")
+FRAGMENT_SCHEMA = pa.schema(
+    [column for column in INDEX_SCHEMA if column.name not in DECIDED_LATER]
+    + [pa.field("music", pa.string()), pa.field("signature", pa.list_(pa.uint32()))]
+)
+"""A slice's part of the index: what can be known of a song by itself."""
+
+
+@dataclass(frozen=True)
+class Condemned:
+    """Why a file is not to be touched again."""
+
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class SliceJob:
+    """One task.
+
+    Attributes:
+        number: of the slice, and of its shard.
+        files: its input files.
+        folder: the unfinished dataset.
+        settings: what the dataset is to hold.
+        condemned: place in `files` -> why it is left alone this time.
+    """
+
+    number: int
+    files: Sequence[SourceFile]
+    folder: Path
+    settings: DataSettings
+    condemned: Mapping[int, Condemned] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file: its ledger row and, where it was kept, its song."""
+
+    ledger: dict[str, Any]
+    index: dict[str, Any] | None = None
+    encoded: EncodedSong | None = None
+
+
+def ledger_fragment(number: int) -> str:
+    """File name of a slice's part of the ledger; where it stands, the slice is done."""
+    return f"ledger-{number:05d}.arrow"
+
+
+def index_fragment(number: int) -> str:
+    """File name of a slice's part of the index."""
+    return f"index-{number:05d}.arrow"
+
+
+def run_slice(job: SliceJob) -> None:
+    """Read, judge and encode every file of the slice, then publish it."""
+    warm_up()  # not on the first file's time
+    processor = FileProcessor(job.settings)
+    results = []
+    with Journal(job.folder, job.number) as journal:
+        for place, file in enumerate(job.files):
+            journal.begin(place)
+            condemned = job.condemned.get(place)
+            if condemned:
+                result = _row(file, condemned.outcome, detail=condemned.detail)
+            else:
+                result = processor.process(file)
+            results.append(result)
+            journal.end(kept=result.encoded is not None)
+        journal.begin(len(job.files))
+        _publish(job, results, processor.vocabulary)
+
+
+def _publish(job: SliceJob, results: Sequence[FileResult], vocabulary: Vocabulary) -> None:
+    songs = [result.encoded for result in results if result.encoded is not None]
+    rows = [result.index for result in results if result.index is not None]
+    checksums = write_shard(job.folder, job.number, songs, vocabulary.step_dtype)
+    index = pa.Table.from_pylist(rows, FRAGMENT_SCHEMA)
+    write_table(job.folder / index_fragment(job.number), index)
+    ledger = pa.Table.from_pylist([result.ledger for result in results], LEDGER_SCHEMA)
+    ledger = ledger.replace_schema_metadata({"files": json.dumps(checksums)})
+    write_table(job.folder / ledger_fragment(job.number), ledger)
+
+
+class FileProcessor:
+    """Takes one file after another from its bytes to its song."""
+
+    def __init__(self, settings: DataSettings) -> None:
+        self.settings = settings
+        self.vocabulary = Vocabulary(settings.codec)
+        self.codec = Codec(self.vocabulary)
+
+    def process(self, file: SourceFile) -> FileResult:
+        """What becomes of one file; a bad file is a row, never an exception."""
+        try:
+            data = read_bytes(file.path, self.settings.intake.max_file_size)
+        except Refused as refused:
+            why = {"rule": refused.rule, "value": refused.value, "threshold": refused.threshold}
+            return _row(file, "refused", detail=str(refused), **why)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        known = {"bytes": len(data), "md5": md5}
+        try:
+            recording = self.read(data)
+            return self._judge(file, recording, known)
+        except UnreadableMidi as error:
+            return _row(file, "unreadable", rule=error.code, detail=str(error), **known)
+        except MemoryError:
+            return _row(file, "out_of_memory", detail="the worker's memory limit", **known)
+
+    def read(self, data: bytes) -> Recording:
+        """Bytes to a recording, the pedal applied where the settings ask for it."""
+        recording = read_midi(data)
+        if self.settings.intake.sustain == "extend":
+            return extend_by_pedal(recording)
+        return recording
+
+    def _judge(self, file: SourceFile, recording: Recording, known: dict) -> FileResult:
+        known = {
+            **known,
+            "tier": recording.tier,
+            "repairs": sorted(recording.repairs.items()),
+        }
+        quantized = quantize(recording, self.vocabulary)
+        if not len(quantized.song.notes):
+            return _row(file, "rejected", rule="no_notes", value=0.0, threshold=1.0, **known)
+        song, removed = remove_silence(
+            quantized.song, self.vocabulary.bar_steps, self.settings.silence
+        )
+        measured = measure(song, self.vocabulary)
+        rejected = rejection(measured, self.settings.limits)
+        if rejected:
+            return _row(file, "rejected", **known, **vars(rejected))
+        encoded = self.codec.encode(song)
+        fault = self._round_trip_fault(song, encoded, known["md5"])
+        if fault:
+            return _row(file, "rejected", **known, **vars(fault))
+        described = features(recording, quantized, removed, measured, encoded)
+        marks = signature(song)
+        index = {
+            "path": file.name,
+            "md5": known["md5"],
+            **described,
+            "music": music_hash(encoded),
+            "signature": None if marks is None else marks.tolist(),
+        }
+        return FileResult(_row(file, "kept", **known).ledger, index, encoded)
+
+    def _round_trip_fault(self, song: Song, encoded: EncodedSong, md5: str) -> Rejection | None:
+        """Decode and encode again a share of the songs, drawn by checksum."""
+        if keyed_fraction("round trip", md5) >= self.settings.intake.round_trip_check:
+            return None
+        if song_fault(encoded, self.codec) is None and self.codec.decode(encoded) == song:
+            return None
+        return Rejection("round_trip", 0.0, 1.0)
+
+
+def measure(song: Song, vocabulary: Vocabulary) -> Measured:
+    """The numbers that the rules and the index both want."""
+    last_bar = Bars(song.meters, vocabulary.bar_steps).positions(song.notes["start"][-1:])[0][0]
+    return Measured(song, float(song.seconds(song.end)), int(last_bar) + 1)
+
+
+def _row(file: SourceFile, outcome: str, **known: Any) -> FileResult:
+    empty = dict.fromkeys(LEDGER_SCHEMA.names)
+    return FileResult({**empty, "path": file.name, "outcome": outcome, **known})

@@ -1,0 +1,207 @@
+"""Whole runs: same bytes whatever the workers, nothing lost, the culprit named."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import DataSettings, IntakeSettings
+from pipeline.demo import DemoSettings, compose_corpus
+from pipeline.pool import PoolError, PoolSettings, SlicePool
+from pipeline.run import RunError, begin, carry_out
+from pipeline.single import encode_file
+from pipeline.slice_job import FileProcessor
+from pipeline.sources import SourceError, SourceFile, list_files
+from shards.verify import verify
+from tests.pipeline.faults import run_slice_on_a_full_disk, run_slice_with_faults
+
+from .conftest import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_one_worker_and_three_write_the_same_bytes(demo, dataset, build):
+    alone = build(demo[0], workers=1)
+    assert contents(alone.path) == contents(dataset.path)
+    assert contents(build(demo[0], workers=3).path) == contents(dataset.path)
+
+
+def test_every_file_is_one_ledger_row_and_every_kept_one_a_song(demo, dataset):
+    ledger = dataset.ledger().to_pylist()
+    assert [row["path"] for row in ledger] == [file.name for file in list_files([demo[0]])]
+    kept = [row["path"] for row in ledger if row["outcome"] == "kept"]
+    assert dataset.index["path"].to_pylist() == kept
+    assert all((row["rule"] is None) == (row["outcome"] == "kept") for row in ledger)
+
+
+def test_every_stored_song_is_what_its_file_encodes_to_by_itself(demo, dataset):
+    for number, path in enumerate(dataset.index["path"].to_pylist()):
+        assert encode_file(demo[0] / path, dataset.vocabulary) == dataset.song(number)
+
+
+def test_a_finished_dataset_is_whole(dataset):
+    assert list(verify(dataset.path)) == []
+
+
+def test_stored_arrays_cannot_be_written_to(dataset):
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.song(0).tokens[0] = 1
+
+
+def test_no_cluster_crosses_a_split_and_each_has_one_primary(dataset):
+    rows = dataset.index.select(["cluster", "split", "primary"]).to_pylist()
+    for cluster in {row["cluster"] for row in rows}:
+        members = [row for row in rows if row["cluster"] == cluster]
+        assert len({row["split"] for row in members}) == 1
+        assert sum(row["primary"] for row in members) == 1
+
+
+def faulty_corpus(folder: Path, demo_folder: Path) -> dict[str, str]:
+    """The demo's files, and faults among them; name -> the outcome each must have."""
+    shutil.copytree(demo_folder, folder)
+    faults = {
+        "hang": ("timeout", b"HANG"),
+        "segv": ("crash", b"SEGV"),
+        "exit": ("crash", b"EXIT"),
+        "eat": ("out_of_memory", b"EAT"),
+        "bug": ("crash", b"BUG"),
+    }
+    for name, (_, data) in faults.items():
+        (folder / f"{name}.mid").write_bytes(data)
+    return {f"{name}.mid": outcome for name, (outcome, _) in faults.items()}
+
+
+def test_files_that_hang_kill_or_fill_a_worker_are_named_and_cost_no_other(demo, dataset, tmp_path):
+    expected = faulty_corpus(tmp_path / "midi", demo[0])
+    began = begin([tmp_path / "midi"], tmp_path / "lakh", SETTINGS, restart=False)
+    how = PoolSettings(workers=2, file_timeout=3.0)
+    SlicePool(how, lambda *counts: None, run_slice_with_faults).run(began.to_do(SETTINGS))
+    faulty = carry_out(began, SETTINGS, how, lambda *counts: None)
+    outcomes = {row["path"]: row["outcome"] for row in faulty.ledger().to_pylist()}
+    assert {name: outcomes.pop(name) for name in expected} == expected
+    whole = {row["path"]: row["outcome"] for row in dataset.ledger().to_pylist()}
+    assert outcomes == whole
+
+
+def test_a_full_disk_ends_the_run_with_one_clear_error(demo, tmp_path):
+    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    pool = SlicePool(PoolSettings(workers=1), lambda *counts: None, run_slice_on_a_full_disk)
+    with pytest.raises(PoolError, match=r"No space left on device.*same command again"):
+        pool.run(began.to_do(SETTINGS))
+    assert not (tmp_path / "lakh").exists()
+
+
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(demo, dataset, tmp_path):
+    command = [sys.executable, "-m", "pipeline", "run", str(demo[0]), "--out", str(tmp_path)]
+    command += ["--slice-files", "16", "--round-trip-check", "1", "--workers", "2"]
+    for seconds in (1.0, 2.0, 2.5, 3.0):
+        run = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    if not (tmp_path / "lakh").exists():
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert contents(tmp_path / "lakh") == contents(dataset.path)
+
+
+def test_ctrl_c_says_how_to_go_on_and_keeps_what_is_done(demo, tmp_path):
+    command = [sys.executable, "-m", "pipeline", "run", str(demo[0]), "--out", str(tmp_path)]
+    command += ["--slice-files", "2", "--workers", "1"]
+    run = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    partial = tmp_path / "lakh.partial"
+    while not list(partial.glob("ledger-*.arrow")):
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate()
+    assert run.returncode == 1
+    assert "the same command goes on" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_other_settings_are_refused_by_name_until_restarted(demo, tmp_path):
+    begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    other = DataSettings(intake=IntakeSettings(slice_files=8, round_trip_check=1.0))
+    with pytest.raises(RunError, match=r"settings\.intake\.slice_files was 16, is 8"):
+        begin([demo[0]], tmp_path / "lakh", other, restart=False)
+    assert begin([demo[0]], tmp_path / "lakh", other, restart=True).files > 40
+
+
+def test_a_restart_removes_no_folder_that_is_not_a_dataset(demo, tmp_path):
+    (tmp_path / "lakh").mkdir()
+    (tmp_path / "lakh" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="is not a dataset"):
+        begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=True)
+    with pytest.raises(RunError, match="exists already"):
+        begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+
+
+def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
+    secret = tmp_path / "secret.mid"
+    secret.write_bytes(b"MThd")
+    folder = tmp_path / "midi"
+    folder.mkdir()
+    (folder / "link.mid").symlink_to(secret)
+    os.mkfifo(folder / "pipe.MID")
+    (folder / "huge.kar").write_bytes(b"x" * 100)
+    processor = FileProcessor(DataSettings(intake=IntakeSettings(max_file_size=99)))
+    rows = [processor.process(file).ledger for file in list_files([folder])]
+    assert [(row["path"], row["outcome"], row["rule"]) for row in rows] == [
+        ("huge.kar", "refused", "too_large"),
+        ("link.mid", "refused", "link"),
+        ("pipe.MID", "refused", "not_a_file"),
+    ]
+
+
+def test_a_name_that_is_not_utf_8_is_read_and_escaped(tmp_path, demo):
+    good = demo[0] / next(file.name for file in list_files([demo[0]]) if ".mid" in file.name)
+    odd = os.fsencode(tmp_path) + b"/\xff.mid"
+    Path(os.fsdecode(odd)).write_bytes(good.read_bytes())
+    assert list_files([tmp_path]) == [SourceFile("\\xff.mid", os.fsdecode(odd))]
+
+
+def test_files_are_listed_by_name_whatever_the_folder_says(tmp_path):
+    for name in ("b.mid", "a/z.KAR", "a.mid", "B.rmi", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [file.name for file in list_files([tmp_path])] == ["B.rmi", "a.mid", "a/z.KAR", "b.mid"]
+
+
+def test_links_to_folders_are_not_followed(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path)
+    with pytest.raises(SourceError, match="no files named"):
+        list_files([tmp_path])
+
+
+def test_a_corpus_of_which_nothing_is_kept_still_has_its_ledger(tmp_path, build):
+    (tmp_path / "empty.mid").write_bytes(b"")
+    nothing = build(tmp_path)
+    assert len(nothing) == 0
+    assert nothing.ledger()["outcome"].to_pylist() == ["unreadable"]
+    assert list(verify(nothing.path)) == []
+
+
+def test_more_songs_add_to_a_corpus_without_changing_any(demo, dataset, build, tmp_path):
+    shutil.copytree(demo[0], tmp_path / "midi")
+    compose_corpus(tmp_path / "midi" / "more", DemoSettings(songs=5, seed=99))
+    larger = build(tmp_path / "midi")
+    rows = {row["path"]: row for row in larger.index.to_pylist()}
+    for row in dataset.index.to_pylist():
+        assert rows[row["path"]]["tokens"] == row["tokens"]
+        assert rows[row["path"]]["split"] == row["split"]

@@ -1,0 +1,101 @@
+"""Silence removal: whole bars leave, nothing that sounds is touched."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.silence import Removed, SilenceSettings, remove_silence
+from shards.bars import Bars
+from shards.vocabulary import Vocabulary
+from tests.shards.songs import canonical_songs, make_song
+
+VOCABULARY = Vocabulary()
+BAR = 48
+songs = canonical_songs(VOCABULARY)
+
+
+def quieted(song, **limits):
+    return remove_silence(song, VOCABULARY.bar_steps, SilenceSettings(**limits))
+
+
+def places(song):
+    return Bars(song.meters, VOCABULARY.bar_steps).positions(song.notes["start"])[1].tolist()
+
+
+def in_force(song):
+    """Meter and tempo at each note."""
+    starts = song.notes["start"]
+    at = [np.searchsorted(e["start"], starts, side="right") - 1 for e in (song.meters, song.tempos)]
+    return (
+        song.meters[["numerator", "denominator"]][at[0]].tolist(),
+        song.tempos["microseconds"][at[1]].tolist(),
+    )
+
+
+@given(songs, st.integers(0, 3), st.integers(0, 3))
+def test_every_note_keeps_its_place_in_the_bar_its_meter_and_its_tempo(song, inner, leading):
+    shorter, _ = quieted(song, max_silence=inner, max_leading_silence=leading)
+    fields = ["duration", "instrument", "pitch", "velocity"]
+    assert (shorter.notes[fields] == song.notes[fields]).all()
+    assert places(shorter) == places(song)
+    assert in_force(shorter) == in_force(song)
+
+
+@given(songs, st.integers(0, 3))
+def test_removing_silence_twice_changes_nothing_more(song, inner):
+    shorter, _ = quieted(song, max_silence=inner)
+    again, removed = quieted(shorter, max_silence=inner)
+    assert again == shorter
+    assert removed == Removed(0, 0.0)
+
+
+@given(songs, st.integers(0, 3))
+def test_no_silence_is_left_with_more_whole_bars_than_allowed(song, inner):
+    shorter, _ = quieted(song, max_silence=inner)
+    bars = Bars(shorter.meters, VOCABULARY.bar_steps)
+    ends = np.maximum.accumulate(shorter.notes["start"] + shorter.notes["duration"])
+    for begin, end, allowed in zip(
+        [0, *ends[:-1]], shorter.notes["start"], [0, *[inner] * (len(ends) - 1)], strict=True
+    ):
+        lines = [
+            line
+            for line in bars.line(np.arange(bars.positions(end)[0] + 1))
+            if begin <= line <= end
+        ]
+        assert len(lines) - 1 <= allowed
+
+
+@given(songs)
+def test_silence_that_is_left_is_what_was_there_less_what_was_removed(song):
+    shorter, removed = quieted(song)
+    assert song.seconds(song.end) - shorter.seconds(shorter.end) == pytest.approx(removed.seconds)
+    if not removed.bars:
+        assert shorter == song
+
+
+def test_ten_bars_of_silence_become_two():
+    song = make_song([(0, 12, 0, 60, 66), (11 * BAR + 5, 12, 0, 62, 66)])
+    shorter, removed = quieted(song)
+    assert shorter.notes["start"].tolist() == [0, 3 * BAR + 5]
+    assert removed == Removed(8, 16.0)
+
+
+def test_a_note_held_through_the_others_rests_is_not_silence():
+    song = make_song(
+        [(0, 384, 0, 60, 66), (0, 12, 40, 72, 66), (384, 12, 40, 72, 66)],
+    )
+    assert quieted(song) == (song, Removed(0, 0.0))
+
+
+def test_a_meter_and_tempo_changed_inside_the_silence_hold_after_it():
+    song = make_song(
+        [(0, 12, 0, 60, 66), (20 * BAR, 12, 0, 62, 66)],
+        meters=[(0, 4, 4), (5 * BAR, 3, 4)],
+        tempos=[(0, 500_000), (6 * BAR, 250_000)],
+    )
+    shorter, removed = quieted(song)
+    assert shorter.meters.tolist() == [(0, 4, 4), (3 * BAR, 3, 4)]
+    assert shorter.tempos.tolist() == [(0, 500_000), (3 * BAR, 250_000)]
+    assert shorter.notes["start"].tolist() == [0, 3 * BAR]
+    assert removed.bars == 2 + 15 * 48 // 36

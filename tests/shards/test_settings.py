@@ -1,0 +1,70 @@
+"""Settings classes: a typo is an error, never ignored."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from shards import settings
+from shards.errors import SettingError
+from shards.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    depth: int = setting(3, "How deep.", low=1)
+
+    def __post_init__(self):
+        settings.check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    rate: float = setting(0.5, "How fast.")
+    kind: str = setting("a", "Which.", choices=("a", "b"))
+    limit: int | None = setting(None, "How many.")
+    on: bool = setting(True, "Whether.")
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self):
+        settings.check(self)
+
+
+def read(values):
+    return settings.from_json(Outer, values, where="config.json")
+
+
+def test_json_gives_back_the_same_settings():
+    one = Outer(rate=2.0, kind="b", limit=7, inner=Inner(depth=9))
+    assert read(settings.to_json(one)) == one
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"raet": 1.0}, "unknown setting 'raet'; did you mean rate"),
+        ({"inner": {"dept": 1}}, "config.json: inner: unknown setting 'dept'; did you mean depth"),
+        ({"zzz": 1}, "known: rate, kind"),
+        ({"rate": "fast"}, "rate is 'fast'; expected float"),
+        ({"limit": 1.5}, "limit is 1.5; expected int or NoneType"),
+        ({"on": 1}, "on is 1; expected bool"),
+        ({"kind": "c"}, "kind is 'c'; expected one of a, b"),
+        ({"inner": {"depth": 0}}, "depth is 0; expected at least 1"),
+    ],
+)
+def test_a_wrong_name_or_value_is_refused_with_its_place(values, complaint):
+    with pytest.raises(SettingError, match=complaint):
+        read(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("rate", "1e-3", 1e-3), ("limit", "4", 4), ("limit", "none", None), ("on", "False", False)],
+)
+def test_a_value_is_read_by_its_fields_own_type(name, text, value):
+    assert settings.parse(Outer, name, text, where="--set") == value
+
+
+@pytest.mark.parametrize(("name", "text"), [("rate", "x"), ("on", "1"), ("lmit", "4")])
+def test_a_text_of_another_type_or_name_is_refused(name, text):
+    with pytest.raises(SettingError, match="--set"):
+        settings.parse(Outer, name, text, where="--set")
