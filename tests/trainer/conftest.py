@@ -1,0 +1,162 @@
+"""Small songs, a dataset on disk and its twin in memory, and small models."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from shards import layout, open_dataset, writer
+from shards.codec import Codec, EncodedSong
+from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, sort_notes
+from shards.vocabulary import Vocabulary
+from trainer.config import Config, ModelConfig, TrainConfig
+from trainer.model import TransformerXL
+
+torch.set_num_threads(1)  # models this small only wait for a second thread
+
+
+class Twin:
+    """What `shards.open_dataset` gives, without a disk."""
+
+    def __init__(self, songs: Sequence[EncodedSong], splits: Sequence[str]) -> None:
+        self.songs, self.path = list(songs), "memory"
+        self.vocabulary = Vocabulary()
+        self.codec = Codec(self.vocabulary)
+        self.index = pa.table(
+            {
+                "tokens": pa.array([len(song) for song in songs], pa.int32()),
+                "split": list(splits),
+                "primary": [True] * len(songs),
+                "md5": [str(number) for number in range(len(songs))],
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    def song(self, number: int) -> EncodedSong:
+        return self.songs[number]
+
+
+def compose(notes: int, *, seed: int) -> Song:
+    """A song with a pattern in it: a scale that walks, over drums."""
+    random = np.random.default_rng(seed)
+    rows = np.empty(notes, NOTE)
+    rows["start"] = np.arange(notes) // 2 * 6
+    rows["duration"] = random.choice([3, 6, 12], notes)
+    rows["instrument"] = np.where(np.arange(notes) % 2, 0, 128)
+    melody = 60 + (seed + np.arange(notes)) % 12
+    rows["pitch"] = np.where(rows["instrument"] == 0, melody, 35)
+    rows["velocity"] = random.integers(1, 128, notes)
+    meters, tempos = np.array([COMMON_TIME], METER), np.array([DEFAULT_TEMPO], TEMPO)
+    return Song(sort_notes(rows), meters, tempos, 12)
+
+
+def encode_songs(lengths: Sequence[int]) -> list[EncodedSong]:
+    codec = Codec(Vocabulary())
+    return [codec.encode(compose(notes, seed=seed)) for seed, notes in enumerate(lengths)]
+
+
+def write_dataset(folder, songs, splits):
+    """A dataset on disk, with only the columns that training looks at filled in."""
+    vocabulary = Vocabulary()
+    folder.mkdir(parents=True)
+    writer.write_shard(folder, 0, songs, vocabulary.step_dtype)
+    ends = np.cumsum([len(song) for song in songs])
+    known = {
+        "md5": [str(number) for number in range(len(songs))],
+        "shard": [0] * len(songs),
+        "start": ends - [len(song) for song in songs],
+        "stop": ends,
+        "split": list(splits),
+        "primary": [True] * len(songs),
+        "tokens": [len(song) for song in songs],
+    }
+    columns = [
+        pa.array(known.get(field.name, [None] * len(songs)), field.type)
+        for field in layout.INDEX_SCHEMA
+    ]
+    writer.write_table(folder / layout.INDEX, pa.table(columns, schema=layout.INDEX_SCHEMA))
+    writer.write_json(folder / layout.VOCABULARY, vocabulary.to_json())
+    writer.write_manifest(folder, {"format_version": layout.FORMAT_VERSION})
+    return folder
+
+
+LENGTHS = (40, 31, 57, 22, 35, 48, 29, 33)
+SPLITS = ("train",) * 6 + ("valid",) * 2
+
+
+@pytest.fixture(scope="session")
+def vocabulary():
+    return Vocabulary()
+
+
+@pytest.fixture(scope="session")
+def twin():
+    """Six songs to train on and two to validate with, in memory."""
+    return Twin(encode_songs(LENGTHS), SPLITS)
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory):
+    """The same songs on disk."""
+    folder = tmp_path_factory.mktemp("data") / "little"
+    return write_dataset(folder, encode_songs(LENGTHS), SPLITS)
+
+
+@pytest.fixture(scope="session")
+def dataset(dataset_folder):
+    return open_dataset(dataset_folder)
+
+
+@pytest.fixture
+def config(vocabulary):
+    """Settings of a model that trains in milliseconds."""
+    return Config(
+        model=ModelConfig(
+            layers=2, width=16, heads=2, memory=24, dropout=0.1, max_bars=16
+        ).for_vocabulary(vocabulary),
+        train=TrainConfig(
+            steps=12,
+            batch=3,
+            block=16,
+            learning_rate=1e-2,
+            warmup=2,
+            log_every=4,
+            evaluate_every=5,
+            checkpoint_every=5,
+        ),
+    )
+
+
+@pytest.fixture
+def make_model(vocabulary):
+    """Builds small models; the same settings give the same weights."""
+
+    def make(**settings) -> TransformerXL:
+        small = {"layers": 2, "width": 16, "heads": 2, "memory": 12, "dropout": 0.0}
+        model = TransformerXL(ModelConfig(**small | settings).for_vocabulary(vocabulary))
+        generator = torch.Generator().manual_seed(0)
+        model.initialize(generator)
+        for parameter in model.parameters():  # far from the start, where every part matters
+            parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def make_twin():
+    return Twin
+
+
+@pytest.fixture
+def make_songs():
+    return encode_songs
+
+
+@pytest.fixture
+def make_dataset():
+    return write_dataset

@@ -1,0 +1,46 @@
+import pytest
+
+from shards import settings
+from shards.errors import SettingError
+from trainer.config import Config, ModelConfig, TrainConfig, override
+from trainer.presets import PRESETS, preset
+
+
+def test_a_setting_goes_to_the_part_that_has_it():
+    config = override(Config(), ["layers=3", "learning_rate=0.5", "window=none", "compile=true"])
+    assert (config.model.layers, config.model.window) == (3, None)
+    assert (config.train.learning_rate, config.train.compile) == (0.5, True)
+
+
+def test_model_and_training_share_no_name():
+    assert not settings.to_json(ModelConfig()).keys() & settings.to_json(TrainConfig()).keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layer=3", "unknown setting 'layer'; did you mean layers?"),
+        ("learning_rat=3", "did you mean learning_rate?"),
+        ("qqq=3", "unknown setting 'qqq'; known: tokens, "),
+        ("layers", "--set layers: expected name=value"),
+        ("layers=three", "layers is 'three'; expected int"),
+        ("layers=0", "layers is 0; expected at least 1"),
+        ("tokens=9", "tokens is given by the dataset"),
+        ("precision=fp16", "expected one of auto, fp32, bf16"),
+        ("learning_rate=nan", "learning_rate is nan; expected at least 0"),
+        ("beta2=1", "beta2 is 1.0; expected at most"),
+        ("final_rate=2", "final_rate is 2.0; expected at most 1"),
+        ("width=100", "multiple of twice heads"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(text, message):
+    with pytest.raises(SettingError) as caught:
+        override(Config(), [text])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_its_json(name):
+    config = preset(name)
+    assert settings.from_json(Config, settings.to_json(config), where="test") == config

@@ -1,0 +1,180 @@
+import dataclasses
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from shards.errors import LakhxlError
+from trainer import checkpoint, run
+from trainer.board import cut_back, read_metrics
+from trainer.fit import Fit, StopRequest
+from trainer.loop import Trainer
+from trainer.unigram import unigram
+
+CPU = torch.device("cpu")
+CLOCK = "tokens_per_second"
+
+
+def start(folder, dataset, config):
+    trainer = Trainer(dataset, config, CPU)
+    return Fit(trainer, run.create(folder, config, dataset), {}), yardstick(trainer, dataset)
+
+
+def resume(folder, dataset, config):
+    opened, trainer = run.open_run(folder), Trainer(dataset, config, CPU)
+    tensors, state = checkpoint.load(opened.last_checkpoint())
+    trainer.load(tensors, state)
+    return Fit(trainer, opened, state), yardstick(trainer, dataset)
+
+
+def yardstick(trainer, dataset):
+    return unigram(dataset, trainer.songs["train"], trainer.songs["valid"])
+
+
+def lines(folder):
+    metrics = read_metrics(folder / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if key != CLOCK} for line in metrics]
+
+
+def test_a_run_leaves_all_that_it_promises(tmp_path, dataset, config):
+    fit, measure = start(tmp_path / "run", dataset, config)
+    assert fit.go(measure)
+    folder = tmp_path / "run"
+    assert {entry.name for entry in folder.iterdir()} == {
+        "config.json",
+        "vocabulary.json",
+        "metrics.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "samples",
+    }
+    assert {entry.name for entry in (folder / "checkpoints").iterdir()} == {
+        "best.safetensors",
+        "step-00000010.safetensors",
+        "step-00000012.safetensors",
+    }
+    at = [(line["split"], line["step"]) for line in lines(folder)]
+    assert at == [
+        ("unigram", 0),
+        ("train", 4),
+        ("valid", 5),
+        ("train", 8),
+        ("valid", 10),
+        ("train", 12),
+        ("valid", 12),
+    ]
+    assert run.open_run(folder).config == config
+    _, state = checkpoint.load(run.open_run(folder).last_checkpoint())
+    valid = [line["loss"] for line in lines(folder) if line["split"] == "valid"]
+    assert (state["best"], state["valid"]["loss"]) == (min(valid), valid[-1])
+    assert list((folder / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [6, 7], [10, 11]])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, dataset, config, stops):
+    fit, measure = start(tmp_path / "whole", dataset, config)
+    fit.go(measure)
+    part, _ = start(tmp_path / "parts", dataset, config)
+    for stop in stops:
+        assert not part.go(measure, until=stop)
+        part, _ = resume(tmp_path / "parts", dataset, config)
+    assert part.go(measure)
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    names = ("step-00000012.safetensors", checkpoint.BEST)
+    for name in names:
+        whole, state = checkpoint.load(tmp_path / "whole" / "checkpoints" / name)
+        parts, state_of_parts = checkpoint.load(tmp_path / "parts" / "checkpoints" / name)
+        assert state == state_of_parts
+        assert whole.keys() == parts.keys()
+        assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_kill_after_the_last_checkpoint_loses_only_what_came_after(tmp_path, dataset, config):
+    fit, measure = start(tmp_path / "whole", dataset, config)
+    fit.go(measure)
+    expected = lines(tmp_path / "whole")
+    last = checkpoint.step_file(tmp_path / "whole" / "checkpoints", 12)
+    last.unlink()  # as if killed at step 12, whose lines are written
+    fit, _ = resume(tmp_path / "whole", dataset, config)
+    assert fit.trainer.step == 10
+    fit.go(measure)
+    assert lines(tmp_path / "whole") == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends_the_run(tmp_path, dataset, config, monkeypatch, number):
+    fit, measure = start(tmp_path / "run", dataset, config)
+    before = signal.getsignal(number)
+    step = fit.trainer.train_step
+
+    def interrupted():
+        if fit.trainer.step == 6:
+            os.kill(os.getpid(), number)
+        return step()
+
+    monkeypatch.setattr(fit.trainer, "train_step", interrupted)
+    assert not fit.go(measure)
+    assert run.open_run(tmp_path / "run").last_checkpoint().name == "step-00000007.safetensors"
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_is_obeyed_at_once():
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_signals_are_given_back():
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(
+    tmp_path, dataset, config, monkeypatch
+):
+    fit, measure = start(tmp_path / "run", dataset, config)
+    fit.trainer.model.norm.weight.data.fill_(torch.nan)
+    with pytest.raises(LakhxlError, match="loss at step 4 is not a number"):
+        fit.go(measure)
+    assert run.open_run(tmp_path / "run").last_checkpoint() is None
+
+
+def test_a_device_that_is_too_small_is_one_clear_line(tmp_path, dataset, config, monkeypatch):
+    fit, measure = start(tmp_path / "run", dataset, config)
+
+    def too_large():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(fit.trainer, "train_step", too_large)
+    with pytest.raises(LakhxlError, match="cpu has too little memory for 3 lanes of 16 tokens"):
+        fit.go(measure)
+
+
+def test_the_last_validation_is_of_the_whole_split(tmp_path, dataset, config):
+    train = dataclasses.replace(config.train, evaluate_batches=1)
+    config = dataclasses.replace(config, train=train)
+    fit, measure = start(tmp_path / "run", dataset, config)
+    fit.go(measure)
+    last = lines(tmp_path / "run")[-1]
+    assert (last["split"], last["step"]) == ("valid_whole", 12)
+    assert last["loss"] == fit.trainer.evaluate().means()["loss"]
+
+
+def test_metrics_are_cut_back_to_the_step_gone_on_from(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"step": 1}\n{"step": 5}\n{"step": 9}\n{"ste')
+    cut_back(metrics, 5)
+    assert read_metrics(metrics) == [{"step": 1}, {"step": 5}]
+
+
+def test_every_line_of_metrics_is_json_without_nan(tmp_path, dataset, config):
+    fit, measure = start(tmp_path / "run", dataset, config)
+    fit.go(measure)
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)

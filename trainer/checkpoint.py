@@ -1,0 +1,135 @@
+"""Checkpoints: one safetensors file each, all or nothing, and nothing in it that runs code.
+
+Tensors go into the file as they are, everything else as JSON into its header. A file is written
+under another name, flushed to the disk and renamed, so that whatever bears a checkpoint's name
+is whole.
+
+Source: https://github.com/huggingface/safetensors, the format.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from shards.errors import LakhxlError
+
+BEST = "best.safetensors"
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write a checkpoint.
+
+    Args:
+        path: the file; its folder must exist.
+        tensors: by name; on any device.
+        state: plain data.
+
+    Raises:
+        LakhxlError: the file cannot be written, as when the disk is full; nothing is left.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's umask has it
+        safetensors.torch.save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            temporary,
+            metadata={"state": json.dumps(state)},
+        )
+        temporary.chmod(mode)  # safetensors puts its own file in place, closed to others
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise LakhxlError(f"{path}: the checkpoint cannot be written ({error})") from error
+
+
+def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint, or of its tensors only those whose names begin with `prefix`.
+
+    Returns:
+        Tensors by full name, on the CPU; and the state.
+
+    Raises:
+        LakhxlError: there is no such file, or it is not a whole checkpoint.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}, state
+    except FileNotFoundError:
+        raise LakhxlError(f"{path}: no such checkpoint") from None
+    except (OSError, safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise LakhxlError(f"{path} is not a whole checkpoint ({error})") from error
+
+
+def step_file(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}.safetensors"
+
+
+def saved_steps(folder: Path) -> list[Path]:
+    """The checkpoints of steps, oldest first; the best is not among them."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def drop_old(folder: Path, keep: int) -> None:
+    """Delete all but the last `keep` checkpoints of steps, and what a kill left half-written."""
+    for path in [*saved_steps(folder)[:-keep], *folder.glob("*.tmp")]:
+        path.unlink()
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights, named `model.…`."""
+    return {f"model.{name}": parameter for name, parameter in model.named_parameters()}
+
+
+def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy weights that `model_tensors` named into a model.
+
+    Raises:
+        LakhxlError: a weight is missing or has another shape.
+    """
+    with torch.no_grad():
+        for name, parameter in model_tensors(model).items():
+            saved = tensors.get(name)
+            if saved is None or saved.shape != parameter.shape:
+                found = None if saved is None else tuple(saved.shape)
+                raise LakhxlError(
+                    f"the checkpoint has {name} as {found}, the model expects "
+                    f"{tuple(parameter.shape)}: it belongs to another configuration"
+                )
+            parameter.copy_(saved)
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimizer keeps of each parameter, named `optimizer.KEY.PARAMETER`."""
+    return {
+        f"optimizer.{key}.{name}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def load_optimizer(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Give an optimizer back what `optimizer_tensors` named."""
+    parameters = dict(model.named_parameters())
+    for full_name, value in tensors.items():
+        kind, _, rest = full_name.partition(".")
+        if kind != "optimizer":
+            continue
+        key, _, name = rest.partition(".")
+        parameter = parameters[name]
+        place = parameter.device if value.dim() or optimizer.defaults.get("fused") else "cpu"
+        optimizer.state[parameter][key] = value.to(place)

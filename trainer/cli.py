@@ -1,0 +1,210 @@
+"""The `trainer` command: arguments and echo only."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from shards import open_dataset
+from shards.codec import Codec, EncodedSong
+from shards.console import Commands
+from shards.errors import LakhxlError
+from shards.render import write_midi
+from shards.settings import options_for, take
+from trainer import checkpoint, devices, presets, prompt, run
+from trainer.config import Config, override
+from trainer.fit import Fit
+from trainer.generate import SampleConfig, generate
+from trainer.loop import Trainer
+from trainer.model import TransformerXL
+from trainer.unigram import unigram
+
+STOPPED = 130
+"""Exit status of a run that Ctrl-C ended, as shells have it: 128 + SIGINT."""
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.group(cls=Commands)
+def cli() -> None:
+    """Train a Transformer-XL on a dataset that `pipeline run` made, and let it write music.
+
+    \b
+    Example:
+        trainer fit shards/ --preset tiny
+        trainer generate runs/lakh-tiny -o song.mid
+    """
+
+
+@cli.command()
+@click.argument("dataset", type=FOLDER)
+@click.option(
+    "--preset", type=click.Choice([*presets.PRESETS]), help="Settings to start from.  [tiny]"
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps, as --set steps=N.")
+@click.option("--run", "folder", type=FOLDER, help="Folder to make.  [runs/DATASET-PRESET]")
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one setting."
+)
+@click.option("--device", help="cuda, mps or cpu.  [the best there is]")
+def fit(
+    dataset: Path,
+    preset: str | None,
+    steps: int | None,
+    folder: Path | None,
+    resume: bool,
+    assignments: tuple[str, ...],
+    device: str | None,
+) -> None:
+    """Train on DATASET, a dataset or a folder that holds exactly one.
+
+    Ctrl-C saves and ends with status 130; --resume then goes on as if nothing had happened.
+
+    \b
+    Example:
+        trainer fit shards/ --preset tiny --run runs/first --set learning_rate=0.002
+        trainer fit shards/ --run runs/first --resume
+    """
+    place = devices.choose(device)
+    if resume and (preset or assignments):
+        raise click.UsageError("--resume goes on with the run's own settings: only --steps may be")
+    data = open_dataset(dataset)
+    folder = folder or Path("runs") / f"{data.path.resolve().name}-{preset or 'tiny'}"
+    opened = _known_run(folder, data, steps) if resume else None
+    config = opened.config if opened else _new_config(preset, steps, assignments, data)
+    if opened is None:
+        run.check_free(folder)
+    trainer = Trainer(data, config, place)
+    state = _load_last(trainer, opened) if opened else {}
+    yardstick = unigram(data, trainer.songs["train"], trainer.songs["valid"])
+    _introduce(trainer, data, folder, yardstick)
+    opened = opened or run.create(folder, config, data)
+    run.write_config(opened, str(data.path))
+    training = Fit(trainer, opened, state)
+    whole = training.go(yardstick)
+    _conclude(training, folder, dataset, yardstick, whole)
+
+
+def _new_config(
+    preset: str | None, steps: int | None, assignments: tuple[str, ...], data: Any
+) -> Config:
+    config = presets.preset(preset or "tiny")
+    config = override(config, [*assignments, *([f"steps={steps}"] if steps else [])])
+    return dataclasses.replace(config, model=config.model.for_vocabulary(data.vocabulary))
+
+
+def _known_run(folder: Path, data: Any, steps: int | None) -> run.Run:
+    """The run to go on with, held to the dataset."""
+    opened = run.open_run(folder)
+    if run.dataset_fingerprint(data) != opened.fingerprint:
+        raise LakhxlError(
+            f"{data.path} is not the dataset of {folder}: fingerprint "
+            f"{run.dataset_fingerprint(data)}, expected {opened.fingerprint}"
+        )
+    if steps:
+        train = dataclasses.replace(opened.config.train, steps=steps)
+        opened = dataclasses.replace(opened, config=dataclasses.replace(opened.config, train=train))
+    return opened
+
+
+def _load_last(trainer: Trainer, opened: run.Run) -> dict[str, Any]:
+    """Load the last checkpoint; a run killed before its first starts from the beginning."""
+    last = opened.last_checkpoint()
+    if last is None:
+        return {}
+    tensors, state = checkpoint.load(last)
+    trainer.load(tensors, state)
+    if trainer.step >= trainer.config.train.steps:
+        raise LakhxlError(
+            f"{opened.path} has done all its {trainer.config.train.steps} steps: name more with "
+            "--steps"
+        )
+    return state
+
+
+def _introduce(trainer: Trainer, data: Any, folder: Path, yardstick: dict[str, float]) -> None:
+    counts = ", ".join(f"{len(numbers):,} {split}" for split, numbers in trainer.songs.items())
+    model, train = trainer.config.model, trainer.config.train
+    click.echo(
+        f"dataset  {data.path}: {counts} songs, {model.tokens} tokens in the vocabulary, "
+        f"{model.instruments} instruments\n"
+        f"model    {trainer.parameters:,} parameters: {model.layers} layers, width {model.width}, "
+        f"{model.heads} heads, memory {model.memory}\n"
+        f"training {train.steps:,} steps of {train.batch} lanes x {train.block} tokens on "
+        f"{devices.describe(trainer.device)}, from step {trainer.step:,}\n"
+        f"unigram  {yardstick['loss']:.3f} nats a token: the score of bare frequencies\n"
+        f"run      {folder}",
+        err=True,
+    )
+
+
+def _conclude(
+    training: Fit, folder: Path, dataset: Path, yardstick: dict[str, float], whole: bool
+) -> None:
+    step = training.trainer.step
+    if not whole:
+        click.echo(
+            f"stopped and saved at step {step:,}; go on with: "
+            f"trainer fit {shlex.quote(str(dataset))} --run {shlex.quote(str(folder))} --resume"
+        )
+        raise click.exceptions.Exit(STOPPED)
+    click.echo(
+        f"{folder}: step {step:,}, validation loss {training.last_valid['loss']:.3f} nats a token "
+        f"(unigram {yardstick['loss']:.3f})\n"
+        f"curves: tensorboard --logdir {folder}/tensorboard\n"
+        f"music:  trainer generate {folder} -o song.mid"
+    )
+
+
+@cli.command(name="generate")
+@click.argument("folder", metavar="RUN", type=FOLDER)
+@click.option("-o", "--out", type=FOLDER, help="File to write.  [RUN/samples/seed-N.mid]")
+@click.option("--prompt", "prompt_file", type=FOLDER, help="A .mid file to go on from.")
+@options_for(SampleConfig)
+@click.option("--device", help="cuda, mps or cpu.  [cpu: one token at a time is no work for a GPU]")
+def generate_(
+    folder: Path, out: Path | None, prompt_file: Path | None, device: str | None, **values: Any
+) -> None:
+    """Write a .mid file with the best checkpoint of RUN.
+
+    \b
+    Example:
+        trainer generate runs/lakh-tiny -o song.mid --bars 16 --temperature 0.9
+    """
+    config = take(SampleConfig, values)
+    opened = run.open_run(folder)
+    out = out or folder / "samples" / f"seed-{config.seed}.mid"
+    if not out.parent.is_dir():
+        raise LakhxlError(f"{out.parent}: no such folder to write {out.name} to")
+    beginning = prompt_file and prompt.encode_midi(prompt_file, folder / run.VOCABULARY)
+    model = _load_model(opened, device)
+    with tqdm(total=config.bars, unit="bar") as bar:
+        song = generate(
+            model,
+            opened.vocabulary,
+            config,
+            block_size=opened.config.train.block,
+            prompt=beginning,
+            progress=lambda bars: bar.update(bars - bar.n),
+        )
+    _write(song, out, opened)
+
+
+def _load_model(opened: run.Run, device: str | None) -> TransformerXL:
+    model = TransformerXL(opened.config.model)
+    tensors, _ = checkpoint.load(opened.best_checkpoint(), prefix="model.")
+    checkpoint.load_model(model, tensors)
+    return model.to(devices.choose(device or "cpu")).eval()
+
+
+def _write(song: EncodedSong, out: Path, opened: run.Run) -> None:
+    decoded = Codec(opened.vocabulary).decode(song)
+    write_midi(decoded, out, opened.vocabulary)
+    click.echo(
+        f"{out}: {len(decoded.notes):,} notes, {int(song.bars[-1]) + 1} bars, "
+        f"{len(set(decoded.notes['instrument'].tolist()))} instruments"
+    )

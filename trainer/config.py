@@ -1,0 +1,154 @@
+"""Every setting of a run: the model's, the training's, and those the dataset dictates.
+
+All are saved as config.json in the run folder; `--set name=value` takes the name of any field of
+`ModelConfig` or `TrainConfig` that the dataset does not dictate.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shards import settings
+from shards.errors import SettingError
+from shards.settings import setting
+from shards.vocabulary import Vocabulary
+
+FROM_VOCABULARY = ("tokens", "instruments", "bar_steps")
+"""Fields of ModelConfig that come with the dataset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a Transformer-XL."""
+
+    tokens: int = setting(512, "Tokens in the vocabulary; given by the dataset.", low=1)
+    instruments: int = setting(175, "Instrument classes; given by the dataset.", low=1)
+    bar_steps: int = setting(192, "Steps in the longest bar; given by the dataset.", low=1)
+    layers: int = setting(6, "Blocks of attention and feed-forward net.", low=1)
+    width: int = setting(384, "Width of the residual stream; a multiple of heads.", low=2)
+    heads: int = setting(6, "Attention heads; 64 a head is what attention kernels like.", low=1)
+    feed: int = setting(4, "Width of the feed-forward net, in widths of the model.", low=1)
+    memory: int = setting(
+        256,
+        "Tokens of the past that each layer keeps. As many as a block holds is what the paper "
+        "trains with; 0 switches the memory off.",
+        low=0,
+    )
+    window: int | None = setting(
+        None,
+        "Tokens that a position sees, itself included; none: the whole memory and what of the "
+        "block lies before it.",
+        low=1,
+    )
+    positions: str = setting(
+        "rope",
+        "How distance is told: rope rotates queries and keys and keeps the fast attention "
+        "kernels; txl is the Transformer-XL's own scheme.",
+        choices=("rope", "txl"),
+    )
+    max_bars: int = setting(
+        512,
+        "Bars that are told apart; all later ones count as the last. Most songs have 60-200.",
+        low=1,
+    )
+    dropout: float = setting(
+        0.1, "Share dropped of embeddings, attention weights and both outputs of a layer.", low=0
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        settings.check(self)
+        if self.width % (2 * self.heads):
+            raise SettingError(
+                f"width is {self.width}; expected a multiple of twice heads = {2 * self.heads}"
+            )
+        if not self.dropout < 1:
+            raise SettingError(f"dropout is {self.dropout}; expected less than 1")
+
+    def for_vocabulary(self, vocabulary: Vocabulary) -> "ModelConfig":
+        """The same model for another dataset."""
+        return dataclasses.replace(
+            self,
+            tokens=len(vocabulary),
+            instruments=vocabulary.instruments,
+            bar_steps=vocabulary.longest_bar,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How it is trained, and how often it is looked at."""
+
+    steps: int = setting(100_000, "Training steps. The learning rate falls until the last.", low=1)
+    batch: int = setting(16, "Lanes: songs played side by side.", low=1)
+    block: int = setting(256, "Tokens that a lane plays in one step.", low=1)
+    learning_rate: float = setting(
+        1e-3, "Highest learning rate; about 1 / sqrt(width) times 0.02 suits AdamW.", low=0
+    )
+    final_rate: float = setting(0.1, "Learning rate at the last step, as a share.", low=0)
+    warmup: int = setting(500, "Steps over which the learning rate rises.", low=0)
+    weight_decay: float = setting(0.1, "Pull on matrices towards zero, times learning rate.", low=0)
+    beta2: float = setting(
+        0.98,
+        "Memory of AdamW's second moment; 0.999 is too slow for runs of thousands of steps.",
+        low=0,
+    )
+    clip: float = setting(1.0, "Longest gradient that is let through, in the 2-norm.", low=0)
+    precision: str = setting(
+        "auto",
+        "Of the matrix products: fp32, bf16, or auto, which is bf16 on a GPU that has it.",
+        choices=("auto", "fp32", "bf16"),
+    )
+    compile: bool = setting(False, "Compile the model; worth its minutes in runs of hours.")
+    seed: int = setting(0, "Of weights, order of songs and dropout; each keyed by it.", low=0)
+    log_every: int = setting(10, "Steps between lines of metrics.jsonl.", low=1)
+    evaluate_every: int = setting(1000, "Steps between validations.", low=1)
+    evaluate_batches: int | None = setting(
+        None,
+        "Batches in each validation; none: the whole split. The last is always whole.",
+        low=1,
+    )
+    checkpoint_every: int = setting(1000, "Steps between checkpoints.", low=1)
+    keep: int = setting(2, "Checkpoints kept, besides the best.", low=1)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        settings.check(self)
+        for name, most in (("final_rate", 1.0), ("beta2", 0.999999)):
+            if not getattr(self, name) <= most:
+                raise SettingError(f"{name} is {getattr(self, name)}; expected at most {most}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A run's settings."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """Apply `name=value` texts, each to the part that has a field of that name.
+
+    Raises:
+        SettingError: a text without `=`, an unknown name (with the nearest), a setting that the
+            dataset dictates, or a value that is not allowed.
+    """
+    model, train = settings.to_json(config.model), settings.to_json(config.train)
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingError(f"--set {text}: expected name=value")
+        if name in FROM_VOCABULARY:
+            raise SettingError(f"--set {text}: {name} is given by the dataset")
+        part, cls = (model, ModelConfig) if name in model else (train, TrainConfig)
+        if name not in part:
+            near = difflib.get_close_matches(name, [*model, *train], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join([*model, *train])}"
+            raise SettingError(f"--set {text}: unknown setting {name!r}; {hint}")
+        part[name] = settings.parse(cls, name, value, where="--set")
+    return Config(
+        model=settings.from_json(ModelConfig, model, where="--set"),
+        train=settings.from_json(TrainConfig, train, where="--set"),
+    )

@@ -1,0 +1,200 @@
+"""`trainer fit`: train, look now and then, save, and stop cleanly when asked to."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from shards.errors import LakhxlError
+from trainer import checkpoint
+from trainer.board import Board
+from trainer.loop import Trainer
+from trainer.loss import Tally, to_rows
+from trainer.run import Run
+
+
+class StopRequest:
+    """Ctrl-C or SIGTERM, noted instead of obeyed; a second one is obeyed at once."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # others may not
+            self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+class Fit:
+    """One call of `trainer fit`.
+
+    Args:
+        trainer: fresh, or loaded from the run's last checkpoint.
+        run: the folder to write to.
+        state: of that checkpoint; empty for a fresh run.
+    """
+
+    def __init__(self, trainer: Trainer, run: Run, state: dict[str, Any]) -> None:
+        self.trainer, self.run, self.train = trainer, run, trainer.config.train
+        self.best: float | None = state.get("best")
+        self.evaluated: int | None = state.get("evaluated")
+        self.last_valid: dict[str, float] = state.get("valid", {})
+        self._saved: int | None = trainer.step if state else None
+        self._unread: list[Tally] = []
+        self._sums: list[float] = state.get("sums", [0.0] * len(Tally._fields))
+        self._clock, self._timed_steps = time.perf_counter(), 0
+
+    def go(self, yardstick: dict[str, float], *, until: int | None = None) -> bool:
+        """Train up to the last step, or `until`.
+
+        Args:
+            yardstick: of `trainer.unigram`, for the board.
+            until: stop after this many steps, as Ctrl-C would.
+
+        Returns:
+            Whether all steps are done; False where it was stopped. Either way the last is saved.
+        """
+        last = self.train.steps if until is None else min(until, self.train.steps)
+        board = Board(self.run, step=self.trainer.step)
+        bar = tqdm(total=self.train.steps, initial=self.trainer.step, unit="step", smoothing=0.05)
+        self._clock = time.perf_counter()
+        with board, bar, StopRequest() as stop:
+            if self.trainer.step == 0:
+                board.write(0, "unigram", yardstick)
+            while True:
+                with self._clock_stopped():
+                    self._evaluate_if_due(board, lambda: stop.asked)
+                    done = self.trainer.step >= last or stop.asked
+                    self._save_if_due(final=done)
+                if done:
+                    self._final_validation(board, lambda: stop.asked)
+                    return self.trainer.step == self.train.steps
+                self._step(board, bar)
+
+    def _step(self, board: Board, bar: tqdm) -> None:
+        rate = self.trainer.rate
+        try:
+            self._unread.append(self.trainer.train_step())
+        except torch.OutOfMemoryError:
+            raise LakhxlError(
+                f"{self.trainer.device} has too little memory for {self.train.batch} lanes of "
+                f"{self.train.block} tokens: train anew with a lower --set batch"
+            ) from None
+        self._timed_steps += 1
+        bar.update()
+        if self.trainer.step % self.train.log_every == 0:
+            self._log(board, bar, rate)
+
+    def _log(self, board: Board, bar: tqdm, rate: float) -> None:
+        self._read_tallies()
+        figures = Tally(*torch.tensor(self._sums, dtype=torch.float64)).means()
+        self._sums = [0.0] * len(self._sums)
+        speed = self._take_speed()
+        gradient = float(self.trainer.gradient)
+        figures |= {"rate": rate, "gradient": gradient, "epoch": self.trainer.epoch}
+        board.write(self.trainer.step, "train", {**figures, "tokens_per_second": speed})
+        shown = {"loss": f"{figures['loss']:.3f}", "tokens/s": f"{speed:,.0f}"}
+        if self.last_valid:
+            shown["valid"] = f"{self.last_valid['loss']:.3f}"
+        bar.set_postfix(shown)
+
+    def _read_tallies(self) -> None:
+        """Wait for the device, and add what it has scored; a loss that is no number ends the run.
+
+        Added one by one in order, so that a run gives the same sums however often it was saved
+        in between.
+        """
+        for row in to_rows(self._unread):
+            self._sums = [a + b for a, b in zip(self._sums, row, strict=True)]
+        self._unread = []
+        if not all(map(math.isfinite, self._sums)):
+            raise LakhxlError(
+                f"the loss at step {self.trainer.step} is not a number: train anew with a lower "
+                "--set learning_rate"
+            )
+
+    def _take_speed(self) -> float:
+        """Tokens a second since the last time, validation and saving not counted."""
+        seconds = time.perf_counter() - self._clock
+        tokens = self._timed_steps * self.trainer.tokens_per_step
+        self._clock, self._timed_steps = time.perf_counter(), 0
+        return tokens / seconds
+
+    @contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - begun
+
+    def _evaluate_if_due(self, board: Board, stopped: Callable[[], bool]) -> None:
+        step = self.trainer.step
+        due = step == self.train.steps or (step > 0 and step % self.train.evaluate_every == 0)
+        if not due or self.evaluated == step:
+            return
+        scored = self.trainer.evaluate(batches=self.train.evaluate_batches, stopped=stopped)
+        if scored is None:
+            return
+        self.last_valid, self.evaluated = scored.means(), step
+        board.write(step, "valid", self.last_valid)
+        if self.best is None or self.last_valid["loss"] < self.best:
+            self.best = self.last_valid["loss"]
+            self._save_best()
+
+    def _final_validation(self, board: Board, stopped: Callable[[], bool]) -> None:
+        """After the last step, the whole split, where the others saw a part of it."""
+        ended = self.trainer.step == self.train.steps
+        if ended and self.train.evaluate_batches is not None:
+            scored = self.trainer.evaluate(stopped=stopped)
+            if scored is not None:
+                self.last_valid = scored.means()
+                board.write(self.trainer.step, "valid_whole", self.last_valid)
+
+    def _save_if_due(self, *, final: bool) -> None:
+        step = self.trainer.step
+        due = step % self.train.checkpoint_every == 0 and step > 0
+        if (due or final) and self._saved != step:
+            self._read_tallies()
+            path = checkpoint.step_file(self.run.checkpoints, step)
+            checkpoint.save(path, self.trainer.tensors(), self._state())
+            checkpoint.drop_old(self.run.checkpoints, self.train.keep)
+            self._saved = step
+
+    def _save_best(self) -> None:
+        path = self.run.checkpoints / checkpoint.BEST
+        checkpoint.save(path, checkpoint.model_tensors(self.trainer.model), self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            **self.trainer.state(),
+            "best": self.best,
+            "evaluated": self.evaluated,
+            "valid": self.last_valid,
+            "sums": self._sums,
+        }

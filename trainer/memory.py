@@ -1,0 +1,120 @@
+"""What one block leaves for the next, and the one mask rule.
+
+The rule: a query sees a key if and only if the key is not in the future, lies within the
+window, and belongs to the same visit of the same song. Resets, padding, songs joined in one
+block, epochs that wrap and memory that is still empty all follow from it; nothing is ever
+cleared, and no zero is ever attended to.
+
+Conventions
+    B lanes, H heads, T tokens in a block, M tokens in the memory, K = M + T keys, E head width
+    key k of a block's K lies M + t - k tokens before query t; keys are kept before rotation
+    visit     which playing of which song; EMPTY where the memory holds nothing yet
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+EMPTY = -1
+"""Visit of a memory slot that was never written. Songs count from 0, padding is another number."""
+
+
+class Memory(NamedTuple):
+    """Keys and values of the last M tokens of each lane. Never part of a module.
+
+    A module's buffers are copied from rank 0 to all under data parallelism, and are carried
+    from training into evaluation; a memory is neither.
+
+    Attributes:
+        keys, values: for each layer, shape (B, H, M, E), contiguous, no gradient.
+        visits: shape (B, M), int64.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    visits: Tensor
+
+    @property
+    def length(self) -> int:
+        """M."""
+        return self.visits.shape[1]
+
+    @classmethod
+    def empty(
+        cls,
+        *,
+        layers: int,
+        lanes: int,
+        heads: int,
+        length: int,
+        head_width: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Memory":
+        """A memory that nothing has been written to; no query will see any of it."""
+        shape = (lanes, heads, length, head_width)
+
+        def zeros() -> tuple[Tensor, ...]:
+            return tuple(torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers))
+
+        visits = torch.full((lanes, length), EMPTY, device=device)
+        return cls(zeros(), zeros(), visits)
+
+
+def visible(query_visits: Tensor, memory_visits: Tensor, *, window: int | None) -> Tensor:
+    """The mask rule. Every query sees at least itself, so no row is ever empty.
+
+    Args:
+        query_visits: shape (B, T).
+        memory_visits: shape (B, M).
+        window: tokens that a query sees, itself included; None: all there are.
+
+    Returns:
+        shape (B, T, K), bool; True where the query sees the key.
+    """
+    T, M = query_visits.shape[1], memory_visits.shape[1]
+    key_visits = torch.cat([memory_visits, query_visits], dim=1)
+    queries = torch.arange(M, M + T, device=query_visits.device)
+    back = queries[:, None] - torch.arange(M + T, device=query_visits.device)  # (T, K)
+    in_reach = back >= 0
+    if window is not None:
+        in_reach &= back < window
+    return in_reach & (query_visits[:, :, None] == key_visits[:, None, :])
+
+
+def readable(memory: Memory, mask: Tensor) -> Memory:
+    """The memory with every slot that no query sees set to zero.
+
+    A mask alone does not keep out what is not finite: a weight of 0 times NaN is NaN.
+
+    Args:
+        memory: what the block before has left.
+        mask: shape (B, T, K), of `visible`.
+    """
+    seen = mask[:, :, : memory.length].any(dim=1)[:, None, :, None]  # (B, 1, M, 1)
+    return memory._replace(
+        keys=tuple(torch.where(seen, keys, 0) for keys in memory.keys),
+        values=tuple(torch.where(seen, values, 0) for values in memory.values),
+    )
+
+
+def remember(
+    keys: tuple[Tensor, ...], values: tuple[Tensor, ...], visits: Tensor, length: int
+) -> Memory:
+    """The memory that a block leaves: the last `length` of all its keys.
+
+    Copied, not a view: a view would keep the whole block alive, and would make torch.compile
+    build its graph again for the other strides.
+
+    Args:
+        keys, values: for each layer, shape (B, H, K, E), memory and block.
+        visits: shape (B, K).
+        length: M of the memory to make; at most K.
+    """
+    first = visits.shape[1] - length
+
+    def last(tensor: Tensor) -> Tensor:
+        return tensor.detach()[:, :, first:].clone(memory_format=torch.contiguous_format)
+
+    return Memory(tuple(map(last, keys)), tuple(map(last, values)), visits[:, first:].contiguous())
