@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.clusters import DuplicateSettings
 from pipeline.config import DataSettings, IntakeSettings
@@ -17,7 +16,7 @@ from pipeline.pool import PoolSettings
 from pipeline.rules import Limits
 from pipeline.silence import SilenceSettings
 from pipeline.splits import SplitSettings
-from shards.console import Commands
+from shards.console import STOPPED, Commands, progress_bar
 from shards.errors import LakhxlError
 from shards.settings import options_for, take
 from shards.vocabulary import CodecSettings
@@ -150,9 +149,10 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
         with _ProgressBar(began.files, began.kept, began.dropped) as bar:
             dataset = carry_out(began, data_settings, how, bar.show)
     except KeyboardInterrupt:
-        raise LakhxlError(
-            f"stopped; what is done is kept in {began.partial}: the same command goes on"
-        ) from None
+        click.echo(
+            f"stopped; what is done is kept in {began.partial}: the same command goes on", err=True
+        )
+        raise click.exceptions.Exit(STOPPED) from None
     click.echo(_report_text(dataset))
     click.echo(f"\ndataset  {dataset.path}\nreport   {dataset.path / 'report.html'}")
 
@@ -167,14 +167,8 @@ class _ProgressBar:
     """Files done of all, songs kept and files dropped; on stderr, where there is a terminal."""
 
     def __init__(self, files: int, kept: int, dropped: int) -> None:
-        self._bar = tqdm(
-            total=files,
-            initial=kept + dropped,
-            unit=" songs",
-            disable=None,
-            smoothing=0.1,
-            dynamic_ncols=True,
-            desc="starting",
+        self._bar = progress_bar(
+            total=files, initial=kept + dropped, unit=" songs", smoothing=0.1, desc="starting"
         )
 
     def __enter__(self) -> "_ProgressBar":
@@ -188,7 +182,6 @@ class _ProgressBar:
         self._bar.set_description("reading", refresh=False)
         self._bar.set_postfix(kept=kept, rejected=dropped, refresh=False)
         self._bar.update(kept + dropped - self._bar.n)
-        self._bar.refresh()
 
 
 def _report_text(dataset: Any) -> str:
@@ -209,7 +202,7 @@ def verify(dataset: Path) -> None:
     from shards import open_dataset
     from shards.verify import verify as faults_of
 
-    with tqdm(desc="verifying", unit=" songs", disable=None) as bar:
+    with progress_bar(desc="verifying", unit=" songs") as bar:
         faults = list(faults_of(dataset, bar.update))
     for fault in faults:
         click.echo(fault)

@@ -1,11 +1,24 @@
-"""What both command lines share: our errors become one line and exit status 1."""
+"""What both command lines share: errors of one line, progress that tells the truth.
+
+Exit status: 0 done, 1 it went wrong, 2 wrong usage, 130 stopped by Ctrl-C, as shells have it.
+"""
 
 import sys
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from shards.errors import LakhxlError
+
+STOPPED = 130
+
+
+def progress_bar(**options: Any) -> tqdm:
+    """A tqdm bar on stderr; where that is no terminal but a log, a line every half minute."""
+    is_terminal = sys.stderr.isatty()
+    often = {} if is_terminal else {"mininterval": 30.0, "maxinterval": 30.0, "ascii": True}
+    return tqdm(dynamic_ncols=is_terminal, **often, **options)
 
 
 class Commands(click.Group):

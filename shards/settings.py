@@ -64,6 +64,8 @@ def from_json(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
     Raises:
         SettingError: an unknown name (with the nearest known one), or a value not allowed.
     """
+    if not isinstance(values, Mapping):
+        raise SettingError(f"{where} is {values!r}; expected names and values")
     hints = typing.get_type_hints(cls)
     for name in values:
         if name not in hints:

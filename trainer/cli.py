@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from shards import open_dataset
 from shards.codec import Codec, EncodedSong
-from shards.console import Commands
+from shards.console import STOPPED, Commands, progress_bar
 from shards.errors import LakhxlError
 from shards.render import write_midi
 from shards.settings import options_for, take
@@ -21,9 +20,6 @@ from trainer.generate import SampleConfig, generate
 from trainer.loop import Trainer
 from trainer.model import TransformerXL
 from trainer.unigram import unigram
-
-STOPPED = 130
-"""Exit status of a run that Ctrl-C ended, as shells have it: 128 + SIGINT."""
 
 FOLDER = click.Path(path_type=Path)
 
@@ -182,7 +178,7 @@ def generate_(
         raise LakhxlError(f"{out.parent}: no such folder to write {out.name} to")
     beginning = prompt_file and prompt.encode_midi(prompt_file, folder / run.VOCABULARY)
     model = _load_model(opened, device)
-    with tqdm(total=config.bars, unit="bar") as bar:
+    with progress_bar(total=config.bars, unit="bar") as bar:
         song = generate(
             model,
             opened.vocabulary,

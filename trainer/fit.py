@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from shards.console import progress_bar
 from shards.errors import LakhxlError
 from trainer import checkpoint
 from trainer.board import Board
@@ -83,7 +84,9 @@ class Fit:
         """
         last = self.train.steps if until is None else min(until, self.train.steps)
         board = Board(self.run, step=self.trainer.step)
-        bar = tqdm(total=self.train.steps, initial=self.trainer.step, unit="step", smoothing=0.05)
+        bar = progress_bar(
+            total=self.train.steps, initial=self.trainer.step, unit="step", smoothing=0.05
+        )
         self._clock = time.perf_counter()
         with board, bar, StopRequest() as stop:
             if self.trainer.step == 0:
@@ -158,7 +161,7 @@ class Fit:
         due = step == self.train.steps or (step > 0 and step % self.train.evaluate_every == 0)
         if not due or self.evaluated == step:
             return
-        scored = self.trainer.evaluate(batches=self.train.evaluate_batches, stopped=stopped)
+        scored = self._validate(self.train.evaluate_batches, stopped)
         if scored is None:
             return
         self.last_valid, self.evaluated = scored.means(), step
@@ -167,11 +170,17 @@ class Fit:
             self.best = self.last_valid["loss"]
             self._save_best()
 
+    def _validate(self, batches: int | None, stopped: Callable[[], bool]) -> Tally | None:
+        whole = self.trainer.validation_batches
+        total = whole if batches is None else min(batches, whole)
+        with progress_bar(total=total, desc="validating", unit="batch", leave=False) as bar:
+            return self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
+
     def _final_validation(self, board: Board, stopped: Callable[[], bool]) -> None:
         """After the last step, the whole split, where the others saw a part of it."""
         ended = self.trainer.step == self.train.steps
         if ended and self.train.evaluate_batches is not None:
-            scored = self.trainer.evaluate(stopped=stopped)
+            scored = self._validate(None, stopped)
             if scored is not None:
                 self.last_valid = scored.means()
                 board.write(self.trainer.step, "valid_whole", self.last_valid)

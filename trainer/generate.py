@@ -34,7 +34,9 @@ USUAL_VELOCITY = 20
 class SampleConfig:
     """How the next token is drawn, and how long the song may be."""
 
-    bars: int = setting(32, "Bars to write, after those of the prompt.", low=1)
+    bars: int = setting(
+        32, "Bars to write, after those of the prompt; the song does not end before.", low=1
+    )
     tokens: int = setting(8192, "Tokens to write at most, bars or not.", low=8)
     temperature: float = setting(
         1.0, "Below 1 keeps to the likely, above 1 strays; 0 always takes the likeliest.", low=0
@@ -152,8 +154,12 @@ class Writer:
         return self._end_of_last_note > 0
 
     def allowed(self, *, note_now: bool) -> np.ndarray:
-        """What may come next, shape (V,), bool; if a note is due, only a pitch where one may."""
-        allowed = self.cursor.allowed()
+        """What may come next, shape (V,), bool; if a note is due, only a pitch where one may.
+
+        Never the end: how long the song is to be has been asked for.
+        """
+        allowed = self.cursor.allowed().copy()
+        allowed[self.vocabulary.eos] = False
         pitches = np.zeros_like(allowed)
         pitches[self.vocabulary.pitch0 : self.vocabulary.duration1] = True
         return allowed & pitches if note_now and (allowed & pitches).any() else allowed
@@ -214,7 +220,7 @@ def generate(
         bars = writer.cursor.bar - first_bar
         progress(min(max(bars, 0), config.bars))
         over = bars >= config.bars or len(writer.rows) - opened >= config.tokens
-        if writer.rows[-1][0] == vocabulary.eos or (over and writer.has_notes):
+        if over and writer.has_notes:
             return writer.finish()
         output = stream.feed(writer.inputs(-1))
 

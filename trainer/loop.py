@@ -72,6 +72,11 @@ class Trainer:
         """Targets in one batch; in mode join every position has one."""
         return self.config.train.batch * self.config.train.block
 
+    @property
+    def validation_batches(self) -> int:
+        """Batches in the whole validation split."""
+        return len(self._samplers["valid"])
+
     def train_step(self) -> Tally:
         """Learn from the next batch; returns its sums, still on the device."""
         batch, self._position = next(self._batches)
@@ -102,13 +107,18 @@ class Trainer:
         return self.model.empty_memory(self.config.train.batch, dtype=self._dtype)
 
     def evaluate(
-        self, *, batches: int | None = None, stopped: Callable[[], bool] = lambda: False
+        self,
+        *,
+        batches: int | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+        advance: Callable[[], object] = lambda: None,
     ) -> Tally | None:
         """Score the validation split on a memory of its own; training does not notice.
 
         Args:
             batches: how many, from the first; None: every target exactly once.
             stopped: asked between batches; where it says so, the answer is None.
+            advance: called after each batch, for a progress bar.
         """
         memory, tallies = self._fresh_memory(), []
         self.model.eval()
@@ -123,6 +133,7 @@ class Trainer:
                         return None
                     scored, memory = self._score(batch, memory)
                     tallies.append(scored)
+                    advance()
         finally:
             self.model.train()
         return add(tallies)

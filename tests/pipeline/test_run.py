@@ -130,7 +130,7 @@ def test_ctrl_c_says_how_to_go_on_and_keeps_what_is_done(demo, tmp_path):
         time.sleep(0.02)
     run.send_signal(signal.SIGINT)
     _, stderr = run.communicate()
-    assert run.returncode == 1
+    assert run.returncode == 130
     assert "the same command goes on" in stderr
     assert "Traceback" not in stderr
 

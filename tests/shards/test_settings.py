@@ -44,6 +44,8 @@ def test_json_gives_back_the_same_settings():
         ({"raet": 1.0}, "unknown setting 'raet'; did you mean rate"),
         ({"inner": {"dept": 1}}, "config.json: inner: unknown setting 'dept'; did you mean depth"),
         ({"zzz": 1}, "known: rate, kind"),
+        ({"inner": 5}, "config.json: inner is 5; expected names and values"),
+        ([1], "expected names and values"),
         ({"rate": "fast"}, "rate is 'fast'; expected float"),
         ({"limit": 1.5}, "limit is 1.5; expected int or NoneType"),
         ({"on": 1}, "on is 1; expected bool"),

@@ -61,13 +61,13 @@ def test_whatever_is_written_is_well_formed(make_model, vocabulary, seed):
 
 @pytest.fixture
 def play(monkeypatch, make_model, vocabulary):
-    """Generates with a model that plays one note, then rests, then plays one note …"""
+    """Generates with a model that would end; not let, it plays one note, rests, and so on."""
 
     def generated(rest, config, prompt=None):
         def scripted(logits, allowed, *_):
             if len(allowed) == vocabulary.instruments:
                 return 0
-            wanted = ["m4/4", "t120.0", "<sep>", "n60", rest]
+            wanted = ["<eos>", "m4/4", "t120.0", "<sep>", "n60", rest]
             return next(i for i in map(vocabulary.ids.get, wanted) if allowed[i])
 
         monkeypatch.setattr("trainer.generate.choose", scripted)
