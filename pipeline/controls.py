@@ -1,9 +1,10 @@
 """Settings and marks to records: controllers, pitch bend, tempos and meters.
 
 Conventions
-    settings   the arrays (tick, place, bytes, track, port) of `midi_events.read_track`;
-               bytes hold status, first and second data byte, from the low byte up
-    marks      its arrays (tick, place of the payload, length, kind, track, port)
+    settings   rows tick, place, bytes, origin, as `midi_events.read_track` fills them; bytes
+               hold status, first and second data byte, from the low byte up, origin is
+               port << 16 | track
+    marks      its rows tick, place of the payload, length, kind, origin
     part       port * 16 + channel
 
 Every kernel of this file calls kernels of this file only; see midi_events.py.
@@ -84,9 +85,12 @@ def order_by_tick(ticks, count):
 @njit(cache=True)
 def sorted_settings(settings, count):
     """The settings of all tracks by (tick, place): in the order a player would meet them."""
-    tick, place, bytes_, track, port = settings
-    order = order_by_tick(tick, count)
-    return tick[order], place[order], bytes_[order], track[order], port[order]
+    result = np.empty((len(settings), count), settings.dtype)
+    order = order_by_tick(settings[0], count)
+    for row in range(len(settings)):
+        for i in range(count):
+            result[row, i] = settings[row, order[i]]
+    return result
 
 
 @njit(cache=True)
@@ -103,14 +107,14 @@ def control_records(settings, counts):
     Returns:
         int64, shape (controls, 2), to be viewed as CONTROL_DTYPE.
     """
-    s_tick, _, s_bytes, s_track, s_port = settings
+    s_tick, s_bytes, s_origin = settings[0], settings[2], settings[3]
     records = np.empty((len(s_tick), 2), np.int64)
     parameter = np.full(counts[3], UNSET, np.int32)
     bend_range = np.full(counts[3], 200, np.int32)
     k = 0
     for i in range(len(s_tick)):
         status, x, y = s_bytes[i] & 0xFF, (s_bytes[i] >> 8) & 127, (s_bytes[i] >> 16) & 127
-        part = np.int64(s_port[i]) << 4 | status & 15
+        part = s_origin[i] >> 16 << 4 | status & 15
         kind, value = np.int64(x), np.int64(y)
         if status >> 4 == 0xC:
             continue
@@ -132,7 +136,7 @@ def control_records(settings, counts):
             value = ((y << 7 | x) - 8192) * np.int64(bend_range[part])
             value = (value + 4096) // 8192
         records[k, 0] = s_tick[i]
-        place = np.int64(s_track[i]) << 32 | np.int64(status & 15) << 48 | kind << 56
+        place = np.int64(s_origin[i] & 0xFFFF) << 32 | np.int64(status & 15) << 48 | kind << 56
         records[k, 1] = (value & 0xFFFFFFFF) | place
         k += 1
     return records[:k]
@@ -155,7 +159,7 @@ def keep_last_of_tick(records):
 @njit(cache=True)
 def tempo_records(marks, data):
     """The tempos, one a tick, to be viewed as TEMPO_DTYPE; and how many events state none."""
-    m_tick, m_place, m_length, m_kind, _, _ = marks
+    m_tick, m_place, m_length, m_kind = marks[0], marks[1], marks[2], marks[3]
     chosen = np.flatnonzero(m_kind == TEMPO)
     records = np.empty((len(chosen), 2), np.int64)
     kept = 0
@@ -171,7 +175,7 @@ def tempo_records(marks, data):
 @njit(cache=True)
 def meter_records(marks, data):
     """The meters, one a tick, to be viewed as METER_DTYPE; and how many no bar can have."""
-    m_tick, m_place, m_length, m_kind, _, _ = marks
+    m_tick, m_place, m_length, m_kind = marks[0], marks[1], marks[2], marks[3]
     chosen = np.flatnonzero(m_kind == METER)
     records = np.empty((len(chosen), 2), np.int64)
     kept = 0

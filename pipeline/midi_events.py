@@ -65,6 +65,7 @@ REPAIRS: tuple[tuple[str, int, str], ...] = (
     ("truncated_track", SALVAGE, "a track stops inside an event; what came before was kept"),
     ("lost_sync", SALVAGE, "a track stops making sense; what came before was kept"),
     ("time_out_of_bounds", SALVAGE, "a track runs beyond the last representable tick"),
+    ("lost_byte", SALVAGE, "a byte of a track behind its damage was not read"),
 )
 """(code, tier, what was done), in the order of the kernels' counters."""
 
@@ -93,6 +94,7 @@ BAD_KEY = NUMBER["bad_key_signature"]
 TRUNCATED = NUMBER["truncated_track"]
 LOST_SYNC = NUMBER["lost_sync"]
 OUT_OF_BOUNDS = NUMBER["time_out_of_bounds"]
+LOST_BYTE = NUMBER["lost_byte"]
 
 # What makes an event suspicious. One kind alone is some program's habit, and reading goes on; two
 # kinds close together mean that reading is out of step with the events.
@@ -209,6 +211,13 @@ def holds_status(data, at, stop):
 
 
 @njit(cache=True)
+def add_mark(marks, m, tick, place, length, kind, origin):
+    """Fill column m; see `read_track`."""
+    marks[0, m], marks[1, m], marks[2, m] = tick, place, length
+    marks[3, m], marks[4, m] = kind, origin
+
+
+@njit(cache=True)
 def end_open_notes(start, end, word, first, last, track_end, longest):
     """End the notes [first, last) of one track that no note-off ended; return how many.
 
@@ -231,9 +240,12 @@ def end_open_notes(start, end, word, first, last, track_end, longest):
 
 @njit(cache=True)
 def read_track(
-    data, at, limit, believed, track, base, longest, notes, settings, marks, counts, repairs
+    data, at, limit, believed, track, base, longest, notes, word, settings, marks, counts, repairs
 ):
     """Read the events of one track from `at` until its end or `limit`.
+
+    One long function, because it is the inner loop: every state it keeps lives in a register.
+    Indexes are np.uintp where it matters, which spares numba a test for negative ones.
 
     Args:
         believed: whether the track's stated length led to `limit`; then events after its end
@@ -241,19 +253,20 @@ def read_track(
         track: its number, stored with every note and setting.
         base: the tick that its first delta counts from.
         longest: what an unended note may last, in ticks.
-        notes: arrays (start, end, word, place, following), filled from counts[0] on. A word
-            holds, from the low byte up: track (2 bytes), pitch, velocity, channel, 0, 0, port.
+        notes: int32, rows start, end, place, following note of the same key; from counts[0] on.
             Note-offs end the sounding note of their channel and pitch that started first.
-        settings: (tick, place, status, first data byte, second, track, port), from counts[1].
-        marks: (tick, place of the payload, length, kind, track, port), from counts[2].
+        word: int64, of each note; from the low byte up: track (2 bytes), pitch, velocity,
+            channel, 0, 0, port.
+        settings: int32, rows tick, place, bytes (status, first and second data byte, from the low
+            byte up), origin (port << 16 | track); from counts[1] on.
+        marks: int32, rows tick, place of the payload, length, kind, origin; from counts[2] on.
         repairs: counters, one for each of REPAIRS.
 
     Returns:
         (position after the track, its last tick, whether it said where it ends, whether damaged)
     """
-    start, end, word, place, following = notes
-    s_tick, s_place, s_bytes, s_track, s_port = settings
-    m_tick, m_place, m_length, m_kind, m_track, m_port = marks
+    start, end, place, following = notes[0], notes[1], notes[2], notes[3]
+    s_tick, s_place, s_bytes, s_origin = settings[0], settings[1], settings[2], settings[3]
     oldest = np.full(NOTE_KEYS, -1, np.int32)  # of the sounding notes of each channel and pitch,
     newest = np.full(NOTE_KEYS, -1, np.int32)
     n, s, m = counts[0], counts[1], counts[2]
@@ -263,7 +276,7 @@ def read_track(
     suspects, calm, missing = 0, 0, 0
     kept = (n, s, m, tick, at)  # what to go back to if suspicion is confirmed,
     ended = (n, s, m, tick, at)  # and if what follows the end of the track is no music
-    damage, said_end = -1, False
+    damage, said_end, event_at = -1, False, at
 
     while at < limit:
         event_at, suspect = at, 0
@@ -348,8 +361,7 @@ def read_track(
                 s_tick[np.uintp(s)] = tick
                 s_place[np.uintp(s)] = event_at
                 s_bytes[np.uintp(s)] = byte | x << 8 | y << 16
-                s_track[np.uintp(s)] = track
-                s_port[np.uintp(s)] = port
+                s_origin[np.uintp(s)] = port << 16 | track
                 s += 1
         elif byte == 0xFF:
             interrupted = True
@@ -374,12 +386,7 @@ def read_track(
                 port = int(data[at]) & 127
                 counts[3] = max(counts[3], (port + 1) * 16)
             elif kind in (TEMPO, METER, TRACK_NAME, INSTRUMENT_NAME):
-                m_tick[m] = tick
-                m_place[m] = at
-                m_length[m] = length
-                m_kind[m] = kind
-                m_track[m] = track
-                m_port[m] = port
+                add_mark(marks, m, tick, at, length, kind, port << 16 | track)
                 m += 1
             elif kind == KEY and (length != 2 or 7 < data[at] < 249 or data[at + 1] > 1):
                 repairs[BAD_KEY] += 1
@@ -398,12 +405,7 @@ def read_track(
                     damage = TRUNCATED
                     break
             if byte == 0xF0 and stop - at >= 4:
-                m_tick[m] = tick
-                m_place[m] = at
-                m_length[m] = stop - at
-                m_kind[m] = SYSEX
-                m_track[m] = track
-                m_port[m] = port
+                add_mark(marks, m, tick, at, stop - at, SYSEX, port << 16 | track)
                 m += 1
             at = stop
         elif byte >= 128:
@@ -419,7 +421,7 @@ def read_track(
                 kept = (
                     n - (n > first and place[n - 1] >= event_at),
                     s - (s > counts[1] and s_place[s - 1] >= event_at),
-                    m - (m > counts[2] and m_place[m - 1] >= event_at),
+                    m - (m > counts[2] and marks[1, m - 1] >= event_at),
                     tick - delta,
                     event_at,
                 )
@@ -445,6 +447,7 @@ def read_track(
         back = suspects != 0
         if back:
             n, s, m, tick, at = kept
+        repairs[LOST_BYTE] += limit - min(at, event_at)
     if back or opened > closed:
         repairs[UNENDED_NOTE] += end_open_notes(start, end, word, first, n, tick, longest)
     repairs[ZERO_LENGTH_NOTE] += zeros
@@ -453,7 +456,7 @@ def read_track(
 
 
 @njit(cache=True)
-def read_tracks(data, at, size, longest, end_to_end):
+def read_tracks(data, at, size, stated_tracks, longest, end_to_end):
     """Read every track chunk from `at` on.
 
     A stated length is believed where a chunk, or the end of the file, follows. Otherwise the
@@ -461,38 +464,19 @@ def read_tracks(data, at, size, longest, end_to_end):
 
     Args:
         size: the file's length; `data` is PADDING longer.
+        stated_tracks: how many the header states. Further ones are read if they follow at once;
+            behind junk they are what an older and longer file left on the disk.
         longest: what an unended note may last, in ticks.
         end_to_end: format 2: each track starts where the one before it ended.
 
     Returns:
-        (notes, settings, marks, counts, repairs): the arrays as `read_track` fills them. counts
-        are those of notes, settings, marks, parts (ports times 16) and tracks.
+        (notes, word, settings, marks, counts, repairs): the arrays as `read_track` fills them.
+        counts are those of notes, settings, marks, parts (ports times 16) and tracks.
     """
-    room = size // 3 + 2
-    notes = (
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room, np.int64),
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-    )
-    room = size // 2 + 2
-    settings = (
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room, np.uint16),
-        np.empty(room, np.uint8),
-    )
-    room = size // 4 + 2
-    marks = (
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room, np.uint8),
-        np.empty(room, np.uint16),
-        np.empty(room, np.uint8),
-    )
+    notes = np.empty((4, size // 3 + 2), np.int32)
+    word = np.empty(size // 3 + 2, np.int64)
+    settings = np.empty((4, size // 2 + 2), np.int32)
+    marks = np.empty((5, size // 4 + 2), np.int32)
     counts = np.zeros(5, np.int64)
     counts[3] = 16
     repairs = np.zeros(len(REPAIRS), np.int64)
@@ -503,6 +487,8 @@ def read_tracks(data, at, size, longest, end_to_end):
             if is_header(data, at):
                 break  # a second file behind the first
             if not is_alien(data, at, size):
+                if tracks >= stated_tracks:
+                    break
                 repairs[JUNK] += 1
                 at = next_track(data, at, size)
                 continue
@@ -521,7 +507,7 @@ def read_tracks(data, at, size, longest, end_to_end):
             limit = next_track(data, at + 8, size)
         at, tick, said_end, damaged = read_track(
             data, at + 8, limit, believed, min(tracks, 65535), base, longest,
-            notes, settings, marks, counts, repairs,
+            notes, word, settings, marks, counts, repairs,
         )  # fmt: skip
         tracks += 1
         if end_to_end:
@@ -540,7 +526,7 @@ def read_tracks(data, at, size, longest, end_to_end):
     if at < size:
         repairs[JUNK] += 1
     counts[4] = tracks
-    return notes, settings, marks, counts, repairs
+    return notes, word, settings, marks, counts, repairs
 
 
 def tier_of(repairs: dict[str, int]) -> str:

@@ -27,7 +27,6 @@ NOTE_DTYPE = np.dtype(
     }
 )
 
-DRUM_CHANNEL = 9  # called channel 10, counting from 1
 CROWD = 32  # simultaneous notes, or nearly; more are sorted by another method
 
 
@@ -98,15 +97,14 @@ def in_force(start, place, word, change_key, change_part, change_value, default)
 
 
 @njit(cache=True)
-def programs(notes, settings, counts):
+def programs(notes, word, settings, counts):
     """The program of each note: that of its part when the note starts; 0 before any is set.
 
     Args:
-        notes, counts: as `midi_events.read_tracks` returns them.
+        notes, word, counts: as `midi_events.read_tracks` returns them.
         settings: likewise, sorted by (tick, place).
     """
-    s_tick, s_place, s_bytes, _, s_port = settings
-    start, _, word, place, _ = notes
+    s_tick, s_place, s_bytes, s_origin = settings[0], settings[1], settings[2], settings[3]
     count = 0
     for i in range(len(s_bytes)):
         count += (s_bytes[i] & 0xF0) == 0xC0
@@ -117,13 +115,19 @@ def programs(notes, settings, counts):
     for i in range(len(s_bytes)):
         if (s_bytes[i] & 0xF0) == 0xC0:
             change_key[k] = np.int64(s_tick[i]) << 32 | s_place[i]
-            change_part[k] = np.int32(s_port[i]) << 4 | s_bytes[i] & 15
+            change_part[k] = s_origin[i] >> 16 << 4 | s_bytes[i] & 15
             change_value[k] = (s_bytes[i] >> 8) & 127
             k += 1
     used = counts[0]
     default = np.zeros(counts[3], np.uint8)
     return in_force(
-        start[:used], place[:used], word[:used], change_key, change_part, change_value, default
+        notes[0, :used],
+        notes[2, :used],
+        word[:used],
+        change_key,
+        change_part,
+        change_value,
+        default,
     )
 
 
@@ -173,7 +177,7 @@ def sort_nearly_sorted(records):
 
 
 @njit(cache=True)
-def note_records(notes, program, decision, is_drum, counts):
+def note_records(notes, word, program, decision, is_drum, counts):
     """The notes in their final order: start, track, channel, pitch, then as in the file.
 
     One pass drops each note into the bucket of its time, which keeps the order of the file; then
@@ -187,7 +191,7 @@ def note_records(notes, program, decision, is_drum, counts):
         records: int64, shape (notes, 3), to be viewed as NOTE_DTYPE.
         decided: int64, by decision: how many notes it was made for.
     """
-    start, end, word, _, _ = notes
+    start, end = notes[0], notes[1]
     count = counts[0]
     records = np.empty((count, 3), np.int64)
     decided = np.zeros(len(is_drum), np.int64)

@@ -17,8 +17,8 @@ xg_bank only if the notes look like drums. A reset (GM, GM2, GS, XG) takes every
 back to its default. A part is taken to listen to the channel of its own number.
 
 Source:
-    Roland SC-88 manual, MIDI implementation, 4 (address map); Yamaha XG specifications 1.35,
-    3-1-3 and table 1-5; General MIDI 2 (RP-024), 3.3.1.
+    Roland GS (address 40 1x 15, use for rhythm part), Yamaha XG (multi part 08 nn 07, part mode),
+    General MIDI 2 (RP-024, bank select of rhythm and melody channels).
 """
 
 import re
@@ -128,11 +128,11 @@ def switches(settings, x_key, x_place, x_length, x_port, data, default):
     """Every change of what a part's settings say about it: (key, part, decision), sorted by key.
 
     Args:
-        settings: the arrays of `midi_events.read_track`, sorted by (tick, place).
+        settings: the rows of `midi_events.read_track`, sorted by (tick, place).
         x_key: int64, tick << 32 | place of each SysEx, sorted. x_place, x_length: where its
             bytes lie in `data`. x_port: its port.
     """
-    s_tick, s_place, s_bytes, _, s_port = settings
+    s_tick, s_place, s_bytes, s_origin = settings[0], settings[1], settings[2], settings[3]
     room = 2 * (len(s_tick) + len(x_key))  # a reset undoes only what was done
     key = np.empty(room, np.int64)
     part = np.empty(room, np.int32)
@@ -164,7 +164,7 @@ def switches(settings, x_key, x_place, x_length, x_port, data, default):
             x += 1
         else:
             now = s_key
-            first = s_port[s] * 16 + (s_bytes[s] & 15)
+            first = (s_origin[s] >> 16 << 4) + (s_bytes[s] & 15)
             last = first
             if s_bytes[s] & 0xFFF0 == 0x00B0:
                 bank[first] = (s_bytes[s] >> 16) & 127
@@ -203,7 +203,7 @@ def says_more(word, s_bytes, marks, data, named):
         bank = (s_bytes[i] >> 16) & 127
         if bank == 121 or (bank >= 120 and s_bytes[i] & 15 != DRUM_CHANNEL):
             return True
-    _, m_place, m_length, m_kind, _, _ = marks
+    m_place, m_length, m_kind = marks[1], marks[2], marks[3]
     for i in range(len(m_kind)):
         if m_kind[i] == SYSEX and part_mode(data, m_place[i], m_length[i])[0] >= 0:
             return True
@@ -263,18 +263,18 @@ def settle_hints(decisions: np.ndarray, word: np.ndarray, named: np.ndarray) -> 
 @njit(cache=True)
 def name_marks(marks):
     """(place, length, track) of every track name and instrument name."""
-    _, m_place, m_length, m_kind, m_track, _ = marks
+    m_place, m_length, m_kind, m_origin = marks[1], marks[2], marks[3], marks[4]
     count = 0
     found = np.empty((3, len(m_kind)), np.int64)
     for i in range(len(m_kind)):
         if m_kind[i] == TRACK_NAME or m_kind[i] == INSTRUMENT_NAME:
             found[0, count], found[1, count] = m_place[i], m_length[i]
-            found[2, count] = m_track[i]
+            found[2, count] = m_origin[i] & 0xFFFF
             count += 1
     return found[:, :count]
 
 
-def named_tracks(marks: tuple, data: bytes, tracks: int) -> np.ndarray:
+def named_tracks(marks: np.ndarray, data: bytes, tracks: int) -> np.ndarray:
     """Whether each track's name, or its instrument's, says drums; in whatever encoding."""
     named = np.zeros(tracks, bool)
     for at, length, track in zip(*name_marks(marks).tolist(), strict=True):
@@ -285,8 +285,8 @@ def named_tracks(marks: tuple, data: bytes, tracks: int) -> np.ndarray:
 
 def decide(
     notes: tuple,
-    settings: tuple,
-    marks: tuple,
+    settings: np.ndarray,
+    marks: np.ndarray,
     counts: np.ndarray,
     padded: np.ndarray,
     data: bytes,
@@ -295,7 +295,7 @@ def decide(
 
     Args:
         notes: (start, word, place) of each note, in the order of the file.
-        settings: the arrays of `midi_events.read_track`, sorted by (tick, place).
+        settings: the rows of `midi_events.read_track`, sorted by (tick, place).
         marks: likewise, in the order of the file.
         counts: as `midi_events.read_tracks` returns them.
         padded, data: the file, as an array with padding and as bytes.
@@ -306,12 +306,14 @@ def decide(
         return by_channel(word)
     default = np.zeros(counts[3], np.uint8)
     default[DRUM_CHANNEL::16] = CHANNEL_10
-    tick, m_place, length, kind, _, port = marks
+    tick, m_place, length, kind, origin = marks
     x = np.flatnonzero(kind == SYSEX)
     x_key = tick[x].astype(np.int64) << 32 | m_place[x]
     order = np.argsort(x_key)
     x = x[order]
-    changes = switches(settings, x_key[order], m_place[x], length[x], port[x], padded, default)
+    changes = switches(
+        settings, x_key[order], m_place[x], length[x], origin[x] >> 16, padded, default
+    )
     decisions = in_force(start, place, word, *changes, default)
     settle_hints(decisions, word, named)
     return decisions

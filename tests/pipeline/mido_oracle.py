@@ -2,6 +2,7 @@
 
 import bisect
 import io
+import itertools
 from collections import defaultdict, deque
 
 import mido
@@ -88,7 +89,7 @@ def tempos_of(file: mido.MidiFile) -> list[tuple[int, int]]:
     """(tick, microseconds a beat), the last of each tick; 0 is no tempo."""
     tempos = {
         tick: message.tempo
-        for tick, message in sorted(sum(tracks_of(file), []), key=lambda event: event[0])
+        for tick, message in by_tick(file)
         if message.type == "set_tempo" and message.tempo
     }
     return list(tempos.items())
@@ -98,7 +99,12 @@ def meters_of(file: mido.MidiFile) -> list[tuple[int, int, int]]:
     """(tick, numerator, denominator), the last of each tick; what no bar can have is left out."""
     meters = {
         tick: (message.numerator, message.denominator)
-        for tick, message in sorted(sum(tracks_of(file), []), key=lambda event: event[0])
+        for tick, message in by_tick(file)
         if message.type == "time_signature" and message.numerator and message.denominator <= 128
     }
     return [(tick, *meter) for tick, meter in meters.items()]
+
+
+def by_tick(file: mido.MidiFile) -> list[tuple[int, mido.Message]]:
+    """The messages of all tracks; those of one tick as in the file."""
+    return sorted(itertools.chain.from_iterable(tracks_of(file)), key=lambda event: event[0])

@@ -61,7 +61,7 @@ DAMAGED = {
     "too few tracks stated": (header(1, 1) + track(TUNE) * 2, TWICE, "track_count"),
     "too many tracks stated": (header(1, 9) + track(TUNE), ALL, "track_count"),
     "format 0 with two tracks": (midi(track(TUNE), track(TUNE), format=0), TWICE, None),
-    "alien chunk": (midi(chunk(b"XFIH", b"abcd"), track(TUNE)), ALL, "alien_chunk"),
+    "alien chunk": (header() + chunk(b"XFIH", b"abcd") + track(TUNE), ALL, "alien_chunk"),
     "damaged chunk name": (midi(b"MXrk" + track(TUNE)[4:]), ALL, "track_id"),
     "junk between tracks": (
         midi(track(), b"\0\0\0\0\0", track(TUNE)),
@@ -69,6 +69,11 @@ DAMAGED = {
         "junk_between_chunks",
     ),
     "junk at the end": (WHOLE + b"\x1a" * 50, ALL, "junk_between_chunks"),
+    "tracks of an older file behind junk": (
+        midi(track(TUNE)) + bytes(99) + track(note(72)),
+        ALL,
+        "junk_between_chunks",
+    ),
     "a second file behind the first": (WHOLE + WHOLE, ALL, "junk_between_chunks"),
     "length too large, end of track said": (
         midi(track(TUNE, length=9999)),
@@ -160,7 +165,7 @@ DAMAGED = {
         "carriage_returns",
     ),
     "noise behind the second note": (
-        midi(track(C, D, b"\0\xf4\x90\xff\xff\xff\xff\xf9\xfd" * 3, E), track(TUNE)),
+        midi(track(C, D, b"\0\xf4\0\x90\xff\xfe\0\xf9\xfd" * 3, E), track(TUNE)),
         sorted([*ALL[:2], *ALL]),
         "lost_sync",
     ),
