@@ -32,10 +32,13 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Needs peers from PyPI, installed beside the project: see benchmarks/requirements-bench.txt.
+# Beside the peers from PyPI, on the real files that LAKHXL_CORPUS names.
 bench: $(READY)
-	$(BIN)/pip install -q -r benchmarks/requirements-bench.txt -c constraints.txt
-	$(BIN)/python -m benchmarks.reader
+	@test -n "$$LAKHXL_CORPUS" || { echo "set LAKHXL_CORPUS to a folder that holds songs/"; exit 2; }
+	$(BIN)/python -m pip install -q -r benchmarks/requirements-bench.txt -c constraints.txt
+	$(BIN)/python -m benchmarks.reader speed
+	$(BIN)/python -m benchmarks.reader saved
+	$(BIN)/python -m benchmarks.poison --files 10000
 
 # A virtual environment with tested versions; made again when what it is made from changes.
 $(READY): setup.cfg pyproject.toml constraints.txt

@@ -144,13 +144,13 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
     if not sources and not Path("data").is_dir():
         raise LakhxlError(NO_DATA)
     folder = out / _plain_name(name)
-    began = begin(sources or (Path("data"),), folder, data_settings, restart=restart)
     try:
+        began = begin(sources or (Path("data"),), folder, data_settings, restart=restart)
         with _ProgressBar(began.files, began.kept, began.dropped) as bar:
             dataset = carry_out(began, data_settings, how, bar.show)
     except KeyboardInterrupt:
         click.echo(
-            f"stopped; what is done is kept in {began.partial}: the same command goes on", err=True
+            f"stopped; what is done is kept in {folder}.partial: the same command goes on", err=True
         )
         raise click.exceptions.Exit(STOPPED) from None
     click.echo(_report_text(dataset))

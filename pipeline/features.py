@@ -42,7 +42,9 @@ def features(
         "silence_bars": removed.bars,
         **quantized.counts,
         "tier": recording.tier,
-        "repairs": sum(recording.repairs.values()),
+        "repairs": sum(
+            count for code, count in recording.repairs.items() if code != "lost_byte"
+        ),  # that one counts bytes
     }
 
 

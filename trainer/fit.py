@@ -126,7 +126,7 @@ class Fit:
         shown = {"loss": f"{figures['loss']:.3f}", "tokens/s": f"{speed:,.0f}"}
         if self.last_valid:
             shown["valid"] = f"{self.last_valid['loss']:.3f}"
-        bar.set_postfix(shown)
+        bar.set_postfix(shown, refresh=False)
 
     def _read_tallies(self) -> None:
         """Wait for the device, and add what it has scored; a loss that is no number ends the run.
