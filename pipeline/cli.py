@@ -202,8 +202,8 @@ def verify(dataset: Path) -> None:
     from shards import open_dataset
     from shards.verify import verify as faults_of
 
-    with progress_bar(desc="verifying", unit=" songs") as bar:
-        faults = list(faults_of(dataset, bar.update))
+    with progress_bar(total=0, desc="verifying", unit=" songs") as bar:
+        faults = list(faults_of(dataset, bar.reset, bar.update))
     for fault in faults:
         click.echo(fault)
     if faults:

@@ -10,12 +10,17 @@ from shards.reader import Dataset, find_dataset, read_manifest
 from shards.writer import checksum, manifest_checksum
 
 
-def verify(path: Path | str, advance: Callable[[int], None] = lambda songs: None) -> Iterator[str]:
+def verify(
+    path: Path | str,
+    expect: Callable[[int], object] = lambda songs: None,
+    advance: Callable[[int], object] = lambda songs: None,
+) -> Iterator[str]:
     """Yield what is wrong with a dataset, a sentence each naming the file; nothing: it is whole.
 
     Args:
         path: as for `open_dataset`.
-        advance: called with 1 after each song, for a progress bar.
+        expect: called once with the number of songs to look at, for a progress bar.
+        advance: called with 1 after each song.
 
     Raises:
         ShardError: there is no dataset to look at, or its manifest cannot be read.
@@ -27,6 +32,7 @@ def verify(path: Path | str, advance: Callable[[int], None] = lambda songs: None
         return  # what follows would only find the same damage again
     try:
         dataset = Dataset(folder)
+        expect(len(dataset))
         yield from _wrong_tables(dataset)
         yield from _wrong_songs(dataset, advance)
     except LakhxlError as error:
@@ -65,7 +71,7 @@ def _wrong_tables(dataset: Dataset) -> Iterator[str]:
             yield f"column {column} holds {sorted(unknown)}, expected {', '.join(known)}"
 
 
-def _wrong_songs(dataset: Dataset, advance: Callable[[int], None]) -> Iterator[str]:
+def _wrong_songs(dataset: Dataset, advance: Callable[[int], object]) -> Iterator[str]:
     tokens = dataset.index["tokens"].to_numpy()
     notes = dataset.index["notes"].to_numpy()
     for number in range(len(dataset)):
