@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from shards.codec import EncodedSong
-from shards.layout import ARRAYS, MANIFEST, array_dtypes, array_file
+from shards.layout import MANIFEST, array_dtypes, array_file
 
 
 def publish(path: Path, write: Callable[[BinaryIO], None]) -> str:
@@ -105,8 +105,3 @@ def manifest_checksum(manifest: dict[str, Any]) -> str:
     """sha256 of the manifest's content, whatever the white space; its own field left out."""
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def shard_files(shard: int) -> list[str]:
-    """File names of one shard."""
-    return [array_file(array, shard) for array in ARRAYS]
