@@ -24,6 +24,7 @@ from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, ch
 from shards.vocabulary import (
     NO_INSTRUMENT,
     NO_VELOCITY,
+    Kind,
     Vocabulary,
     velocity_bin,
     velocity_of_bin,
@@ -190,14 +191,14 @@ class Codec:
             ValueError: the tokens do not follow the grammar; names the first that does not.
         """
         tokens = encoded.tokens.astype(np.int64)
-        kind = self._kinds(tokens)
+        kind = self.vocabulary.kind(tokens)
         self._check_grammar(tokens, kind)
-        after_pitch = np.roll(kind == PITCH, 1)
-        after_sep = np.roll(kind == SEP, 1)
-        duration = np.where(kind == DURATION, tokens - self.vocabulary.duration1 + 1, 0)
+        after_pitch = np.roll(kind == Kind.PITCH, 1)
+        after_sep = np.roll(kind == Kind.SEP, 1)
+        duration = np.where(kind == Kind.DURATION, tokens - self.vocabulary.duration1 + 1, 0)
         time = np.cumsum(np.where(after_sep, duration, 0))
 
-        pitched = np.flatnonzero(kind == PITCH)
+        pitched = np.flatnonzero(kind == Kind.PITCH)
         notes = np.empty(len(pitched), NOTE)
         notes["start"] = time[pitched]
         notes["duration"] = duration[after_pitch]
@@ -212,35 +213,28 @@ class Codec:
         )
 
     def _decode_meters(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
-        at = np.flatnonzero(kind == METER_TOKEN)
+        at = np.flatnonzero(kind == Kind.METER)
         pairs = [self.vocabulary.meters[token - self.vocabulary.meter0] for token in tokens[at]]
         rows = [(step, *pair) for step, pair in zip(time[at].tolist(), pairs, strict=True)]
         return changes(np.array(rows, METER), COMMON_TIME)
 
     def _decode_tempos(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
-        at = np.flatnonzero(kind == TEMPO_TOKEN)
+        at = np.flatnonzero(kind == Kind.TEMPO)
         tempos = np.empty(len(at), TEMPO)
         tempos["start"] = time[at]
         if len(at):
             tempos["microseconds"] = self.vocabulary.tempos[tokens[at] - self.vocabulary.tempo0]
         return changes(tempos, DEFAULT_TEMPO)
 
-    def _kinds(self, tokens: np.ndarray) -> np.ndarray:
-        """The kind of each token, shape (tokens,)."""
-        v = self.vocabulary
-        firsts = [v.pad, v.sos, v.eos, v.sep, v.pitch0, v.duration1, v.meter0, v.tempo0]
-        firsts.append(v.tempo0 + len(v.tempos))
-        return np.searchsorted(firsts, tokens, side="right") - 1
-
     def _check_grammar(self, tokens: np.ndarray, kind: np.ndarray) -> None:
         """A stream opens with <sos>, ends with <eos>, and pairs each pitch and rest."""
-        if len(tokens) < 2 or kind[0] != SOS or kind[-1] != EOS:
+        if len(tokens) < 2 or kind[0] != Kind.SOS or kind[-1] != Kind.EOS:
             raise ValueError("a song's tokens open with <sos> and end with <eos>")
         inner, outer = kind[1:-1], kind[:-2]
-        wants_duration = (outer == PITCH) | (outer == SEP)
-        wrong = (inner == DURATION) != wants_duration
-        wrong |= (inner < SEP) | (inner > TEMPO_TOKEN)
-        if wrong.any() or kind[-2] in (PITCH, SEP):
+        wants_duration = (outer == Kind.PITCH) | (outer == Kind.SEP)
+        wrong = (inner == Kind.DURATION) != wants_duration
+        wrong |= (inner < Kind.SEP) | (inner > Kind.TEMPO)
+        if wrong.any() or kind[-2] in (Kind.PITCH, Kind.SEP):
             place = 1 + (int(wrong.argmax()) if wrong.any() else len(inner))
             name, before = self._name(tokens[place]), self._name(tokens[place - 1])
             raise ValueError(f"token {place} is {name} after {before}")
@@ -248,7 +242,3 @@ class Codec:
     def _name(self, token: int) -> str:
         known = token < len(self.vocabulary)
         return self.vocabulary.names[token] if known else f"the unknown id {token}"
-
-
-PAD, SOS, EOS, SEP, PITCH, DURATION, METER_TOKEN, TEMPO_TOKEN, UNUSED = range(9)
-"""Kinds of token, in the order of their ids."""

@@ -6,7 +6,7 @@ positions are those of the arrays, and whatever keeps to `allowed` decodes.
 
 import numpy as np
 
-from shards.vocabulary import Vocabulary
+from shards.vocabulary import Kind, Vocabulary
 
 
 class Cursor:
@@ -22,7 +22,8 @@ class Cursor:
         self.bar = self.step = self.time = 0
         self._bar_steps = vocabulary.bar_steps[4, 4]
         self._meter = self._tempo = -1
-        self._kinds = _kinds(vocabulary)
+        kinds = vocabulary.kind(np.arange(len(vocabulary))).tolist()
+        self._readers = ["_read_" + Kind(kind).name.lower() for kind in kinds]
         self._next = _mask(vocabulary, [vocabulary.sos])
         self._rest_starts = False
         self._due = 0  # steps of a rest whose tokens have been read but not yet left behind
@@ -41,7 +42,7 @@ class Cursor:
             raise ValueError(f"token id {token} may not come here")
         self._advance(self._due)
         self._due = 0
-        getattr(self, "_read_" + self._kinds[token])(token)
+        getattr(self, self._readers[token])(token)
         return self.bar, self.step
 
     def _advance(self, steps: int) -> None:
@@ -125,11 +126,3 @@ def _range(vocabulary: Vocabulary, first: int, count: int) -> np.ndarray:
 
 def _pitches(vocabulary: Vocabulary) -> np.ndarray:
     return _range(vocabulary, vocabulary.pitch0, 128)
-
-
-def _kinds(vocabulary: Vocabulary) -> list[str]:
-    """The kind of each id, by the reading method that takes it."""
-    v = vocabulary
-    kinds = ["pad", "sos", "eos", "sep"] + ["pitch"] * 128 + ["duration"] * v.max_duration
-    kinds += ["meter"] * len(v.meters) + ["tempo"] * len(v.tempos)
-    return kinds + ["unused"] * (len(v) - len(kinds))

@@ -7,6 +7,7 @@ from shards.codec import Codec, EncodedSong
 from shards.errors import LakhxlError
 from shards.layout import ARRAYS, INDEX, LEDGER, MANIFEST, OUTCOMES, SPLITS
 from shards.reader import Dataset, find_dataset, read_manifest
+from shards.vocabulary import Kind
 from shards.writer import checksum, manifest_checksum
 
 
@@ -77,7 +78,7 @@ def _wrong_songs(dataset: Dataset, advance: Callable[[int], object]) -> Iterator
     for number in range(len(dataset)):
         encoded = dataset.song(number)
         fault = song_fault(encoded, dataset.codec)
-        pitches = encoded.tokens - dataset.vocabulary.pitch0 < 128  # unsigned: below wraps round
+        pitches = dataset.vocabulary.kind(encoded.tokens) == Kind.PITCH
         if fault is None and len(encoded) != tokens[number]:
             fault = f"{len(encoded)} tokens, {INDEX} says {tokens[number]}"
         if fault is None and pitches.sum() != notes[number]:

@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,13 @@ SLOWEST_BPM, TEMPO_OCTAVES, TEMPOS_PER_OCTAVE = 15, 5, 16
 LONGEST_BAR_BEATS = 16
 MOST_BEATS = {2: 8, 4: 16, 8: 24, 16: 24}
 """Meters in the vocabulary: for each denominator, numerators from 1 to this."""
+
+
+class Kind(IntEnum):
+    """What a token says; in the order of the ids."""
+
+    PAD, SOS, EOS, SEP, PITCH, DURATION, METER, TEMPO, UNUSED = range(9)
+
 
 SPECIAL = ("<pad>", "<sos>", "<eos>", "<sep>")
 
@@ -131,6 +139,16 @@ class Vocabulary:
     def ids(self) -> dict[str, int]:
         """Token name -> id."""
         return {name: number for number, name in enumerate(self.names)}
+
+    @cached_property
+    def _first_ids(self) -> np.ndarray:
+        """The first id of each kind, ascending."""
+        groups = [self.pitch0, self.duration1, self.meter0, self.tempo0]
+        return np.array([*range(len(SPECIAL)), *groups, self.tempo0 + len(self.tempos)])
+
+    def kind(self, tokens: np.ndarray) -> np.ndarray:
+        """The `Kind` of each token; same shape, int64. An id beyond the vocabulary is UNUSED."""
+        return np.searchsorted(self._first_ids, tokens, side="right") - 1
 
     @cached_property
     def instrument_names(self) -> tuple[str, ...]:

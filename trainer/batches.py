@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from shards.codec import EncodedSong
-from shards.vocabulary import NO_INSTRUMENT, Vocabulary
+from shards.vocabulary import NO_INSTRUMENT, Kind, Vocabulary
 from trainer.sampler import ContiguousBatchSampler, Piece
 
 PADDING = -2
@@ -81,7 +81,6 @@ class Blocks(Dataset[np.ndarray]):
         self.songs, self.numbers, self.block_size = songs, numbers, block_size
         vocabulary = songs.vocabulary
         self._none = vocabulary.instruments
-        self._pitches = vocabulary.pitch0, vocabulary.duration1
         self._idle = np.array(
             [vocabulary.pad, self._none, 0, 0, PADDING, IGNORED, IGNORED], np.int64
         )[:, None]
@@ -101,8 +100,7 @@ class Blocks(Dataset[np.ndarray]):
         song = self.songs.song(int(self.numbers[piece.song]))
         here, following = slice(piece.start, piece.stop), slice(piece.start + 1, piece.stop + 1)
         targets, classes = song.tokens[following], song.instruments[following]
-        first_pitch, first_duration = self._pitches
-        is_pitch = (targets >= first_pitch) & (targets < first_duration)
+        is_pitch = self.songs.vocabulary.kind(targets) == Kind.PITCH
         block[0] = song.tokens[here]
         block[1] = song.instruments[here]
         block[1][block[1] == NO_INSTRUMENT] = self._none

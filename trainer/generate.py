@@ -21,7 +21,7 @@ from shards.codec import EncodedSong
 from shards.errors import SettingError
 from shards.grammar import Cursor
 from shards.settings import setting
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Vocabulary
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Kind, Vocabulary
 from trainer.batches import Batch
 from trainer.memory import Memory, remember
 from trainer.model import Output, TransformerXL
@@ -137,16 +137,12 @@ class Writer:
         """Add a token; instrument and velocity as in the arrays of an `EncodedSong`."""
         bar, step = self.cursor.push(token)
         self.rows.append((token, instrument, velocity, bar, step))
-        if instrument != NO_INSTRUMENT and self._is_duration(token):
+        if instrument != NO_INSTRUMENT and self.vocabulary.kind(token) == Kind.DURATION:
             self._end_of_last_note = len(self.rows)
-
-    def _is_duration(self, token: int) -> bool:
-        first = self.vocabulary.duration1
-        return first <= token < first + self.vocabulary.max_duration
 
     def is_pitch(self, token: int) -> bool:
         """Whether a token is a pitch."""
-        return self.vocabulary.pitch0 <= token < self.vocabulary.duration1
+        return bool(self.vocabulary.kind(token) == Kind.PITCH)
 
     @property
     def has_notes(self) -> bool:
@@ -160,8 +156,7 @@ class Writer:
         """
         allowed = self.cursor.allowed().copy()
         allowed[self.vocabulary.eos] = False
-        pitches = np.zeros_like(allowed)
-        pitches[self.vocabulary.pitch0 : self.vocabulary.duration1] = True
+        pitches = self.vocabulary.kind(np.arange(len(allowed))) == Kind.PITCH
         return allowed & pitches if note_now and (allowed & pitches).any() else allowed
 
     def inputs(self, first: int = 0) -> np.ndarray:

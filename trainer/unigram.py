@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from shards.vocabulary import Vocabulary
+from shards.vocabulary import Kind, Vocabulary
 
 
 def unigram(dataset: Any, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
@@ -37,7 +37,7 @@ def _counts(dataset: Any, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for number in numbers.tolist():
         song = dataset.song(number)
         targets = song.tokens[1:]
-        is_pitch = (targets >= vocabulary.pitch0) & (targets < vocabulary.duration1)
+        is_pitch = vocabulary.kind(targets) == Kind.PITCH
         tokens += np.bincount(targets, minlength=len(tokens))
         classes += np.bincount(song.instruments[1:][is_pitch], minlength=len(classes))
     return tokens, classes
