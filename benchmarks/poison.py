@@ -3,8 +3,11 @@
 Each file is a file of the corpus, flipped, cut, inserted into or deleted from at random, one to
 eight times. The reader must return notes within its bounds, or raise UnreadableMidi.
 
+With --hostile instead: files as large as are read at all, each made to be slow in its own way.
+
 Example:
     LAKHXL_CORPUS=~/midi python -m benchmarks.poison --files 100000
+    python -m benchmarks.poison --hostile
 """
 
 import argparse
@@ -85,11 +88,72 @@ def check_bounds(recording: Recording) -> None:
         assert ((events["tick"] >= 0) & (events["tick"] <= highest)).all()
 
 
+def midi_file(events: bytes, rng: random.Random) -> bytes:
+    """One track of `events`, up to 15 MiB of them; each 0xFE becomes a random byte below 128."""
+    body = np.frombuffer(events * (HOSTILE_BYTES // len(events)), np.uint8).copy()
+    free = np.flatnonzero(body == 0xFE)
+    body[free] = np.frombuffer(rng.randbytes(len(free)), np.uint8) & 127
+    return file_of(chunk(body.tobytes() + b"\0\xff\x2f\0"))
+
+
+def chunk(events: bytes) -> bytes:
+    """A track."""
+    return b"MTrk" + len(events).to_bytes(4) + events
+
+
+def file_of(tracks: bytes) -> bytes:
+    """A file of format 1."""
+    return b"MThd\0\0\0\6\0\1\xff\xff\1\xe0" + tracks
+
+
+HOSTILE_BYTES = 15 * 2**20
+NAMED_TRACK = chunk(b"\0\xff\x03\x04drum\0\x90\x3c\x40\0\xff\x2f\0")
+GS_KIT = b"\0\xf0\x0a\x41\x10\x42\x12\x40\x11\x15\x01\x19\xf7"
+HOSTILE = {
+    "all notes on one tick": lambda rng: midi_file(b"\0\x90\xfe\x40", rng),
+    "one key on and off": lambda rng: midi_file(b"\0\x90\x3c\x40\0\x3c\0", rng),
+    "ons, then offs": lambda rng: midi_file(
+        b"\0\x90\x3c\x40" * (HOSTILE_BYTES // 8) + b"\0\x80\x3c\x40" * (HOSTILE_BYTES // 8), rng
+    ),
+    "program changes and notes": lambda rng: midi_file(b"\0\xc0\xfe\0\x90\x3c\x40", rng),
+    "kits and resets": lambda rng: midi_file(
+        GS_KIT + b"\0\xf0\5\x7e\x7f\x09\1\xf7" + b"\0\x90\x3c\x40", rng
+    ),
+    "names": lambda rng: midi_file(b"\0\xff\x03\x04drum", rng),
+    "controllers": lambda rng: midi_file(b"\0\xb0\xfe\xfe", rng),
+    "a name and a note a track": lambda rng: file_of(
+        NAMED_TRACK * (HOSTILE_BYTES // len(NAMED_TRACK))
+    ),
+    "tracks of impossible length": lambda rng: file_of(
+        b"MTrk\xff\xff\xff\xff" * (HOSTILE_BYTES // 8)
+    ),
+    "an endless number": lambda rng: midi_file(b"\xff", rng),
+}
+"""What makes a reader slow, as files."""
+
+
+def hostile(seed: int) -> None:
+    """Print how long each of HOSTILE takes."""
+    for kind, make in HOSTILE.items():
+        data = make(random.Random(f"{seed} {kind}"))
+        begin = time.perf_counter()
+        recording = read_midi(data)
+        seconds = time.perf_counter() - begin
+        check_bounds(recording)
+        megabytes = len(data) / 1e6
+        print(f"{kind:28} {megabytes:5.1f} MB {len(recording.notes):9,} notes {seconds:5.2f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hostile", action="store_true")
     options = parser.parse_args()
+    if options.hostile:
+        warm_up()
+        hostile(options.seed)
+        return
     folder = Path(os.environ["LAKHXL_CORPUS"])
     corpus = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
     corpus = [data for data in corpus if data]

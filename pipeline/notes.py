@@ -28,6 +28,8 @@ NOTE_DTYPE = np.dtype(
 )
 
 CROWD = 32  # simultaneous notes, or nearly; more are sorted by another method
+DIGIT = 9  # bits that the other method sorts by at a time
+BUCKETS = 1 << DIGIT
 
 
 @njit(cache=True)
@@ -138,6 +140,31 @@ def chord_key(word):
 
 
 @njit(cache=True)
+def order_of_keys(keys):
+    """Positions that sort `keys`, integers of 0 or more; equals keep their order.
+
+    One counting pass a digit, from the lowest up, so that time is linear in what is sorted.
+    """
+    greatest = keys.max()
+    order = np.arange(len(keys)).astype(np.int32)
+    spare = np.empty_like(order)
+    shift = 0
+    while greatest >> shift:
+        bounds = np.zeros(BUCKETS + 1, np.int32)
+        for key in keys:
+            bounds[((key >> shift) & (BUCKETS - 1)) + 1] += 1
+        for digit in range(BUCKETS):
+            bounds[digit + 1] += bounds[digit]
+        for i in order:
+            digit = (keys[i] >> shift) & (BUCKETS - 1)
+            spare[bounds[digit]] = i
+            bounds[digit] += 1
+        order, spare = spare, order
+        shift += DIGIT
+    return order
+
+
+@njit(cache=True)
 def sort_crowds(records, ends):
     """Sort every bucket of more than CROWD records, each of which ends where `ends` says.
 
@@ -147,10 +174,11 @@ def sort_crowds(records, ends):
     first = 0
     for last in ends:
         if last - first > CROWD:
+            earliest = records[first:last, 0].min()
             keys = np.empty(last - first, np.int64)
             for i in range(first, last):
-                keys[i - first] = records[i, 0] << 27 | chord_key(records[i, 2])
-            records[first:last] = records[first:last][np.argsort(keys, kind="mergesort")]
+                keys[i - first] = (records[i, 0] - earliest) << 27 | chord_key(records[i, 2])
+            records[first:last] = records[first:last][order_of_keys(keys)]
         first = last
 
 

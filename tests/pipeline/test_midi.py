@@ -20,6 +20,7 @@ from benchmarks.poison import check_bounds, mutated
 from pipeline.controls import CHANNEL_PRESSURE, PITCH_BEND
 from pipeline.midi import UnreadableMidi, read_midi
 from pipeline.midi_events import MAX_TICK
+from pipeline.notes import order_of_keys
 from pipeline.pedal import extend_by_pedal
 from tests.pipeline import mido_oracle
 from tests.pipeline.midi_bytes import (
@@ -128,6 +129,12 @@ def test_a_crowd_of_simultaneous_notes_is_sorted_too():
     notes = read_midi(data).notes
     assert notes["pitch"].tolist() == [*range(128), *range(128)]
     assert notes["track"].tolist() == [0] * 128 + [1] * 128
+
+
+@given(st.lists(st.integers(0, 600) | st.integers(0, 2**58), min_size=1, max_size=60))
+def test_keys_are_ordered_as_numpy_orders_them(keys):
+    keys = np.array(keys, np.int64)
+    assert (order_of_keys(keys) == np.argsort(keys, kind="stable")).all()
 
 
 def test_the_program_at_the_note_on_counts():
