@@ -185,9 +185,9 @@ class _ProgressBar:
 
 
 def _report_text(dataset: Any) -> str:
-    from pipeline.report import measure_report, report_text
+    from pipeline.report import read_report, report_text
 
-    return report_text(measure_report(dataset.index, dataset.ledger(), dataset.vocabulary))
+    return report_text(read_report(dataset.path))
 
 
 @cli.command()

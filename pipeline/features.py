@@ -40,6 +40,7 @@ def features(
         "onset_error_ms_95": float(np.percentile(quantized.onset_errors, 95)),
         "silence_seconds": removed.seconds,
         "silence_bars": removed.bars,
+        "silences": removed.cuts,
         **quantized.counts,
         "tier": recording.tier,
         "repairs": sum(

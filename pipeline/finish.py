@@ -17,6 +17,8 @@ from pipeline.config import DataSettings
 from pipeline.report import measure_report, report_html
 from pipeline.slice_job import FRAGMENT_SCHEMA, index_fragment, ledger_fragment
 from pipeline.splits import splits
+from pipeline.tally import tally_fragment, total
+from pipeline.timings import write_timings
 from shards import settings
 from shards.layout import (
     FORMAT_VERSION,
@@ -25,6 +27,8 @@ from shards.layout import (
     LEDGER,
     LEDGER_SCHEMA,
     MANIFEST,
+    REPORT,
+    REPORT_PAGE,
     SPLITS,
     VOCABULARY,
 )
@@ -39,7 +43,7 @@ PLAN = "run.json"
 def finish(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     """Turn an unfinished folder, all slices published, into the dataset."""
     if not (partial / MANIFEST).is_file():
-        _complete(partial, slices, data_settings)
+        _complete(partial, folder, slices, data_settings)
     keep = json.loads((partial / MANIFEST).read_bytes())["files"]
     for path in partial.iterdir():
         if path.name not in keep and path.name != MANIFEST:
@@ -47,21 +51,23 @@ def finish(partial: Path, folder: Path, slices: int, data_settings: DataSettings
     publish_folder(partial, folder)
 
 
-def _complete(partial: Path, slices: int, data_settings: DataSettings) -> None:
+def _complete(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     vocabulary = Vocabulary(data_settings.codec)
     parts = [read_table(partial / index_fragment(n), FRAGMENT_SCHEMA) for n in range(slices)]
     ledgers = [_read_ledger(partial / ledger_fragment(n)) for n in range(slices)]
     index = _index(parts, data_settings)
     ledger = _ledger([table for table, _ in ledgers])
-    report = measure_report(index, ledger, vocabulary)
+    tally = total(vocabulary, (np.load(partial / tally_fragment(n)) for n in range(slices)))
+    report = measure_report(index, ledger, tally)
+    write_timings(partial, folder, slices, ledger)
     files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}
     page = report_html(report).encode()
     files |= {
         VOCABULARY: write_json(partial / VOCABULARY, vocabulary.to_json()),
         INDEX: write_table(partial / INDEX, index),
         LEDGER: write_table(partial / LEDGER, ledger),
-        "report.json": write_json(partial / "report.json", report),
-        "report.html": publish(partial / "report.html", lambda file: file.write(page) and None),
+        REPORT: write_json(partial / REPORT, report),
+        REPORT_PAGE: publish(partial / REPORT_PAGE, lambda file: file.write(page) and None),
     }
     write_manifest(
         partial,

@@ -24,8 +24,7 @@ import pyarrow as pa
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from pipeline.journal import Progress, journal_path, read_journal
-from pipeline.midi import warm_up
-from pipeline.slice_job import Condemned, SliceJob, run_slice
+from pipeline.slice_job import Condemned, SliceJob, run_slice, warm_up
 from shards import settings
 from shards.errors import LakhxlError
 from shards.settings import setting

@@ -12,42 +12,49 @@ Conventions
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.report_figures import significant
 from pipeline.report_html import report_html
-from pipeline.report_measures import MEASURES, distribution, significant
+from pipeline.report_measures import MEASURES, distribution
+from pipeline.report_tally import measure_tally
 from pipeline.report_text import report_text
+from pipeline.tally import Tally
+from shards.errors import ShardError
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
-from shards.layout import SPLITS
-from shards.vocabulary import PROGRAMS, Vocabulary
+from shards.layout import REPORT, SPLITS
+from shards.reader import read_json
+from shards.vocabulary import PROGRAMS
 
-__all__ = ["measure_report", "report_html", "report_text"]
+__all__ = ["measure_report", "read_report", "report_html", "report_text"]
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 SAMPLES = 5
 """Files shown of each reason: the first, the last, and others evenly between."""
+BLOCKS = (256, 512, 1024, 2048, 4096)
 BIGGEST = 10
 """Clusters shown."""
 LOSSES = ("notes_doubled", "notes_outside_map", "durations_cut", "meters_dropped")
 
 
-def measure_report(index: pa.Table, ledger: pa.Table, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Measure a dataset.
+def measure_report(index: pa.Table, ledger: pa.Table, tally: Tally) -> dict[str, Any]:
+    """Measure a dataset, from what its workers measured: no token is looked at again.
 
     Args:
         index: `shards.layout.INDEX_SCHEMA`, one row a kept song.
         ledger: `shards.layout.LEDGER_SCHEMA`, one row an input file.
-        vocabulary: of the dataset.
+        tally: counts over the kept songs.
 
     Returns:
         What report.json holds: dicts, lists, strings, numbers and None. A function of the
         arguments alone.
     """
-    songs = index.filter(index["primary"])
+    songs, vocabulary = index.filter(index["primary"]), tally.vocabulary
     reasons = _reasons(ledger)
     return {
         "report_version": REPORT_VERSION,
@@ -73,7 +80,25 @@ def measure_report(index: pa.Table, ledger: pa.Table, vocabulary: Vocabulary) ->
         },
         "reading": _reading(ledger),
         "duplicates": _duplicates(index),
+        "blocks": _blocks(songs.filter(pc.equal(songs["split"], "train"))),
+        "counts": measure_tally(tally),
     }
+
+
+def read_report(dataset: Path) -> dict[str, Any]:
+    """The contents of a dataset's report.json.
+
+    Raises:
+        ShardError: it is missing, or written by another version of this program.
+    """
+    report = read_json(dataset / REPORT)
+    version = report.get("report_version") if isinstance(report, dict) else None
+    if version != REPORT_VERSION:
+        raise ShardError(
+            f"{dataset / REPORT} is a report of version {version}, this program reads "
+            f"{REPORT_VERSION}: make the dataset again with `pipeline run`"
+        )
+    return report
 
 
 def _funnel(
@@ -202,6 +227,28 @@ def _reading(ledger: pa.Table) -> dict[str, Any]:
             for group in groups
         },
     }
+
+
+def _blocks(songs: pa.Table) -> list[dict[str, Any]]:
+    """What blocks of T tokens make of songs, by what the trainer does with a song's end.
+
+    A song of n tokens has n - 1 that can be an input, having a next one.
+
+    Returns:
+        For each T: `inputs`; `cropped`: those that mode crop leaves out; `songs_cropped`: songs
+        it leaves out whole; `padded`: places that mode pad leaves empty. Mode join does neither.
+    """
+    inputs = songs["tokens"].to_numpy().astype(np.int64) - 1
+    return [
+        {
+            "block": block,
+            "inputs": int(inputs.sum()),
+            "cropped": int((inputs % block).sum()),
+            "songs_cropped": int((inputs < block).sum()),
+            "padded": int((-inputs % block).sum()),
+        }
+        for block in BLOCKS
+    ]
 
 
 def _duplicates(index: pa.Table) -> dict[str, Any]:

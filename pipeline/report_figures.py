@@ -48,3 +48,8 @@ def hours(number: float) -> str:
 def words(code: str) -> str:
     """A code of the ledger as it is read aloud: too_few_notes is too few notes."""
     return code.replace("_", " ").replace("midi", "MIDI")
+
+
+def significant(number: float) -> float:
+    """Six significant digits, the same on machines that add up in another order."""
+    return float(f"{number:.6g}")

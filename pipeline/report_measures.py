@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.report_figures import significant
+
 FEWEST_BINS = 12
 """So many bins stay even where most are empty: one bar alone shows no distribution."""
 
@@ -210,8 +212,3 @@ def _figures(values: np.ndarray) -> dict[str, float | None]:
     quantiles = np.percentile(values, (0, 5, 50, 95, 100)).tolist()
     figures = {**dict(zip(names, quantiles, strict=True)), "mean": float(values.mean())}
     return {name: significant(figure) for name, figure in figures.items()}
-
-
-def significant(number: float) -> float:
-    """Six significant digits, the same on machines that add up in another order."""
-    return float(f"{number:.6g}")

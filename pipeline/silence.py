@@ -40,10 +40,17 @@ class SilenceSettings:
 
 @dataclass(frozen=True)
 class Removed:
-    """What silence removal took out of one song."""
+    """What silence removal took out of one song.
+
+    Attributes:
+        bars, seconds: in all.
+        cuts: where: the bar, of the song as it is kept, before which bars are missing, and how
+            many.
+    """
 
     bars: int
     seconds: float
+    cuts: tuple[tuple[int, int], ...] = ()
 
 
 def remove_silence(
@@ -64,8 +71,12 @@ def remove_silence(
     if not len(first):
         return song, Removed(0, 0.0)
     begin, end = bars.line(first), bars.line(last)
+    gone = last - first
+    bar = first - (np.cumsum(gone) - gone)  # less what was cut before it
     removed = Removed(
-        int((last - first).sum()), float((song.seconds(end) - song.seconds(begin)).sum())
+        int(gone.sum()),
+        float((song.seconds(end) - song.seconds(begin)).sum()),
+        tuple(zip(bar.tolist(), gone.tolist(), strict=True)),
     )
     meters, tempos, notes = song.meters.copy(), song.tempos.copy(), song.notes.copy()
     for events in (meters, tempos, notes):

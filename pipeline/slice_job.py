@@ -1,8 +1,8 @@
 """Everything that happens to one slice of files, in one worker.
 
 For each file: bytes -> recording -> steps -> rules -> silence -> tokens -> figures. The slice
-then publishes its shard, its part of the index and its part of the ledger; the ledger part
-comes last, and where it stands the slice is done.
+then publishes its shard, its part of the index, its tally, its times and its part of the
+ledger; the ledger part comes last, and where it stands the slice is done.
 """
 
 import hashlib
@@ -12,26 +12,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from pipeline import midi, tally
 from pipeline.config import DataSettings
 from pipeline.features import features
 from pipeline.fingerprint import music_hash, signature
 from pipeline.journal import Journal
-from pipeline.midi import Recording, UnreadableMidi, read_midi, warm_up
+from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.pedal import extend_by_pedal
 from pipeline.quantize import quantize
 from pipeline.rules import Measured, Rejection, rejection
 from pipeline.silence import remove_silence
 from pipeline.sources import Refused, SourceFile, read_bytes
 from pipeline.splits import keyed_fraction
+from pipeline.tally import Tally, tally_fragment
+from pipeline.timings import Stopwatch, timing_fragment
 from shards.bars import Bars
 from shards.codec import Codec, EncodedSong
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
 from shards.song import Song
 from shards.verify import song_fault
 from shards.vocabulary import Vocabulary
-from shards.writer import write_shard, write_table
+from shards.writer import publish, write_shard, write_table
 
 DECIDED_LATER = ("shard", "start", "stop", "split", "cluster", "primary")
 FRAGMENT_SCHEMA = pa.schema(
@@ -87,43 +91,58 @@ def index_fragment(number: int) -> str:
     return f"index-{number:05d}.arrow"
 
 
+def warm_up() -> None:
+    """Load all compiled kernels, or compile them; see `pipeline.midi.warm_up`."""
+    midi.warm_up()
+    tally.warm_up()
+
+
 def run_slice(job: SliceJob) -> None:
     """Read, judge and encode every file of the slice, then publish it."""
     warm_up()  # not on the first file's time
     processor = FileProcessor(job.settings)
-    results = []
+    results, watch = [], Stopwatch()
     with Journal(job.folder, job.number) as journal:
         for place, file in enumerate(job.files):
             journal.begin(place)
             condemned = job.condemned.get(place)
-            if condemned:
-                result = _row(file, condemned.outcome, detail=condemned.detail)
-            else:
-                result = processor.process(file)
+            with watch.file():
+                if condemned:
+                    result = _row(file, condemned.outcome, detail=condemned.detail)
+                else:
+                    result = processor.process(file)
             results.append(result)
             journal.end(kept=result.encoded is not None)
         journal.begin(len(job.files))
-        _publish(job, results, processor.vocabulary)
+        watch.write(job.folder / timing_fragment(job.number))
+        _publish(job, results, processor)
 
 
-def _publish(job: SliceJob, results: Sequence[FileResult], vocabulary: Vocabulary) -> None:
+def _publish(job: SliceJob, results: Sequence[FileResult], processor: "FileProcessor") -> None:
     songs = [result.encoded for result in results if result.encoded is not None]
     rows = [result.index for result in results if result.index is not None]
-    checksums = write_shard(job.folder, job.number, songs, vocabulary.step_dtype)
+    checksums = write_shard(job.folder, job.number, songs, processor.vocabulary.step_dtype)
     index = pa.Table.from_pylist(rows, FRAGMENT_SCHEMA)
     write_table(job.folder / index_fragment(job.number), index)
+    counts = processor.tally.counts
+    publish(job.folder / tally_fragment(job.number), lambda file: np.save(file, counts))
     ledger = pa.Table.from_pylist([result.ledger for result in results], LEDGER_SCHEMA)
     ledger = ledger.replace_schema_metadata({"files": json.dumps(checksums)})
     write_table(job.folder / ledger_fragment(job.number), ledger)
 
 
 class FileProcessor:
-    """Takes one file after another from its bytes to its song."""
+    """Takes one file after another from its bytes to its song.
+
+    Attributes:
+        tally: of the songs kept so far.
+    """
 
     def __init__(self, settings: DataSettings) -> None:
         self.settings = settings
         self.vocabulary = Vocabulary(settings.codec)
         self.codec = Codec(self.vocabulary)
+        self.tally = Tally(self.vocabulary)
 
     def process(self, file: SourceFile) -> FileResult:
         """What becomes of one file; a bad file is a row, never an exception."""
@@ -178,6 +197,7 @@ class FileProcessor:
             "music": music_hash(encoded),
             "signature": None if marks is None else marks.tolist(),
         }
+        self.tally.count(song, encoded, recording)
         return FileResult(_row(file, "kept", **known).ledger, index, encoded)
 
     def _round_trip_fault(self, song: Song, encoded: EncodedSong, md5: str) -> Rejection | None:

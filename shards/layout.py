@@ -21,11 +21,13 @@ import numpy as np
 import pyarrow as pa
 
 FORMAT_VERSION = 1
-MANIFEST, VOCABULARY, INDEX, LEDGER = (
+MANIFEST, VOCABULARY, INDEX, LEDGER, REPORT, REPORT_PAGE = (
     "dataset.json",
     "vocabulary.json",
     "index.arrow",
     "ledger.arrow",
+    "report.json",
+    "report.html",
 )
 ARRAYS = ("tokens", "instruments", "velocities", "bars", "steps")
 SPLITS = ("train", "valid", "test")
@@ -62,6 +64,7 @@ INDEX_SCHEMA = pa.schema(
         ("onset_error_ms_95", pa.float32()),
         ("silence_seconds", pa.float32()),  # removed
         ("silence_bars", pa.int32()),  # removed
+        ("silences", pa.map_(pa.int32(), pa.int32())),  # bar, as kept -> bars cut before it
         ("notes_doubled", pa.int32()),  # lost: same step, class and pitch as a longer one
         ("notes_outside_map", pa.int32()),  # lost: percussion keys without a class
         ("durations_cut", pa.int32()),  # longer than the longest duration token

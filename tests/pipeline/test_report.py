@@ -14,11 +14,14 @@ import pytest
 from pipeline.report import measure_report, report_html, report_text
 from pipeline.report_figures import digits, hours, share, short
 from pipeline.report_measures import MEASURES, even, octaves
+from pipeline.tally import Tally
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA, OUTCOMES, SPLITS
 from shards.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary()
+SIZE = len(Tally(VOCABULARY).counts)
+TALLY = Tally(VOCABULARY, np.random.default_rng(0).integers(0, 9, SIZE))
 HOSTILE = (
     '<script>alert("&amp;")</script>.mid',
     "'\"><img src=x onerror=alert(1)>.mid",
@@ -66,6 +69,7 @@ def song_row(random, number, path):
         "notes_per_second": float(random.gamma(2, 10)),
         "polyphony": float(random.gamma(2, 3)),
         "silence_seconds": float(random.choice([0.0, random.gamma(1, 20)])),
+        "silences": [],
         "tier": "strict",
     }
 
@@ -123,7 +127,7 @@ def tables(request):
 
 @pytest.fixture(scope="module")
 def report(tables):
-    return measure_report(*tables, VOCABULARY)
+    return measure_report(*tables, TALLY)
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +270,7 @@ def test_a_copy_in_another_split_is_called_leakage():
     rows = index.to_pylist()
     copy = next(row for row in rows if not row["primary"])
     copy["split"] = next(split for split in SPLITS if split != copy["split"])
-    report = measure_report(pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger, VOCABULARY)
+    report = measure_report(pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger, TALLY)
     assert report["duplicates"]["clusters_in_two_splits"] == 1
     assert "Leakage" in report_html(report)
     assert "copies across splits" in report_text(report)
@@ -275,7 +279,7 @@ def test_a_copy_in_another_split_is_called_leakage():
 def test_the_same_tables_give_the_same_bytes_however_they_are_chunked():
     index, ledger = make_tables(90, seed=5)
     pieces = [pa.concat_tables([table.slice(0, 31), table.slice(31)]) for table in (index, ledger)]
-    whole, cut = (measure_report(*pair, VOCABULARY) for pair in ((index, ledger), pieces))
+    whole, cut = (measure_report(*pair, TALLY) for pair in ((index, ledger), pieces))
     assert json.dumps(whole) == json.dumps(cut)
     assert report_html(whole) == report_html(cut)
     assert report_text(whole) == report_text(cut)
@@ -284,7 +288,7 @@ def test_the_same_tables_give_the_same_bytes_however_they_are_chunked():
 def test_a_slice_of_a_table_is_reported_as_itself():
     index, ledger = make_tables(90, seed=6)
     part = ledger.slice(40)
-    report = measure_report(index, part, VOCABULARY)
+    report = measure_report(index, part, TALLY)
     files = sum(bool(row["repairs"]) for row in part.to_pylist())
     assert max(repair["files"] for repair in report["reading"]["repairs"].values()) <= files
 
@@ -299,7 +303,7 @@ def test_report_json_is_plain_json_and_says_all_that_the_page_needs(report):
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_dataset_of_nothing_is_reported(kept):
     index, ledger = make_tables(4 if not kept else 0, outcomes=("unreadable",))
-    report = measure_report(index, ledger, VOCABULARY)
+    report = measure_report(index, ledger, TALLY)
     assert report["totals"]["primary"]["songs"] == 0
     assert "No song to measure." in report_html(report)
     assert report_text(report)
@@ -307,7 +311,7 @@ def test_a_dataset_of_nothing_is_reported(kept):
 
 @pytest.mark.parametrize("files", [0, 1, 400, 3000])
 def test_the_terminal_summary_fits_one_screen(files):
-    lines = report_text(measure_report(*make_tables(files, seed=7), VOCABULARY)).splitlines()
+    lines = report_text(measure_report(*make_tables(files, seed=7), TALLY)).splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 37  # the command adds two lines, the shell its prompt
     assert all(line == line.rstrip() and line.isprintable() for line in lines)
@@ -315,7 +319,7 @@ def test_the_terminal_summary_fits_one_screen(files):
 
 def test_the_terminal_summary_loses_no_file():
     index, ledger = make_tables(3000, seed=8)
-    text = report_text(measure_report(index, ledger, VOCABULARY))
+    text = report_text(measure_report(index, ledger, TALLY))
     lost = [int(number.replace(",", "")) for number in re.findall(r" - ([\d,]+) ", text)]
     assert sum(lost) == ledger.num_rows - sum(index["primary"].to_pylist())
 
@@ -358,7 +362,7 @@ def hostile_page():
     for shown in (HOSTILE[:4], HOSTILE[4:]):
         others = [row for row in rows if row["path"] not in HOSTILE or row["path"] in shown]
         table = pa.Table.from_pylist(others, LEDGER_SCHEMA)
-        pages.append(report_html(measure_report(index, table, VOCABULARY)))
+        pages.append(report_html(measure_report(index, table, TALLY)))
     return pages
 
 
@@ -399,7 +403,7 @@ def test_every_chart_has_a_sentence_and_a_description(report):
 
 def test_the_page_shows_the_headline_figures():
     index, ledger = make_tables(3000, seed=10)
-    report = measure_report(index, ledger, VOCABULARY)
+    report = measure_report(index, ledger, TALLY)
     text = " ".join(Page(report_html(report)).text)
     primary = report["totals"]["primary"]
     for figure in (f"{primary['songs']:,}", short(primary["tokens"]), hours(primary["hours"])):

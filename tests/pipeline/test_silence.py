@@ -74,11 +74,21 @@ def test_silence_that_is_left_is_what_was_there_less_what_was_removed(song):
         assert shorter == song
 
 
+@given(songs)
+def test_the_cuts_say_where_every_bar_went(song):
+    shorter, removed = quieted(song)
+    assert sum(bars for _, bars in removed.cuts) == removed.bars
+    before, _ = Bars(song.meters, VOCABULARY.bar_steps).positions(song.notes["start"])
+    after, _ = Bars(shorter.meters, VOCABULARY.bar_steps).positions(shorter.notes["start"])
+    gone = [sum(bars for at, bars in removed.cuts if at <= bar) for bar in after.tolist()]
+    assert (after + gone).tolist() == before.tolist()
+
+
 def test_ten_bars_of_silence_become_two():
     song = make_song([(0, 12, 0, 60, 66), (11 * BAR + 5, 12, 0, 62, 66)])
     shorter, removed = quieted(song)
     assert shorter.notes["start"].tolist() == [0, 3 * BAR + 5]
-    assert removed == Removed(8, 16.0)
+    assert removed == Removed(8, 16.0, ((3, 8),))
 
 
 def test_a_note_held_through_the_others_rests_is_not_silence():
