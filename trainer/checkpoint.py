@@ -9,7 +9,7 @@ Source: https://github.com/huggingface/safetensors, the format.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,25 +111,36 @@ def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             parameter.copy_(saved)
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer keeps of each parameter, named `optimizer.KEY.PARAMETER`."""
+def optimizer_tensors(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> dict[str, Tensor]:
+    """What the optimizers keep of each parameter, named `optimizer.KEY.PARAMETER`."""
     return {
         f"optimizer.{key}.{name}": value
         for name, parameter in model.named_parameters()
+        for optimizer in optimizers
+        if parameter in optimizer.state
         for key, value in optimizer.state[parameter].items()
     }
 
 
-def load_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+def load_optimizers(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give an optimizer back what `optimizer_tensors` named."""
+    """Give optimizers back what `optimizer_tensors` named."""
     parameters = dict(model.named_parameters())
+    owners = {
+        parameter: optimizer
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
     for full_name, value in tensors.items():
         kind, _, rest = full_name.partition(".")
         if kind != "optimizer":
             continue
         key, _, name = rest.partition(".")
         parameter = parameters[name]
+        optimizer = owners[parameter]
         place = parameter.device if value.dim() or optimizer.defaults.get("fused") else "cpu"
         optimizer.state[parameter][key] = value.to(place)

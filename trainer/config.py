@@ -44,8 +44,32 @@ class ModelConfig:
     positions: str = setting(
         "rope",
         "How distance is told: rope rotates queries and keys and keeps the fast attention "
-        "kernels; txl is the Transformer-XL's own scheme.",
-        choices=("rope", "txl"),
+        "kernels; txl is the Transformer-XL's own scheme; t5 learns a bias for each distance.",
+        choices=("rope", "txl", "t5"),
+    )
+    qk_norm: bool = setting(
+        False, "Bring queries and keys of each head to length 1 and learn how sharp it looks."
+    )
+    activation: str = setting(
+        "gelu", "Of the feed-forward net; relu2 is the square of ReLU.", choices=("gelu", "relu2")
+    )
+    zero_init: bool = setting(
+        False, "Start the projections back into the residual stream at zero: layers fade in."
+    )
+    tied: bool = setting(
+        False, "Let the token head share its matrix with the token embedding; saves memory."
+    )
+    instrument_head: str = setting(
+        "plain",
+        "What the instrument head sees: plain, what the token head sees; conditional, also the "
+        "token whose instrument it names.",
+        choices=("plain", "conditional"),
+    )
+    velocity: str = setting(
+        "none",
+        "How loud notes are: none, the model does not know; embed, it is told of past notes; "
+        "predict, a third head also says it of the next.",
+        choices=("none", "embed", "predict"),
     )
     max_bars: int = setting(
         512,
@@ -82,7 +106,24 @@ class TrainConfig:
 
     steps: int = setting(100_000, "Training steps. The learning rate falls until the last.", low=1)
     batch: int = setting(16, "Lanes: songs played side by side.", low=1)
+    accumulate: int = setting(
+        1,
+        "Groups that the lanes are worked off in, one after the other, where all at once need "
+        "too much memory; divides batch. The step stays the same.",
+        low=1,
+    )
     block: int = setting(256, "Tokens that a lane plays in one step.", low=1)
+    mode: str = setting(
+        "join",
+        "What follows a song's last token: join, the next song at once; pad, nothing until the "
+        "next block; crop, a song's last block is left out where it is not full.",
+        choices=("join", "pad", "crop"),
+    )
+    optimizer: str = setting(
+        "adamw",
+        "adamw for all, or muon for the matrices inside the layers and adamw for the rest.",
+        choices=("adamw", "muon"),
+    )
     learning_rate: float = setting(
         1e-3, "Highest learning rate; about 1 / sqrt(width) times 0.02 suits AdamW.", low=0
     )
@@ -109,12 +150,22 @@ class TrainConfig:
         "Batches in each validation; none: the whole split. The last is always whole.",
         low=1,
     )
+    patience: int | None = setting(
+        None, "Stop after so many validations in a row without a new best; none: never.", low=1
+    )
+    sample_bars: int = setting(
+        8, "Bars of a song to write at each validation, drawn for TensorBoard; 0: none.", low=0
+    )
     checkpoint_every: int = setting(1000, "Steps between checkpoints.", low=1)
     keep: int = setting(2, "Checkpoints kept, besides the best.", low=1)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         settings.check(self)
+        if self.batch % self.accumulate:
+            raise SettingError(
+                f"accumulate is {self.accumulate}; expected a divisor of batch = {self.batch}"
+            )
         for name, most in (("final_rate", 1.0), ("beta2", 0.999999)):
             if not getattr(self, name) <= most:
                 raise SettingError(f"{name} is {getattr(self, name)}; expected at most {most}")

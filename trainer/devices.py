@@ -1,6 +1,8 @@
 """Which device a model runs on, and in which precision."""
 
 import contextlib
+import resource
+from pathlib import Path
 
 import torch
 
@@ -47,3 +49,13 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     if dtype is torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Bytes: at most, of the GPU by torch; or now, of the main memory by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except FileNotFoundError:  # no Linux: the most so far, in bytes there
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

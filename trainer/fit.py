@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from shards.console import progress_bar
 from shards.errors import LakhxlError
-from trainer import checkpoint
-from trainer.board import Board
-from trainer.loop import Trainer
+from trainer import checkpoint, devices
+from trainer.board import Board, place_losses
+from trainer.generate import SampleConfig, generate
+from trainer.loop import Scores, Trainer
 from trainer.loss import Tally, to_rows
 from trainer.run import Run
 
@@ -66,11 +67,12 @@ class Fit:
         self.trainer, self.run, self.train = trainer, run, trainer.config.train
         self.best: float | None = state.get("best")
         self.evaluated: int | None = state.get("evaluated")
-        self.last_valid: dict[str, float] = state.get("valid", {})
+        self.last_valid: dict[str, Any] = state.get("valid", {})
+        self.since_best: int = state.get("since_best", 0)
         self._saved: int | None = trainer.step if state else None
         self._unread: list[Tally] = []
         self._sums: list[float] = state.get("sums", [0.0] * len(Tally._fields))
-        self._clock, self._timed_steps = time.perf_counter(), 0
+        self._clock, self._timed_steps, self._waited = time.perf_counter(), 0, 0.0
 
     def go(self, yardstick: dict[str, float], *, until: int | None = None) -> bool:
         """Train up to the last step, or `until`.
@@ -80,7 +82,8 @@ class Fit:
             until: stop after this many steps, as Ctrl-C would.
 
         Returns:
-            Whether all steps are done; False where it was stopped. Either way the last is saved.
+            Whether it has ended: all steps are done, or patience is. False where it was stopped.
+            Either way the last step is saved.
         """
         last = self.train.steps if until is None else min(until, self.train.steps)
         board = Board(self.run, step=self.trainer.step)
@@ -94,17 +97,17 @@ class Fit:
             while True:
                 with self._clock_stopped():
                     self._evaluate_if_due(board, lambda: stop.asked)
-                    done = self.trainer.step >= last or stop.asked
+                    done = self.trainer.step >= last or stop.asked or self._out_of_patience
                     self._save_if_due(final=done)
                 if done:
-                    self._final_validation(board, lambda: stop.asked)
-                    return self.trainer.step == self.train.steps
+                    return self._conclude(board, lambda: stop.asked)
                 self._step(board, bar)
 
     def _step(self, board: Board, bar: tqdm) -> None:
         rate = self.trainer.rate
         try:
-            self._unread.append(self.trainer.train_step())
+            measure = (self.trainer.step + 1) % self.train.log_every == 0
+            self._unread.append(self.trainer.train_step(measure=measure))
         except torch.OutOfMemoryError:
             raise LakhxlError(
                 f"{self.trainer.device} has too little memory for {self.train.batch} lanes of "
@@ -117,12 +120,19 @@ class Fit:
 
     def _log(self, board: Board, bar: tqdm, rate: float) -> None:
         self._read_tallies()
-        figures = Tally(*torch.tensor(self._sums, dtype=torch.float64)).means()
+        tally = Tally(*torch.tensor(self._sums, dtype=torch.float64))
+        positions = self.train.log_every * self.trainer.tokens_per_step
         self._sums = [0.0] * len(self._sums)
-        speed = self._take_speed()
-        gradient = float(self.trainer.gradient)
-        figures |= {"rate": rate, "gradient": gradient, "epoch": self.trainer.epoch}
-        board.write(self.trainer.step, "train", {**figures, "tokens_per_second": speed})
+        figures = tally.means() | {
+            "rate": rate,
+            "gradient": float(self.trainer.gradient),
+            "update": float(self.trainer.update),
+            "epoch": self.trainer.epoch,
+            "utilisation": float(tally.targets) / positions,
+        }
+        measured = self._measure()
+        board.write(self.trainer.step, "train", {**figures, **measured})
+        speed = measured["tokens_per_second"]
         shown = {"loss": f"{figures['loss']:.3f}", "tokens/s": f"{speed:,.0f}"}
         if self.last_valid:
             shown["valid"] = f"{self.last_valid['loss']:.3f}"
@@ -143,12 +153,21 @@ class Fit:
                 "--set learning_rate"
             )
 
-    def _take_speed(self) -> float:
-        """Tokens a second since the last time, validation and saving not counted."""
+    def _measure(self) -> dict[str, float]:
+        """What depends on the machine: speed, share of waiting for data, memory in use.
+
+        Since the last time; validation and saving are not counted.
+        """
         seconds = time.perf_counter() - self._clock
-        tokens = self._timed_steps * self.trainer.tokens_per_step
+        positions = self._timed_steps * self.trainer.tokens_per_step
+        waited = self.trainer.waited - self._waited
+        self._waited = self.trainer.waited
         self._clock, self._timed_steps = time.perf_counter(), 0
-        return tokens / seconds
+        return {
+            "tokens_per_second": positions / seconds,
+            "waiting": waited / seconds,
+            "memory_mb": devices.memory_in_use(self.trainer.device) / 1e6,
+        }
 
     @contextmanager
     def _clock_stopped(self) -> Iterator[None]:
@@ -164,26 +183,56 @@ class Fit:
         scored = self._validate(self.train.evaluate_batches, stopped)
         if scored is None:
             return
-        self.last_valid, self.evaluated = scored.means(), step
-        board.write(step, "valid", self.last_valid)
+        self.evaluated = step
+        self._report(board, "valid", scored)
+        self._draw_sample(board)
+        self.since_best += 1
         if self.best is None or self.last_valid["loss"] < self.best:
-            self.best = self.last_valid["loss"]
+            self.best, self.since_best = self.last_valid["loss"], 0
             self._save_best()
 
-    def _validate(self, batches: int | None, stopped: Callable[[], bool]) -> Tally | None:
+    def _report(self, board: Board, group: str, scored: Scores) -> None:
+        """Write what a validation has found."""
+        self.last_valid = {**scored.means(), "by_place": place_losses(scored.places)}
+        board.write(self.trainer.step, group, self.last_valid)
+        board.draw_places(self.trainer.step, self.last_valid["by_place"])
+
+    def _draw_sample(self, board: Board) -> None:
+        """Let the model write a few bars, and draw them."""
+        if self.train.sample_bars == 0:
+            return
+        config = SampleConfig(
+            bars=self.train.sample_bars, tokens=64 * self.train.sample_bars, seed=self.train.seed
+        )
+        model = self.trainer.model.eval()
+        try:
+            song = generate(model, self.run.vocabulary, config, block_size=self.train.block)
+        finally:
+            model.train()
+        board.draw_song(self.trainer.step, song)
+
+    @property
+    def _out_of_patience(self) -> bool:
+        patience = self.train.patience
+        return patience is not None and self.since_best >= patience
+
+    def _validate(self, batches: int | None, stopped: Callable[[], bool]) -> Scores | None:
         whole = self.trainer.validation_batches
         total = whole if batches is None else min(batches, whole)
         with progress_bar(total=total, desc="validating", unit="batch", leave=False) as bar:
             return self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
 
-    def _final_validation(self, board: Board, stopped: Callable[[], bool]) -> None:
-        """After the last step, the whole split, where the others saw a part of it."""
-        ended = self.trainer.step == self.train.steps
-        if ended and self.train.evaluate_batches is not None:
+    def _conclude(self, board: Board, stopped: Callable[[], bool]) -> bool:
+        """After the last step, score the whole split, where the others saw a part of it."""
+        ended = self.trainer.step == self.train.steps or self._out_of_patience
+        if not ended:
+            return False
+        if self.train.evaluate_batches is not None:
             scored = self._validate(None, stopped)
             if scored is not None:
-                self.last_valid = scored.means()
-                board.write(self.trainer.step, "valid_whole", self.last_valid)
+                self._report(board, "valid_whole", scored)
+        board.conclude(self.last_valid)
+        return True
 
     def _save_if_due(self, *, final: bool) -> None:
         step = self.trainer.step
@@ -204,6 +253,7 @@ class Fit:
             **self.trainer.state(),
             "best": self.best,
             "evaluated": self.evaluated,
+            "since_best": self.since_best,
             "valid": self.last_valid,
             "sums": self._sums,
         }

@@ -21,13 +21,13 @@ from shards.codec import EncodedSong
 from shards.errors import SettingError
 from shards.grammar import Cursor
 from shards.settings import setting
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Kind, Vocabulary
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS, Kind, Vocabulary
 from trainer.batches import Batch
 from trainer.memory import Memory, remember
 from trainer.model import Output, TransformerXL
 
 USUAL_VELOCITY = 20
-"""Velocity bin of new notes, MIDI 82: no head predicts it, and this is about the mean of Lakh."""
+"""Velocity bin of new notes, MIDI 82, where no head predicts it: about the mean of Lakh."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,22 +74,24 @@ class Stream:
         """Feed the song's next tokens.
 
         Args:
-            inputs: shape (4, tokens), integer: tokens, instruments (the number of classes for
-                none), bars, steps. At least one token.
+            inputs: shape (5, tokens), integer: tokens, instruments (the number of classes for
+                none), bars, steps, velocities (the number of bins for none). At least one token.
 
         Returns:
-            The predictions after each of them, shapes (1, tokens, V) and (1, tokens, I).
+            The predictions after each of them, shapes (1, tokens, …).
         """
         outputs = []
         while inputs.shape[1]:
             room = self.block_size - self._in_block
             outputs.append(self._feed_block(inputs[:, :room]))
             inputs = inputs[:, room:]
-        return Output(*(torch.cat(parts, dim=1) for parts in zip(*outputs, strict=True)))
+        parts = zip(*outputs, strict=True)
+        return Output(*(None if part[0] is None else torch.cat(part, dim=1) for part in parts))
 
     def _feed_block(self, inputs: np.ndarray) -> Output:
         columns = torch.from_numpy(inputs.astype(np.int64)).to(self._past.visits.device)
-        batch = Batch(*columns[:, None], visits=torch.zeros_like(columns[:1]))
+        *others, velocities = columns[:, None]
+        batch = Batch(*others, visits=torch.zeros_like(velocities), velocities=velocities)
         output, keys, values = self.model.attend(batch, self._past)
         visits = torch.cat([self._past.visits, batch.visits], dim=1)
         self._past = Memory(keys, values, visits)
@@ -160,11 +162,12 @@ class Writer:
         return allowed & pitches if note_now and (allowed & pitches).any() else allowed
 
     def inputs(self, first: int = 0) -> np.ndarray:
-        """Tokens from `first` on as a model's inputs, shape (4, tokens); see `Stream.feed`."""
-        tokens, instruments, _, bars, steps = np.array(self.rows[first:], np.int64).T
+        """Tokens from `first` on as a model's inputs, shape (5, tokens); see `Stream.feed`."""
+        tokens, instruments, velocities, bars, steps = np.array(self.rows[first:], np.int64).T
         none = instruments == NO_INSTRUMENT
         classes = np.where(none, self.vocabulary.instruments, instruments)
-        return np.stack([tokens, classes, bars, steps])
+        bins = np.where(velocities == NO_VELOCITY, VELOCITY_BINS, velocities)
+        return np.stack([tokens, classes, bars, steps, bins])
 
     def finish(self) -> EncodedSong:
         """The song up to its last whole note, ended."""
@@ -211,7 +214,7 @@ def generate(
     over = False
     while True:
         allowed = writer.allowed(note_now=over)
-        _add_next(writer, output, allowed, config, generator)
+        _add_next(writer, model, output, allowed, config, generator)
         bars = writer.cursor.bar - first_bar
         progress(min(max(bars, 0), config.bars))
         over = bars >= config.bars or len(writer.rows) - opened >= config.tokens
@@ -230,20 +233,30 @@ def _open(writer: Writer, prompt: EncodedSong | None) -> None:
         writer.add(*row)
 
 
+@torch.inference_mode()
 def _add_next(
     writer: Writer,
+    model: TransformerXL,
     output: Output,
     allowed: np.ndarray,
     config: SampleConfig,
     generator: torch.Generator,
 ) -> None:
-    """Draw the next token, and for a pitch its instrument, which its duration then shares."""
+    """Draw the next token, and for a pitch its instrument, which its duration shares, and bin."""
     vocabulary = writer.vocabulary
     token = choose(output.tokens[0, -1].cpu(), torch.from_numpy(allowed), config, generator)
     if writer.is_pitch(token):
         fitting = torch.from_numpy(vocabulary.instrument_allows(token - vocabulary.pitch0))
-        instrument = choose(output.instruments[0, -1].cpu(), fitting, config, generator)
-        writer.add(token, instrument, USUAL_VELOCITY)
+        hidden = output.hidden[:, -1:]
+        named = torch.full((1, 1), token, device=hidden.device)
+        logits = model.instruments(hidden, named)[0, 0].cpu()
+        instrument = choose(logits, fitting, config, generator)
+        loudness = model.velocities(hidden, named, torch.full_like(named, instrument))
+        velocity = USUAL_VELOCITY
+        if loudness is not None:
+            every = torch.ones(VELOCITY_BINS, dtype=torch.bool)
+            velocity = choose(loudness[0, 0].cpu(), every, config, generator)
+        writer.add(token, instrument, velocity)
         return
     last_token, last_instrument, *_ = writer.rows[-1]
     instrument = last_instrument if writer.is_pitch(last_token) else NO_INSTRUMENT

@@ -5,9 +5,11 @@ keyed by (seed, step) and drawn anew in each step, so there is no generator to s
 between two steps can disturb them.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +17,11 @@ from torch import Tensor, nn
 
 from shards.errors import LakhxlError
 from trainer import checkpoint, devices, optim
-from trainer.batches import Batch, Blocks, endless, once, select
+from trainer.batches import IGNORED, Batch, Blocks, once, select
 from trainer.config import Config
-from trainer.loss import Tally, add, tally
-from trainer.memory import Memory
+from trainer.loader import Loader
+from trainer.loss import Nats, Tally, add, by_place, nats, tally
+from trainer.memory import Memory, join_lanes, load_memory, memory_tensors, split_lanes
 from trainer.model import TransformerXL
 from trainer.sampler import ContiguousBatchSampler
 
@@ -35,6 +38,7 @@ class Trainer:
         step: steps done.
         epoch: the epoch of the next step; some lanes may be in the one after.
         gradient: 2-norm of the last step's gradient before clipping, scalar tensor.
+        update: 2-norm of the last change of the weights that was measured, scalar tensor.
 
     Raises:
         LakhxlError: a split has no songs, or fewer than lanes.
@@ -46,11 +50,11 @@ class Trainer:
         _check_lanes(len(self.songs["train"]), config)
         self._dtype = devices.precision(config.train.precision, device)
         self.model = _build(config, device)
-        self._compiled = torch.compile(self.model) if config.train.compile else self.model
-        self.optimizer = optim.make_optimizer(self.model, config.train)
-        self.memory = self._fresh_memory()
+        self._score = torch.compile(score, dynamic=False) if config.train.compile else score
+        self.optimizers = optim.make_optimizers(self.model, config.train)
+        self._memories = split_lanes(self._fresh_memory(), config.train.accumulate)
         self.step, self.epoch = 0, 0
-        self.gradient = torch.zeros(())
+        self.gradient = self.update = torch.zeros(())
         self._samplers = {
             split: _sampler(dataset, numbers, split, config)
             for split, numbers in self.songs.items()
@@ -60,7 +64,17 @@ class Trainer:
             for split, numbers in self.songs.items()
         }
         self._position = self._samplers["train"].state_dict()
-        self._batches = endless(self._samplers["train"], self._blocks["train"])
+        self._loader: Loader | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """What training remembers, of all lanes."""
+        return join_lanes(self._memories)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that steps have waited for data, in all."""
+        return self._loader.waited if self._loader else 0.0
 
     @property
     def parameters(self) -> int:
@@ -69,7 +83,7 @@ class Trainer:
 
     @property
     def tokens_per_step(self) -> int:
-        """Targets in one batch; in mode join every position has one."""
+        """Positions in one batch; in mode join every one has a target."""
         return self.config.train.batch * self.config.train.block
 
     @property
@@ -77,31 +91,55 @@ class Trainer:
         """Batches in the whole validation split."""
         return len(self._samplers["valid"])
 
-    def train_step(self) -> Tally:
-        """Learn from the next batch; returns its sums, still on the device."""
-        batch, self._position = next(self._batches)
-        with keyed(self.config.train.seed, self.step, self.device):
-            scored, self.memory = self._score(batch, self.memory)
-            scored.loss.backward()
-        parameters = list(self.model.parameters())
-        self.gradient = nn.utils.clip_grad_norm_(parameters, self.config.train.clip)
-        optim.set_rate(self.optimizer, self.rate)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+    def train_step(self, *, measure: bool = False) -> Tally:
+        """Learn from the next batch; returns its sums, still on the device.
+
+        Args:
+            measure: find out how far the weights moved, which costs a copy of them.
+        """
+        batch, self._position = next(self._loader or self._start_loader())
+        tallies = self._backward(batch)
+        before = [parameter.detach().clone() for parameter in self._weights()] if measure else []
+        self._learn()
+        if measure:
+            moved = torch._foreach_sub(before, [p.detach() for p in self._weights()])
+            self.update = nn.utils.get_total_norm(moved)
         self.step += 1
         self.epoch = self._position["epoch"]
-        return Tally(*(part.detach() for part in scored))
+        return tallies
+
+    def _start_loader(self) -> Loader:
+        self._loader = Loader(self._samplers["train"], self._blocks["train"], self.device)
+        return self._loader
+
+    def _backward(self, batch: Batch) -> Tally:
+        """The batch's gradient, one group of lanes after the other; its sum is that of all."""
+        targets = (batch.targets != IGNORED).sum().clamp(min=1)
+        lanes, tallies = len(batch.targets) // len(self._memories), []
+        for group, memory in enumerate(self._memories):
+            part = batch.lanes(group * lanes, (group + 1) * lanes)
+            with keyed([self.config.train.seed, self.step, group], self.device):
+                with devices.autocast(self.device, self._dtype):
+                    _, scored, self._memories[group] = self._score(self.model, part, memory)
+                (scored.nats / targets).backward()
+            tallies.append(Tally(*(part.detach() for part in scored)))
+        return tallies[0] if len(tallies) == 1 else Tally(*map(sum, zip(*tallies, strict=True)))
+
+    def _learn(self) -> None:
+        """Clip the gradient, and change the weights by it."""
+        self.gradient = nn.utils.clip_grad_norm_(self._weights(), self.config.train.clip)
+        for optimizer in self.optimizers:
+            optim.set_rate(optimizer, self.rate)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def _weights(self) -> list[nn.Parameter]:
+        return list(self.model.parameters())
 
     @property
     def rate(self) -> float:
         """Learning rate of the next step."""
         return optim.rate(self.step, self.config.train)
-
-    def _score(self, batch: Batch, memory: Memory) -> tuple[Tally, Memory]:
-        batch = batch.to(self.device)
-        with devices.autocast(self.device, self._dtype):
-            output, memory = self._compiled(batch, memory)
-        return tally(output, batch), memory
 
     def _fresh_memory(self) -> Memory:
         return self.model.empty_memory(self.config.train.batch, dtype=self._dtype)
@@ -112,7 +150,7 @@ class Trainer:
         batches: int | None = None,
         stopped: Callable[[], bool] = lambda: False,
         advance: Callable[[], object] = lambda: None,
-    ) -> Tally | None:
+    ) -> "Scores | None":
         """Score the validation split on a memory of its own; training does not notice.
 
         Args:
@@ -120,30 +158,29 @@ class Trainer:
             stopped: asked between batches; where it says so, the answer is None.
             advance: called after each batch, for a progress bar.
         """
-        memory, tallies = self._fresh_memory(), []
+        memory, tallies, places = self._fresh_memory(), [], []
         self.model.eval()
         try:
             with torch.no_grad():
-                for number, batch in enumerate(
-                    once(self._samplers["valid"], self._blocks["valid"])
-                ):
-                    if number == batches:
-                        break
+                fed = once(self._samplers["valid"], self._blocks["valid"], self.device)
+                for batch in islice(fed, batches):
                     if stopped():
                         return None
-                    scored, memory = self._score(batch, memory)
-                    tallies.append(scored)
+                    with devices.autocast(self.device, self._dtype):
+                        scored, tally, memory = self._score(self.model, batch, memory)
+                    tallies.append(tally)
+                    places.append(by_place(scored, batch))
                     advance()
         finally:
             self.model.train()
-        return add(tallies)
+        return Scores(add(tallies), torch.stack(places).double().sum(dim=0).cpu())
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, optimizer and memory by name, for a checkpoint."""
         return {
             **checkpoint.model_tensors(self.model),
-            **checkpoint.optimizer_tensors(self.model, self.optimizer),
-            **_memory_tensors(self.memory),
+            **checkpoint.optimizer_tensors(self.model, self.optimizers),
+            **memory_tensors(self.memory),
         }
 
     def state(self) -> dict[str, Any]:
@@ -157,12 +194,39 @@ class Trainer:
             LakhxlError: the weights are those of another configuration.
         """
         checkpoint.load_model(self.model, tensors)
-        checkpoint.load_optimizer(self.model, self.optimizer, tensors)
-        self.memory = _load_memory(self.memory, tensors)
+        checkpoint.load_optimizers(self.model, self.optimizers, tensors)
+        memory = load_memory(self.memory, tensors)
+        self._memories = split_lanes(memory, self.config.train.accumulate)
         self.step, self._position = state["step"], dict(state["position"])
         self.epoch = self._position["epoch"]
+        if self._loader is not None:
+            self._loader.close()  # its thread may still be moving the sampler that it has
+            self._samplers["train"] = copy.copy(self._samplers["train"])
+            self._loader = None
         self._samplers["train"].load_state_dict(self._position)
-        self._batches = endless(self._samplers["train"], self._blocks["train"])
+
+
+class Scores(NamedTuple):
+    """What an evaluation has found.
+
+    Attributes:
+        tally: the sums.
+        places: nats and targets by place in the song, see `loss.by_place`; float64.
+    """
+
+    tally: Tally
+    places: Tensor
+
+    def means(self) -> dict[str, float]:
+        """See `Tally.means`."""
+        return self.tally.means()
+
+
+def score(model: nn.Module, batch: Batch, memory: Memory) -> tuple[Nats, Tally, Memory]:
+    """What is compiled: predict, score, remember."""
+    output, memory = model(batch, memory)
+    scored = nats(output, batch)
+    return scored, tally(scored, batch), memory
 
 
 def _songs(dataset: Any, split: str) -> np.ndarray:
@@ -197,39 +261,19 @@ def _sampler(
         dataset.index["tokens"].to_numpy()[numbers] - 1,  # the last token is no input
         config.train.batch,
         block_size=config.train.block,
-        mode="join",
+        mode=config.train.mode if split == "train" else "join",
         tail="wrap" if split == "train" else "drain",
         seed=config.train.seed,
     )
 
 
-def _memory_tensors(memory: Memory) -> dict[str, Tensor]:
-    layers = {
-        f"memory.{name}.{layer}": tensor
-        for name in ("keys", "values")
-        for layer, tensor in enumerate(getattr(memory, name))
-    }
-    return {**layers, "memory.visits": memory.visits}
-
-
-def _load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
-    """The saved memory, on the device and in the precision of the one given."""
-    device, dtype = memory.keys[0].device, memory.keys[0].dtype
-
-    def layers(name: str) -> tuple[Tensor, ...]:
-        count = range(len(memory.keys))
-        return tuple(tensors[f"memory.{name}.{layer}"].to(device, dtype) for layer in count)
-
-    return Memory(layers("keys"), layers("values"), tensors["memory.visits"].to(device))
-
-
 @contextmanager
-def keyed(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Key torch's generators by (seed, step) for the time being.
+def keyed(key: list[int], device: torch.device) -> Iterator[None]:
+    """Key torch's generators by numbers such as seed and step, for the time being.
 
     Dropout draws from the global ones and takes no other; they are put back afterwards.
     """
     devices_to_fork = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices_to_fork):
-        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
         yield

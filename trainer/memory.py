@@ -11,6 +11,7 @@ Conventions
     visit     which playing of which song; EMPTY where the memory holds nothing yet
 """
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -62,13 +63,21 @@ class Memory(NamedTuple):
         return cls(zeros(), zeros(), visits)
 
 
-def visible(query_visits: Tensor, memory_visits: Tensor, *, window: int | None) -> Tensor:
-    """The mask rule. Every query sees at least itself, so no row is ever empty.
+def visible(
+    query_visits: Tensor,
+    memory_visits: Tensor,
+    *,
+    window: int | None,
+    nearest: Tensor | None = None,
+) -> Tensor:
+    """The mask rule. Every query sees at least one key, so no row is ever empty.
 
     Args:
         query_visits: shape (B, T).
         memory_visits: shape (B, M).
         window: tokens that a query sees, itself included; None: all there are.
+        nearest: shape (B, T); how far back the nearest key lies that the query may see. None:
+            0, itself. A query that this leaves with nothing sees itself.
 
     Returns:
         shape (B, T, K), bool; True where the query sees the key.
@@ -80,7 +89,11 @@ def visible(query_visits: Tensor, memory_visits: Tensor, *, window: int | None) 
     in_reach = back >= 0
     if window is not None:
         in_reach &= back < window
-    return in_reach & (query_visits[:, :, None] == key_visits[:, None, :])
+    seen = in_reach & (query_visits[:, :, None] == key_visits[:, None, :])
+    if nearest is not None:
+        seen = seen & (back >= nearest[:, :, None])
+        seen = seen | ((back == 0) & ~seen.any(dim=-1, keepdim=True))
+    return seen
 
 
 def readable(memory: Memory, mask: Tensor) -> Memory:
@@ -118,3 +131,52 @@ def remember(
         return tensor.detach()[:, :, first:].clone(memory_format=torch.contiguous_format)
 
     return Memory(tuple(map(last, keys)), tuple(map(last, values)), visits[:, first:].contiguous())
+
+
+def memory_tensors(memory: Memory) -> dict[str, Tensor]:
+    """A memory by names, `memory.…`, for a checkpoint."""
+    layers = {
+        f"memory.{name}.{layer}": tensor
+        for name in ("keys", "values")
+        for layer, tensor in enumerate(getattr(memory, name))
+    }
+    return {**layers, "memory.visits": memory.visits}
+
+
+def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
+    """The memory that `memory_tensors` named, where and in what precision the given one is."""
+    device, dtype = memory.keys[0].device, memory.keys[0].dtype
+
+    def layers(name: str) -> tuple[Tensor, ...]:
+        count = range(len(memory.keys))
+        return tuple(tensors[f"memory.{name}.{layer}"].to(device, dtype) for layer in count)
+
+    return Memory(layers("keys"), layers("values"), tensors["memory.visits"].to(device))
+
+
+def split_lanes(memory: Memory, groups: int) -> list[Memory]:
+    """A memory for each of so many groups of lanes, copied."""
+
+    def part(tensor: Tensor, group: int) -> Tensor:
+        return tensor.chunk(groups)[group].clone()
+
+    return [
+        Memory(
+            tuple(part(keys, group) for keys in memory.keys),
+            tuple(part(values, group) for values in memory.values),
+            part(memory.visits, group),
+        )
+        for group in range(groups)
+    ]
+
+
+def join_lanes(memories: Sequence[Memory]) -> Memory:
+    """The memory of all lanes, from those of groups of them."""
+    if len(memories) == 1:
+        return memories[0]
+    keys, values, visits = zip(*memories, strict=True)
+    return Memory(
+        tuple(torch.cat(layer) for layer in zip(*keys, strict=True)),
+        tuple(torch.cat(layer) for layer in zip(*values, strict=True)),
+        torch.cat(visits),
+    )

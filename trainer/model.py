@@ -1,8 +1,9 @@
 """The Transformer-XL, readable from top to bottom.
 
-Each token is the sum of four embeddings: what it is, which instrument plays it, in which bar and
-on which step of the bar it stands. Pre-norm blocks of attention over memory and block, and of a
-feed-forward net, follow; then two heads: the next token, and the next note's instrument.
+Each token is the sum of its embeddings: what it is, which instrument plays it, in which bar and
+on which step of the bar it stands, and if wanted how loud it is. Pre-norm blocks of attention over
+memory and block, and of a feed-forward net, follow; then the heads: the next token, the next note's
+instrument, and if wanted its velocity.
 
 Conventions
     B lanes, T tokens in a block, M tokens in the memory, K = M + T keys
@@ -15,22 +16,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.attention import Attention
+from shards.vocabulary import VELOCITY_BINS
+from trainer.attention import Attention, Recall
 from trainer.batches import Batch
 from trainer.config import ModelConfig
 from trainer.memory import Memory, readable, remember, visible
 
 
 class Output(NamedTuple):
-    """What the two heads say of the token that follows, before the softmax.
+    """What the heads say of the token that follows, before the softmax.
 
     Attributes:
         tokens: shape (B, T, V).
-        instruments: shape (B, T, I); means something where a pitch follows.
+        hidden: shape (B, T, C); what `TransformerXL.instruments` and `velocities` take.
+        instruments: shape (B, T, I); means something where a pitch follows. None where the
+            head needs to see the next token, and the batch does not name it.
+        velocities: shape (B, T, bins), likewise; None also where there is no such head.
     """
 
     tokens: Tensor
-    instruments: Tensor
+    hidden: Tensor
+    instruments: Tensor | None
+    velocities: Tensor | None
 
 
 class TransformerXL(nn.Module):
@@ -47,13 +54,23 @@ class TransformerXL(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.token_head = nn.Linear(config.width, config.tokens, bias=False)
-        self.instrument_head = nn.Linear(config.width, config.instruments, bias=False)
+        if config.tied:
+            self.token_head.weight = self.embed.token.weight
+        self.instrument_head = Head(
+            config, config.instruments, (config.tokens,) if _is_conditional(config) else ()
+        )
+        self.velocity_head = (
+            Head(config, VELOCITY_BINS, (config.tokens, config.instruments))
+            if config.velocity == "predict"
+            else None
+        )
 
     def forward(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
         """Predict, and remember.
 
         Args:
-            batch: T tokens a lane; the targets are not looked at.
+            batch: T tokens a lane. The targets are looked at only by heads that are to know what
+                they speak of: a conditional instrument head, and the velocity head.
             memory: what the block before has left, of `empty_memory` at first.
 
         Returns:
@@ -74,7 +91,9 @@ class TransformerXL(nn.Module):
         self, batch: Batch, memory: Memory
     ) -> tuple[Output, tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Predict, and hand out every layer's keys and values, each shape (B, H, K, E)."""
-        mask = visible(batch.visits, memory.visits, window=self.config.window)
+        mask = visible(
+            batch.visits, memory.visits, window=self.config.window, nearest=batch.nearest
+        )
         memory = readable(memory, mask)
         table = self.layers[0].attention.positions.table(mask.shape[2], mask.device)
         mask = mask[:, None]
@@ -86,9 +105,42 @@ class TransformerXL(nn.Module):
             x, keys, values = layer(x, past_keys, past_values, mask, table)
             all_keys.append(keys)
             all_values.append(values)
-        x = self.norm(x)
-        output = Output(self.token_head(x), self.instrument_head(x))
-        return output, tuple(all_keys), tuple(all_values)
+        return self.predict(self.norm(x), batch), tuple(all_keys), tuple(all_values)
+
+    def predict(self, hidden: Tensor, batch: Batch) -> Output:
+        """What the heads make of the last layer's normed output, shape (B, T, C)."""
+        named = batch.targets is not None
+        return Output(
+            self.token_head(hidden),
+            hidden,
+            self.instruments(hidden, batch.targets)
+            if named or not self.instrument_head.told
+            else None,
+            self.velocities(hidden, batch.targets, batch.instrument_targets) if named else None,
+        )
+
+    def instruments(self, hidden: Tensor, tokens: Tensor | None) -> Tensor:
+        """Which instrument plays the next token.
+
+        Args:
+            hidden: of `Output`.
+            tokens: shape (B, T), the next token; negative where there is none. Looked at by a
+                conditional head alone.
+
+        Returns:
+            shape (B, T, I), before the softmax.
+        """
+        return self.instrument_head(hidden, tokens)
+
+    def velocities(self, hidden: Tensor, tokens: Tensor, instruments: Tensor) -> Tensor | None:
+        """How loud the next token is, which is a pitch; arguments as in `instruments`.
+
+        Returns:
+            shape (B, T, bins), before the softmax; None where there is no such head.
+        """
+        if self.velocity_head is None:
+            return None
+        return self.velocity_head(hidden, tokens, instruments)
 
     def empty_memory(
         self, lanes: int, *, length: int | None = None, dtype: torch.dtype = torch.float32
@@ -107,20 +159,29 @@ class TransformerXL(nn.Module):
     def initialize(self, generator: torch.Generator) -> None:
         """Set all weights: normal, 0.02; what ends in the residual stream less, by the depth.
 
-        Source: Radford et al. 2019, GPT-2, section 2.3.
+        With `zero_init` what ends there starts at zero.
+
+        Sources:
+            Radford et al. 2019, GPT-2, section 2.3.
+            Zhang et al. 2019, Fixup, for the zeros. https://arxiv.org/abs/1901.09321
         """
         for name, parameter in self.named_parameters():
-            if name.endswith((".bias", ".u", ".v")):
+            ends_in_stream = name.endswith("_out.weight")
+            if name.endswith((".bias", ".u", ".v")) or (ends_in_stream and self.config.zero_init):
                 nn.init.zeros_(parameter)
-            elif parameter.dim() == 1:
-                nn.init.ones_(parameter)  # the norms' scales
+            elif parameter.dim() == 1 or name.endswith(".scale"):
+                nn.init.ones_(parameter)  # of the norms
             else:
-                depth = 2 * self.config.layers if name.endswith("_out.weight") else 1
+                depth = 2 * self.config.layers if ends_in_stream else 1
                 nn.init.normal_(parameter, std=0.02 * depth**-0.5, generator=generator)
 
 
+def _is_conditional(config: ModelConfig) -> bool:
+    return config.instrument_head == "conditional"
+
+
 class Embedding(nn.Module):
-    """What a token is, who plays it, and where it stands: four vectors, added."""
+    """What a token is, who plays it, where it stands, and how loud it is: vectors, added."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -128,17 +189,19 @@ class Embedding(nn.Module):
         self.instrument = nn.Embedding(config.instruments + 1, config.width)  # + none
         self.bar = nn.Embedding(config.max_bars, config.width)
         self.step = nn.Embedding(config.bar_steps, config.width)
+        self.velocity = (
+            nn.Embedding(VELOCITY_BINS + 1, config.width) if config.velocity != "none" else None
+        )
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, T) each -> (B, T, C)."""
         bars = batch.bars.clamp(max=self.bar.num_embeddings - 1)
-        return self.dropout(
-            self.token(batch.tokens)
-            + self.instrument(batch.instruments)
-            + self.bar(bars)
-            + self.step(batch.steps)
-        )
+        x = self.token(batch.tokens) + self.instrument(batch.instruments)
+        x = x + self.bar(bars) + self.step(batch.steps)
+        if self.velocity is not None:
+            x = x + self.velocity(batch.velocities)
+        return self.dropout(x)
 
 
 class Layer(nn.Module):
@@ -147,30 +210,69 @@ class Layer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = Attention(config.width, config.heads, config.positions, config.dropout)
+        self.attention = Attention(
+            config.width, config.heads, config.positions, config.dropout, qk_norm=config.qk_norm
+        )
         self.feed_norm = nn.LayerNorm(config.width)
         self.feed = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, past_keys: Tensor, past_values: Tensor, mask: Tensor, table: Any
+        self,
+        x: Tensor,
+        past_keys: Tensor,
+        past_values: Tensor,
+        mask: Tensor,
+        table: Any,
+        recall: Recall | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, C) -> (B, T, C), and the layer's keys and values; see `Attention.forward`."""
         normed = self.attention_norm(x)
-        attended, keys, values = self.attention(normed, past_keys, past_values, mask, table)
+        attended, keys, values = self.attention(normed, past_keys, past_values, mask, table, recall)
         x = x + self.dropout(attended)
         x = x + self.dropout(self.feed(self.feed_norm(x)))
         return x, keys, values
 
 
 class FeedForward(nn.Module):
-    """Out to a wider space, GELU, and back."""
+    """Out to a wider space, a nonlinearity, and back.
+
+    Source: So et al. 2021, Primer, for the square of ReLU. https://arxiv.org/abs/2109.08668
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.squared = config.activation == "relu2"
         self.project_in = nn.Linear(config.width, config.feed * config.width)
         self.project_out = nn.Linear(config.feed * config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        return self.project_out(functional.gelu(self.project_in(x)))
+        wide = self.project_in(x)
+        wide = functional.relu(wide).square() if self.squared else functional.gelu(wide)
+        return self.project_out(wide)
+
+
+class Head(nn.Module):
+    """Scores classes of the next token; may be told what else is known of that token.
+
+    Args:
+        config: of the model.
+        classes: how many there are to choose from.
+        told: for each thing that it is told, how many values that has.
+    """
+
+    def __init__(self, config: ModelConfig, classes: int, told: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.told = nn.ModuleList(nn.Embedding(values, config.width) for values in told)
+        self.mix = nn.Linear(config.width, config.width, bias=False) if told else None
+        self.project = nn.Linear(config.width, classes, bias=False)
+
+    def forward(self, hidden: Tensor, *known: Tensor | None) -> Tensor:
+        """(B, T, C) and what is known, (B, T) each, negative for nothing -> (B, T, classes)."""
+        if self.mix is not None:
+            hidden = self.mix(hidden)
+            for embedding, values in zip(self.told, known, strict=True):
+                hidden = hidden + embedding(values.clamp(min=0))
+            hidden = functional.gelu(hidden)
+        return self.project(hidden)

@@ -11,7 +11,10 @@ Conventions
 Sources
     rope  Su et al. 2021, RoFormer. https://arxiv.org/abs/2104.09864
     txl   Dai et al. 2019, Transformer-XL. https://arxiv.org/abs/1901.02860
+    t5    Raffel et al. 2020, T5, section 2.1. https://arxiv.org/abs/1910.10683
 """
+
+import math
 
 import torch
 from einops import rearrange
@@ -135,4 +138,44 @@ def relative_shift(score_BHTR: Tensor) -> Tensor:
     return padded.view(B, H, R + 1, T)[:, :, 1:].reshape(B, H, T, R)
 
 
-SCHEMES = {"rope": Rope, "txl": TransformerXLPositions}
+BUCKETS = 32
+FAR = 1024
+"""Distance from which on all are one bucket. T5 has 128, for texts of 512 words; a bar of music
+is some 60 tokens, and forms are many bars long."""
+
+
+class T5Positions(nn.Module):
+    """A learned number for each bucket of distances and each head, added to the scores.
+
+    Only keys in the past are seen, so all buckets are for them: half tell apart the nearest one
+    by one, half grow with the distance. Each layer has its own (T5 shares one).
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(heads, BUCKETS))
+
+    def table(self, keys: int, device: torch.device) -> Tensor:
+        """The bucket of each distance from K - 1 down to 0, shape (R,), int64."""
+        return bucket(torch.arange(keys - 1, -1, -1, device=device))
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, table: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys as they came; and the bias, shape (1, H, T, K)."""
+        score = self.bias[:, table][None, :, None].expand(-1, -1, queries.shape[2], -1)
+        return queries, keys, relative_shift(score)
+
+
+def bucket(distances: Tensor) -> Tensor:
+    """Which of the BUCKETS a distance is in: itself below half of them, then by its logarithm.
+
+    Source: Raffel et al., `_relative_position_bucket` of their code, not bidirectional.
+    """
+    exact = BUCKETS // 2
+    ratio = distances.clamp(min=exact).float() / exact
+    grown = exact + (ratio.log() / math.log(FAR / exact) * (BUCKETS - exact)).long()
+    return torch.where(distances < exact, distances, grown.clamp(max=BUCKETS - 1))
+
+
+SCHEMES = {"rope": Rope, "txl": TransformerXLPositions, "t5": T5Positions}

@@ -127,6 +127,7 @@ def config(vocabulary):
             log_every=4,
             evaluate_every=5,
             checkpoint_every=5,
+            sample_bars=0,
         ),
     )
 

@@ -5,7 +5,7 @@ import torch
 from shards.errors import LakhxlError
 from trainer import checkpoint
 from trainer.config import TrainConfig
-from trainer.optim import make_optimizer
+from trainer.optim import make_optimizers
 
 STATE = {"step": 3, "best": None, "position": {"epoch": 1, "step": 2}}
 
@@ -70,15 +70,17 @@ def test_the_last_few_are_kept_and_the_best_always(tmp_path):
     ]
 
 
-def test_an_optimizer_goes_on_where_it_was(make_model):
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_an_optimizer_goes_on_where_it_was(make_model, name):
     models = [make_model(), make_model()]
-    optimizers = [make_optimizer(model, TrainConfig()) for model in models]
+    optimizers = [make_optimizers(model, TrainConfig(optimizer=name)) for model in models]
 
     def step(which):
         loss = sum(parameter.square().sum() for parameter in models[which].parameters())
         loss.backward()
-        optimizers[which].step()
-        optimizers[which].zero_grad()
+        for optimizer in optimizers[which]:
+            optimizer.step()
+            optimizer.zero_grad()
 
     step(0)
     saved = {
@@ -89,7 +91,7 @@ def test_an_optimizer_goes_on_where_it_was(make_model):
         }.items()
     }
     checkpoint.load_model(models[1], saved)
-    checkpoint.load_optimizer(models[1], optimizers[1], saved)
+    checkpoint.load_optimizers(models[1], optimizers[1], saved)
     step(0)
     step(1)
     pairs = zip(models[0].parameters(), models[1].parameters(), strict=True)

@@ -18,6 +18,7 @@ QUICK = [
             "memory=8",
             "block=8",
             "batch=2",
+            "sample_bars=1",
             "warmup=0",
         )
     ),

@@ -15,9 +15,15 @@ WILD = {"temperature": 2.0, "top_p": 1.0}
 
 
 def inputs_of(twin, number):
-    """A whole song as a model's inputs, shape (4, tokens)."""
+    """A whole song as a model's inputs, shape (5, tokens)."""
     end = len(twin.songs[number]) - 1
-    return Blocks(twin, np.arange(8), end)[(Piece(number, 0, end, 0),)][:4]
+    batch = collate([Blocks(twin, np.arange(8), end)[(Piece(number, 0, end, 0),)]])
+    return torch.cat([*batch[:4], batch.velocities]).numpy()
+
+
+def logits(output):
+    """What both heads say, side by side."""
+    return torch.cat([output.tokens, output.instruments], dim=-1)
 
 
 @pytest.mark.parametrize("positions", ["rope", "txl"])
@@ -31,12 +37,12 @@ def test_one_token_at_a_time_gives_the_logits_of_training(make_model, twin, posi
     for start in range(0, song.shape[1], T):
         piece = Piece(0, start, min(start + T, song.shape[1]), 3)
         output, carried = model(collate([blocks[(piece,)]]), carried)
-        expected.append(torch.cat(output, dim=-1)[:, : piece.stop - piece.start])
+        expected.append(logits(output)[:, : piece.stop - piece.start])
     expected = torch.cat(expected, dim=1)
     for chunks in ([1] * song.shape[1], [11, 1, 1, 8, 3, 50]):
         stream, at, found = Stream(model, T), 0, []
         for size in chunks:
-            found.append(torch.cat(stream.feed(song[:, at : at + size]), dim=-1))
+            found.append(logits(stream.feed(song[:, at : at + size])))
             at += size
         found = torch.cat(found, dim=1)
         assert torch.allclose(found, expected[:, : found.shape[1]], atol=1e-5, rtol=0)

@@ -3,19 +3,24 @@ import math
 import torch
 
 from trainer.batches import IGNORED, Batch
-from trainer.loss import add, tally
+from trainer.loss import PLACES, Nats, add, by_place, nats, tally
 from trainer.model import Output
 
 
 def scored(targets, instrument_targets, *, classes=4):
     """The tally of a model that finds all of `classes` tokens and 8 instruments equally likely."""
     targets = torch.tensor([targets])
-    output = Output(torch.zeros(*targets.shape, classes), torch.zeros(*targets.shape, 8))
+    output = Output(
+        tokens=torch.zeros(*targets.shape, classes),
+        hidden=torch.zeros(*targets.shape, 1),
+        instruments=torch.zeros(*targets.shape, 8),
+        velocities=None,
+    )
     nothing = torch.zeros_like(targets)
     batch = Batch(
         *[nothing] * 5, targets=targets, instrument_targets=torch.tensor([instrument_targets])
     )
-    return tally(output, batch)
+    return tally(nats(output, batch), batch)
 
 
 def test_the_loss_is_nats_a_target_over_both_heads():
@@ -25,6 +30,7 @@ def test_the_loss_is_nats_a_target_over_both_heads():
     assert math.isclose(means["loss"], math.log(4) + math.log(8) / 3, rel_tol=1e-6)
     assert math.isclose(means["tokens"], math.log(4), rel_tol=1e-6)
     assert math.isclose(means["instruments"], math.log(8), rel_tol=1e-6)
+    assert math.isclose(means["bits_per_note"], 3 * 2 + 3, rel_tol=1e-6)
 
 
 def test_tallies_add_up_by_target_and_not_by_batch():
@@ -34,4 +40,15 @@ def test_tallies_add_up_by_target_and_not_by_batch():
 
 
 def test_a_batch_without_targets_scores_nothing():
-    assert scored([IGNORED], [IGNORED]).means() == {"loss": 0, "tokens": 0, "instruments": 0}
+    assert set(scored([IGNORED], [IGNORED]).means().values()) == {0}
+
+
+def test_nats_are_laid_out_by_place_in_the_song():
+    places = torch.tensor([[0, 15, 16, 31, 32, 8191, 8192, 60_000, 5]])
+    cost = torch.arange(1.0, 10.0)[None]
+    targets = torch.tensor([[1] * 8 + [IGNORED]])
+    batch = Batch(*[places] * 5, places=places, targets=targets)
+    found = by_place(Nats(cost, torch.zeros_like(cost), torch.ones_like(cost)), batch)
+    assert found.shape == (2, PLACES)
+    assert found[1].tolist() == [2, 2, 1, 0, 0, 0, 0, 0, 0, 1, 2]
+    assert found[0].tolist() == [1 + 2 + 2, 3 + 4 + 2, 5 + 1, 0, 0, 0, 0, 0, 0, 6 + 1, 7 + 8 + 2]

@@ -80,7 +80,7 @@ def test_an_untrained_model_finds_everything_about_equally_likely(vocabulary):
         ({"layers": 0}, "layers is 0; expected at least 1"),
         ({"dropout": 1.0}, "dropout is 1.0; expected less than 1"),
         ({"dropout": float("nan")}, "dropout is nan"),
-        ({"positions": "rop"}, "expected one of rope, txl"),
+        ({"positions": "rop"}, "expected one of rope, txl, t5"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_refused(settings, message):

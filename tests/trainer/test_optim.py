@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from trainer.config import TrainConfig
-from trainer.optim import make_optimizer, rate
+from trainer.optim import make_optimizers, rate
 
 
 def test_the_rate_rises_to_its_peak_falls_and_ends_at_the_final_share():
@@ -28,7 +28,7 @@ def test_only_matrices_that_multiply_are_decayed(make_model):
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed, kept = (
         {names[id(parameter)] for parameter in group["params"]}
-        for group in make_optimizer(model, TrainConfig()).param_groups
+        for group in make_optimizers(model, TrainConfig())[0].param_groups
     )
     assert decayed | kept == set(names.values())
     assert "token_head.weight" in decayed
