@@ -124,6 +124,7 @@ def kind_of(data: bytes) -> str:
     except UnreadableMidi as error:
         return f"songs: unreadable ({error.code})"
     kinds = {
+        "gzip_wrapper": "gzip archive",
         "riff_wrapper": "RIFF wrapper",
         "truncated_track": "truncated",
         "lost_sync": "damage inside a track",

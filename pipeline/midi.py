@@ -11,6 +11,7 @@ What happens to damaged bytes is told in docs/reader.md. The work is done by com
 """
 
 import dataclasses
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,8 +47,12 @@ WHOLE_NOTE = 4  # beats: what a note without note-off lasts at most
 DAMAGED = {"track_length", "truncated_track", "lost_sync", "time_out_of_bounds"}
 """Repairs that may mean that the whole file was changed on its way."""
 
+GZIP = b"\x1f\x8b"
+GZIP_WBITS = 31  # zlib's name for "a gzip header, and the largest window"
+UNPACK_BYTES = 2**14  # at a time, so that what lies before some damage is kept
+
 LOOKS_LIKE = (
-    (b"\x1f\x8b", "a gzip archive"),
+    (GZIP, "a gzip archive"),
     (b"PK\x03\x04", "a zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"<", "an HTML page"),
@@ -111,6 +116,9 @@ class Header:
 def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
     """Read a MIDI file, damaged or not.
 
+    A gzip archive of one MIDI file is unpacked first; `max_bytes` and the bounds below hold for
+    what comes out.
+
     Memory is at most 64 bytes for each byte of the file and 1 MiB, whatever the bytes are. Time
     is linear in len(data): at most 0.2 s for each MB, measured on files made to be slow. Ticks
     stay within 0 .. MAX_TICK (2**31 - 2); a track that would run beyond is cut there.
@@ -128,7 +136,7 @@ def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
         max_bytes: larger files are refused.
 
     Raises:
-        UnreadableMidi: empty, larger than max_bytes, or without any track.
+        UnreadableMidi: empty, larger than max_bytes, not MIDI, or without any track.
     """
     size = len(data)
     if size == 0:
@@ -137,15 +145,54 @@ def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
         raise UnreadableMidi(
             "too_large", max_bytes, f"the file has {size:,} bytes; at most {max_bytes:,} are read"
         )
+    if data.startswith(GZIP):
+        return read_archive(data, max_bytes)
+    return read_plain(data)
+
+
+def read_archive(data: bytes, max_bytes: int) -> Recording:
+    """Read the MIDI file in a gzip archive, up to the archive's damage if it has any."""
+    inside = unpacked(data, max_bytes + 1)
+    if len(inside) > max_bytes:
+        message = f"the file unpacks to more than the {max_bytes:,} bytes that are read at most"
+        raise UnreadableMidi("too_large", 0, message)
+    if not inside:
+        raise UnreadableMidi("not_midi", 0, "a gzip archive that nothing can be unpacked from")
+    try:
+        return with_repair("gzip_wrapper", read_plain(inside))
+    except UnreadableMidi as error:
+        raise UnreadableMidi(error.code, 0, f"in a gzip archive: {error}") from None
+
+
+def unpacked(data: bytes, most: int) -> bytes:
+    """The first file of a gzip archive up to its end, its damage, or `most` bytes."""
+    archive, parts, size = zlib.decompressobj(GZIP_WBITS), [], 0
+    for at in range(0, len(data), UNPACK_BYTES):
+        try:
+            parts.append(archive.decompress(data[at : at + UNPACK_BYTES], most - size))
+        except zlib.error:
+            break
+        size += len(parts[-1])
+        if archive.eof or size >= most:
+            break
+    return b"".join(parts)
+
+
+def with_repair(code: str, recording: Recording) -> Recording:
+    """The same, one more repair counted."""
+    repairs = {code: 1, **recording.repairs}
+    return dataclasses.replace(recording, repairs=repairs, tier=events.tier_of(repairs))
+
+
+def read_plain(data: bytes) -> Recording:
+    """Read a MIDI file that is no archive; see `read_midi`."""
     recording = read_bytes(data)
     if not DAMAGED.isdisjoint(recording.repairs):
         unix = without_carriage_returns(data)
         if unix is not None:
             again = read_bytes(unix)
             if DAMAGED.isdisjoint(again.repairs):
-                repairs = {"carriage_returns": 1, **again.repairs}
-                tier = events.tier_of(repairs)
-                return dataclasses.replace(again, repairs=repairs, tier=tier)
+                return with_repair("carriage_returns", again)
     return recording
 
 

@@ -37,6 +37,7 @@ REPAIRS: tuple[tuple[str, int, str], ...] = (
     ("alien_chunk", STRICT, "a chunk that is neither header nor track was skipped"),
     ("format_2", STRICT, "the tracks of a format 2 file were laid end to end"),
     ("smpte_division", STRICT, "time in film frames was turned into beats"),
+    ("gzip_wrapper", TOLERANT, "the file was a gzip archive; it was unpacked"),
     ("riff_wrapper", TOLERANT, "a RIFF (.rmi) wrapper was taken off"),
     ("macbinary_prefix", TOLERANT, "a MacBinary header was taken off"),
     ("leading_junk", TOLERANT, "bytes before the header were skipped"),

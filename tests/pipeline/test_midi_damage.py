@@ -3,6 +3,9 @@
 Every file is built from the same tune: C, D, E on channel 1, a beat each, one after the other.
 """
 
+import gzip
+import random
+
 import pytest
 
 from pipeline.midi import UnreadableMidi, read_midi
@@ -30,6 +33,7 @@ TUNE = C + D + E
 WHOLE = midi(track(TUNE))
 ALL = [(0, 480, 60), (480, 960, 62), (960, 1440, 64)]
 TWICE = [note for pair in zip(ALL, ALL, strict=True) for note in pair]
+CHATTER = b"".join(b"\0\xff\1\x08" + random.Random(n).randbytes(8) for n in range(9000))
 RIFF = b"RIFF" + (len(WHOLE) + 12).to_bytes(4, "little") + b"RMIDdata"
 
 
@@ -41,6 +45,17 @@ def swallowed(events: bytes, more: int) -> bytes:
 DAMAGED = {
     # what is wrong: (the file, the notes that must come back, the repair that is counted)
     "RIFF wrapper": (RIFF + len(WHOLE).to_bytes(4, "little") + WHOLE, ALL, "riff_wrapper"),
+    "gzip archive": (gzip.compress(WHOLE), ALL, "gzip_wrapper"),
+    "gzip archive cut short": (
+        gzip.compress(midi(track(TUNE, CHATTER)))[:-40],
+        ALL,
+        "gzip_wrapper",
+    ),
+    "gzip archive with a damaged block": (
+        gzip.compress(midi(track(TUNE, CHATTER)))[:-40] + b"\xff" * 40,
+        ALL,
+        "gzip_wrapper",
+    ),
     "MacBinary prefix": (bytes(128) + WHOLE, ALL, "macbinary_prefix"),
     "text before the header": (b"Subject: a tune\r\n\r\n" + WHOLE, ALL, "leading_junk"),
     "a byte before the header": (b"\n" + WHOLE, ALL, "leading_junk"),
@@ -210,7 +225,10 @@ def test_a_repair_lowers_the_tier_to_its_own():
 NO_MIDI = {
     "no bytes": (b"", "empty"),
     "an HTML page": (b"<html><body>404 Not Found</body></html>", "not_midi"),
-    "a gzip archive": (b"\x1f\x8b\x08\0" + bytes(90), "not_midi"),
+    "a damaged gzip archive": (b"\x1f\x8b\x08\0" + bytes(90), "not_midi"),
+    "a gzip archive of text": (gzip.compress(b"404 Not Found"), "not_midi"),
+    "a gzip archive in another": (gzip.compress(gzip.compress(WHOLE)), "not_midi"),
+    "a gzip archive of far too much": (gzip.compress(bytes(2**25)), "too_large"),
     "four bytes": (b"MThd", "not_midi"),
     "a header alone": (header(), "no_tracks"),
     "a header before junk": (header() + b"?" * 99, "no_tracks"),
