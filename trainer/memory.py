@@ -118,7 +118,7 @@ def remember(
     """The memory that a block leaves: the last `length` of all its keys.
 
     Copied, not a view: a view would keep the whole block alive, and would make torch.compile
-    build its graph again for the other strides.
+    build its graph again for the other strides. (`contiguous` copies no row that is alone.)
 
     Args:
         keys, values: for each layer, shape (B, H, K, E), memory and block.
@@ -127,10 +127,14 @@ def remember(
     """
     first = visits.shape[1] - length
 
-    def last(tensor: Tensor) -> Tensor:
-        return tensor.detach()[:, :, first:].clone(memory_format=torch.contiguous_format)
+    def copy(tensor: Tensor) -> Tensor:
+        return tensor.detach().clone(memory_format=torch.contiguous_format)
 
-    return Memory(tuple(map(last, keys)), tuple(map(last, values)), visits[:, first:].contiguous())
+    return Memory(
+        tuple(copy(layer[:, :, first:]) for layer in keys),
+        tuple(copy(layer[:, :, first:]) for layer in values),
+        copy(visits[:, first:]),
+    )
 
 
 def memory_tensors(memory: Memory) -> dict[str, Tensor]:
@@ -158,7 +162,7 @@ def split_lanes(memory: Memory, groups: int) -> list[Memory]:
     """A memory for each of so many groups of lanes, copied."""
 
     def part(tensor: Tensor, group: int) -> Tensor:
-        return tensor.chunk(groups)[group].clone()
+        return tensor.chunk(groups)[group].clone(memory_format=torch.contiguous_format)
 
     return [
         Memory(
