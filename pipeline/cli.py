@@ -1,5 +1,6 @@
 """`pipeline`: MIDI files in, a dataset out. Arguments and echo only."""
 
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ from pipeline.pool import PoolSettings
 from pipeline.rules import Limits
 from pipeline.silence import SilenceSettings
 from pipeline.splits import SplitSettings
-from shards.console import STOPPED, Commands, progress_bar
+from shards.console import STOPPED, Commands, progress_bar, visible
 from shards.errors import LakhxlError
+from shards.layout import REPORT_PAGE
 from shards.settings import options_for, take
 from shards.vocabulary import CodecSettings
 
@@ -138,6 +140,7 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
         pipeline run data --workers 16
     """
     from pipeline.run import begin, carry_out
+    from pipeline.timings import timings_page_path
 
     how = take(PoolSettings, options)
     data_settings = DataSettings(**{stage: take(cls, options) for stage, cls in STAGES.items()})
@@ -154,7 +157,8 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
         )
         raise click.exceptions.Exit(STOPPED) from None
     click.echo(_report_text(dataset))
-    click.echo(f"\ndataset  {dataset.path}\nreport   {dataset.path / 'report.html'}")
+    click.echo(f"\ndataset  {dataset.path}\nreport   {dataset.path / REPORT_PAGE}")
+    click.echo(f"times    {timings_page_path(dataset.path)}")
 
 
 def _plain_name(name: str) -> str:
@@ -225,7 +229,7 @@ def report(dataset: Path) -> None:
 
     opened = open_dataset(dataset)
     click.echo(_report_text(opened))
-    click.echo(f"\nmore in {opened.path / 'report.html'}")
+    click.echo(f"\nmore in {opened.path / REPORT_PAGE}")
 
 
 @cli.command()
@@ -239,7 +243,7 @@ def show(dataset: Path, song: str, image: Path | None) -> None:
     Example:
         pipeline show shards/lakh 11 --image song.png
     """
-    from pipeline.show import describe, find_song
+    from pipeline.show import cuts, describe, find_song
     from shards import open_dataset
 
     opened = open_dataset(dataset)
@@ -250,20 +254,29 @@ def show(dataset: Path, song: str, image: Path | None) -> None:
 
         title = opened.index["path"][number].as_py()
         decoded = opened.codec.decode(opened.song(number))
-        save_piano_roll(decoded, opened.vocabulary, image, title=title)
-        click.echo(f"piano roll  {image}")
+        removed = cuts(opened, number)
+        save_piano_roll(decoded, opened.vocabulary, image, title=title, silences=removed)
+        click.echo(f"{'piano roll':<20}{visible(image)}")
 
 
 @cli.command()
 @click.argument("dataset", type=Folder())
 @click.argument("song")
-@click.option("--output", "-o", type=Folder(), required=True, help="The .mid file to write.")
-def render(dataset: Path, song: str, output: Path) -> None:
-    """Write one SONG of DATASET back as a .mid file: hear what the tokens kept.
+@click.option(
+    "--output", "-o", type=Folder(), required=True, help="The .mid or .wav file to write."
+)
+@click.option(
+    "--soundfont", type=Folder(), help="An .sf2 file for .wav; by default what Debian installs."
+)
+def render(dataset: Path, song: str, output: Path, soundfont: Path | None) -> None:
+    """Write one SONG of DATASET as a .mid file, or play it to a .wav file.
+
+    Hear what the tokens kept. A .wav takes the `audio` extra, FluidSynth and a soundfont.
 
     \b
     Example:
         pipeline render shards/lakh 11 -o song.mid
+        pipeline render shards/lakh 11 -o song.wav
     """
     from pipeline.show import find_song
     from shards import open_dataset
@@ -271,8 +284,47 @@ def render(dataset: Path, song: str, output: Path) -> None:
 
     opened = open_dataset(dataset)
     decoded = opened.codec.decode(opened.song(find_song(opened, song)))
-    write_midi(decoded, output, opened.vocabulary)
-    click.echo(f"{output}: {len(decoded.notes)} notes, {float(decoded.seconds(decoded.end)):.1f} s")
+    if output.suffix.lower() == ".wav":
+        from pipeline.audio import write_wav
+
+        write_wav(decoded, output, opened.vocabulary, soundfont)
+    elif output.suffix.lower() in (".mid", ".midi"):
+        write_midi(decoded, output, opened.vocabulary)
+    else:
+        raise LakhxlError(f"{output}: expected a name that ends in .mid or .wav")
+    seconds = float(decoded.seconds(decoded.end))
+    click.echo(f"{visible(output)}: {len(decoded.notes)} notes, {seconds:.1f} s")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 takes any that is free.",
+)
+@click.option("--open/--no-open", "open_page", default=True, help="Open the page in a browser.")
+def browse(dataset: Path, port: int, open_page: bool) -> None:
+    """Show DATASET as a page: search and filter its songs, see piano rolls, listen.
+
+    The page is for this machine alone, needs no network, and only reads. Ctrl-C ends it.
+
+    \b
+    Example:
+        pipeline browse shards/lakh
+    """
+    from pipeline.browse import serve
+    from shards import open_dataset
+
+    with serve(open_dataset(dataset), port) as server:
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        click.echo(f"{address}  (Ctrl-C ends it)")
+        if open_page:
+            click.launch(address)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 @cli.command()

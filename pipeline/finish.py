@@ -34,7 +34,7 @@ from shards.layout import (
 )
 from shards.reader import read_table
 from shards.vocabulary import Vocabulary
-from shards.writer import publish, publish_folder, write_json, write_manifest, write_table
+from shards.writer import publish_folder, write_json, write_manifest, write_table, write_text
 
 PLAN = "run.json"
 """What the run set out to do; only in the unfinished folder."""
@@ -61,13 +61,12 @@ def _complete(partial: Path, folder: Path, slices: int, data_settings: DataSetti
     report = measure_report(index, ledger, tally)
     write_timings(partial, folder, slices, ledger)
     files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}
-    page = report_html(report).encode()
     files |= {
         VOCABULARY: write_json(partial / VOCABULARY, vocabulary.to_json()),
         INDEX: write_table(partial / INDEX, index),
         LEDGER: write_table(partial / LEDGER, ledger),
         REPORT: write_json(partial / REPORT, report),
-        REPORT_PAGE: publish(partial / REPORT_PAGE, lambda file: file.write(page) and None),
+        REPORT_PAGE: write_text(partial / REPORT_PAGE, report_html(report)),
     }
     write_manifest(
         partial,

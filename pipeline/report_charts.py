@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.report_figures import count, digits, share, short
 from pipeline.report_measures import Measure
+from shards.console import visible
 
 WIDTH, HEIGHT = 400, 150
 LEFT, RIGHT, TOP, FLOOR = 6, 394, 22, 124
@@ -24,14 +25,9 @@ MOST_TICKS = 7
 def text(value: Any) -> str:
     """Anything as text that a browser shows and never obeys.
 
-    Markup is escaped; control and formatting characters, among them those that turn the
-    direction of writing, are shown by their code.
+    Markup is escaped; for control and formatting characters see `shards.console.visible`.
     """
-    shown = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in str(value)
-    )
-    return html.escape(shown)
+    return html.escape(visible(value))
 
 
 def name(value: str) -> str:
@@ -57,25 +53,31 @@ def bars(
     full = max(longest or whole, 1)
     lines = [
         f'<tr class="{row}"><th scope="row">{text(label)}</th><td class="bar">'
-        f'<i style="width:{100 * number / full:.2f}%"></i></td>'
+        f"{_bar(number / full)}</td>"
         f'<td class="n">{count(number)}</td><td class="p">{share(number, whole)}</td></tr>'
         for label, number, row in rows
     ]
     return f'<table class="bars {kind}"><tbody>{"".join(lines)}</tbody></table>'
 
 
+def _bar(part: float) -> str:
+    """A bar of a table; nothing for nothing, but never nothing for something."""
+    return f'<i style="width:{100 * part:.2f}%"></i>' if part else ""
+
+
 def histogram(measure: Measure, spread: dict[str, Any]) -> str:
     """One distribution: bars, its median, and what to look for."""
     if not spread["songs"]:
-        return _figure(measure.title, '<p class="none">No song to measure.</p>', measure.look_for)
+        return figure(measure.title, '<p class="none">No song to measure.</p>', measure.look_for)
     drawing = _drawing(measure, spread)
     unit = f" {measure.unit}" if measure.unit else ""
     summary = (
         f"Median {_value(spread['median'])}{unit}, 90 % of songs from {_value(spread['p5'])} "
         f"to {_value(spread['p95'])}"
     )
-    svg = _svg(f"{measure.title}: {summary}", drawing)
-    return _figure(measure.title, svg, measure.look_for, summary)
+    return figure(
+        measure.title, svg(f"{measure.title}: {summary}", drawing), measure.look_for, summary
+    )
 
 
 def _drawing(measure: Measure, spread: dict[str, Any]) -> str:
@@ -90,17 +92,18 @@ def _drawing(measure: Measure, spread: dict[str, Any]) -> str:
     cell = (RIGHT - LEFT) / len(cells)
     top = max(songs for _, _, songs in cells)
     columns = "".join(
-        _column(LEFT + cell * n, cell, songs / top, kind, f"{hint}: {count(songs)} songs")
+        column(LEFT + cell * n, cell, FLOOR - tall, tall, kind, f"{hint}: {count(songs)} songs")
         for n, (kind, hint, songs) in enumerate(cells)
+        for tall in [max(songs / top * (FLOOR - TOP), 1)]
         if songs
     )
     axis = Axis(measure, edges, LEFT + cell * first, cell)
     room = RIGHT
     marks = ""
     if spread["above"]:
-        marks, room = _label(RIGHT, FLOOR + 15, f"{_value(edges[-1])}+", "end"), RIGHT - 50
+        marks, room = label(RIGHT, FLOOR + 15, f"{_value(edges[-1])}+", "end"), RIGHT - 50
     marks += _ticks(axis, room) + _median(axis, spread["median"])
-    return columns + _line(LEFT, FLOOR, RIGHT, FLOOR, "axis") + marks
+    return columns + line(LEFT, FLOOR, RIGHT, FLOOR, "axis") + marks
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,12 @@ def _is_multiple(value: float, step: float) -> bool:
     return abs(value / step - round(value / step)) < 1e-6 and (value == 0 or value >= step)
 
 
-def _column(x: float, cell: float, height: float, kind: str, hint: str) -> str:
-    tall = max(height * (FLOOR - TOP), 1)
+def column(x: float, cell: float, y: float, tall: float, kind: str, hint: str) -> str:
+    """One column of a chart, `cell` wide with a little air, and what it says when pointed at."""
     gap = min(1.0, cell / 4)
     return (
-        f'<rect class="column {kind}" x="{x + gap / 2:.1f}" y="{FLOOR - tall:.1f}" '
-        f'width="{cell - gap:.1f}" height="{tall:.1f}"><title>{hint}</title></rect>'
+        f'<rect class="column {kind}" x="{x + gap / 2:.1f}" y="{y:.1f}" '
+        f'width="{cell - gap:.1f}" height="{tall:.1f}"><title>{text(hint)}</title></rect>'
     )
 
 
@@ -150,8 +153,8 @@ def _ticks(axis: Axis, room: float) -> str:
         x = axis.x(value)
         if x <= room:
             anchor = "start" if x < LEFT + 12 else "end" if x > RIGHT - 12 else "middle"
-            marks += _line(x, FLOOR, x, FLOOR + 3, "axis")
-            marks += _label(x, FLOOR + 15, _value(value), anchor)
+            marks += line(x, FLOOR, x, FLOOR + 3, "axis")
+            marks += label(x, FLOOR + 15, _value(value), anchor)
     return marks
 
 
@@ -161,41 +164,11 @@ def _median(axis: Axis, median: float) -> str:
         return ""
     x = axis.x(median)
     anchor = "start" if x < WIDTH / 4 else "end" if x > 3 * WIDTH / 4 else "middle"
-    label = _label(x, TOP - 9, f"median {_value(median)}", anchor, "median")
-    return _line(x, TOP - 5, x, FLOOR, "median") + label
+    words = label(x, TOP - 9, f"median {_value(median)}", anchor, "median")
+    return line(x, TOP - 5, x, FLOOR, "median") + words
 
 
-def pitch_range(pitch: dict[str, list[int]]) -> str:
-    """Songs by highest note, upwards, and by lowest note, downwards, over one keyboard."""
-    look_for = (
-        "Highest notes above the line, lowest below, drums not counted. Both should be hills "
-        "over the instruments' natural range; spikes at the ends (C-1, G9) are sound effects "
-        "and key switches."
-    )
-    title = "Highest and lowest note of a song"
-    halves = (("highest", pitch["pitch_high"], ""), ("lowest", pitch["pitch_low"], "quiet"))
-    up, down = (max(songs) for _, songs, _ in halves)
-    if not up:
-        return _figure(title, '<p class="none">No song to measure.</p>', look_for)
-    cell, unit = (RIGHT - LEFT) / 128, (HEIGHT - 26) / (up + down)
-    middle = 4 + unit * up
-    drawing = ""
-    for word, counts, kind in halves:
-        for key, songs in enumerate(counts):
-            tall = max(songs * unit, 1)
-            y = middle + 16 if kind else middle - tall
-            if songs:
-                drawing += (
-                    f'<rect class="column {kind}" x="{LEFT + cell * key:.1f}" y="{y:.1f}" '
-                    f'width="{cell - 0.5:.1f}" height="{tall:.1f}"><title>{word} note '
-                    f"{_key_name(key)}: {count(songs)} songs</title></rect>"
-                )
-    for key in range(0, 128, 12):
-        drawing += _label(LEFT + cell * (key + 0.5), middle + 12, _key_name(key), "middle")
-    return _figure(title, _svg(title, drawing), look_for)
-
-
-def _key_name(key: int) -> str:
+def key_name(key: int) -> str:
     """C4 is middle C, key 60."""
     names = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
     return f"{names[key % 12]}{key // 12 - 1}"
@@ -205,23 +178,28 @@ def _value(number: float) -> str:
     return short(number) if number >= 1_000_000 else digits(number)
 
 
-def _svg(label: str, drawing: str) -> str:
+def svg(title: str, drawing: str, wide: float = WIDTH, tall: float = HEIGHT) -> str:
+    """A drawing with its title, for those who hear the page."""
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">{drawing}</svg>'
+        f'<svg viewBox="0 0 {wide:g} {tall:g}" role="img" aria-label="{text(title)}">'
+        f"{drawing}</svg>"
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """A line of a class of the style sheet."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _label(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+def label(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+    """Words inside a drawing; anchor is start, middle or end."""
     return (
         f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text(words)}</text>'
     )
 
 
-def _figure(title: str, drawing: str, look_for: str, summary: str = "") -> str:
+def figure(title: str, drawing: str, look_for: str, summary: str = "") -> str:
+    """A drawing with its title, a figure or two, and the sentence that says what to look for."""
     under = f'<span class="summary">{text(summary)}.</span> ' if summary else ""
     return (
         f"<figure><h3>{text(title)}</h3>{drawing}"

@@ -8,13 +8,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.midi_events import REPAIRS
-from pipeline.report_charts import bars, histogram, name, pitch_range, text
+from pipeline.report_charts import bars, histogram, key_name, name, text
+from pipeline.report_counts import (
+    blocks,
+    durations,
+    every_sound,
+    grids,
+    heat_map,
+    mirror,
+    sounding,
+    velocities,
+    vocabulary,
+)
 from pipeline.report_figures import count, digits, hours, share, short, words
 from pipeline.report_measures import MEASURES
 from pipeline.report_style import STYLE
-from shards.gm import FAMILIES
 from shards.layout import OUTCOMES, SPLITS
 
+TIMINGS_PAGE = ".timings.html"
+"""After the dataset's own name: the page of what differs from run to run, beside its folder."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MOST_METERS = 10
 MOST_SIZES = 8
@@ -35,15 +47,20 @@ LOSSES = {
 def report_html(report: dict[str, Any]) -> str:
     """The report of `pipeline.report.measure_report` as a page of its own."""
     sections = (
-        _head, _funnel, _splits, _rejected, _lengths, _time, _sound, _fidelity, _reading,
-        _duplicates, _foot,
+        _head, _funnel, _splits, _rejected, _lengths, _time, _sound, _fidelity, _vocabulary,
+        _reading, _duplicates, _times, _foot,
     )  # fmt: skip
-    body = "\n".join(section(report) for section in sections)
+    body = "\n".join(part(report) for part in sections)
+    return page(f"Dataset report: {count(_songs(report))} songs", body)
+
+
+def page(title: str, body: str) -> str:
+    """A whole page of HTML that fetches nothing and runs nothing."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>Dataset report: {count(_songs(report))} songs</title>\n"
+        f"<title>{text(title)}</title>\n"
         f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -71,7 +88,8 @@ def _head(report: dict[str, Any]) -> str:
     )
 
 
-def _section(title: str, introduction: str, *parts: str) -> str:
+def section(title: str, introduction: str, *parts: str) -> str:
+    """A part of the page; title, introduction and parts are HTML already."""
     return f"<section><h2>{title}</h2><p>{introduction}</p>{''.join(parts)}</section>"
 
 
@@ -87,7 +105,7 @@ def _funnel(report: dict[str, Any]) -> str:
         rows.append((labels[stage["stage"]], stage["files"], "main"))
         rows += [(_why(reason), reason["files"], "lost") for reason in stage["lost"]]
     rows += [(split, report["totals"][split]["songs"], "part") for split in SPLITS]
-    return _section(
+    return section(
         "From files to songs",
         "Each coloured bar is what is left, each grey one what went there and why; they add up "
         "exactly. That a third of an archive is copies is normal; a third unreadable is not.",
@@ -109,7 +127,7 @@ def _splits(report: dict[str, Any]) -> str:
                    share(part["tokens"], whole["tokens"]))  # fmt: skip
         rows.append((text(label), *figures))
     columns = ("", "songs", "tokens", "notes", "bars", "music", "of all tokens")
-    return _section(
+    return section(
         "Train, valid and test",
         "Drawn by cluster of copies, so that no near-copy of a training song is held out. Look "
         "at the tokens: a split of few songs can still be lopsided.",
@@ -141,8 +159,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _rejected(report: dict[str, Any]) -> str:
     if not report["reasons"]:
-        return _section("Turned away", "Every file was kept.")
-    return _section(
+        return section("Turned away", "Every file was kept.")
+    return section(
         "Turned away",
         "A few files of each reason, evenly over the archive, with what was measured and the "
         "bound it broke. Listen to some: if good music is among them, the bound is too tight.",
@@ -181,11 +199,16 @@ def _charts(report: dict[str, Any], group: str, *more: str) -> str:
 
 
 def _lengths(report: dict[str, Any]) -> str:
-    return _section(
+    return section(
         "How long songs are",
         "From here on every figure is of the different songs, copies left out. The dashed line "
         "is the median; grey columns gather what lies beyond the axis.",
         _charts(report, "length"),
+        "<h3>What a block of tokens makes of a song's end</h3>",
+        blocks(report["blocks"]),
+        '<p class="note">By tokens in a block and by the trainer\'s mode, over the songs in train: '
+        "crop leaves a song's last, unfilled block out, pad fills it up with nothing, join goes "
+        "on with the next song. The longer the block, the more crop and pad cost.</p>",
     )
 
 
@@ -195,7 +218,7 @@ def _time(report: dict[str, Any]) -> str:
     rest = sum(number for _, number in meters[MOST_METERS:])
     if rest:
         rows.append((f"{len(meters) - MOST_METERS} others", rest, "copy"))
-    return _section(
+    return section(
         "Tempo and meter",
         "What is in force for most of a song.",
         _charts(report, "time"),
@@ -207,30 +230,45 @@ def _time(report: dict[str, Any]) -> str:
 
 
 def _sound(report: dict[str, Any]) -> str:
-    programs, songs = report["programs"], _songs(report)
+    programs, songs, counts = report["programs"], _songs(report), report["counts"]
     families = [("Drums", programs["drum_songs"], "")]
     families += [(family, number, "") for family, number in programs["family_songs"].items()]
     families.sort(key=lambda row: -row[1])
-    return _section(
+    return section(
         "What plays",
         "How many songs use each family of instruments at least once.",
         bars(families, songs),
         '<p class="note">A family that few songs use is one that a model will play badly.</p>',
-        "<details><summary><b>All 128 programs</b></summary>"
-        f"{_every_program(programs['songs'], songs)}</details>",
-        _charts(report, "sound", pitch_range(report["pitch"])),
+        f"<details open><summary><b>All {len(counts['instruments'])} sounds</b> "
+        '<span class="note">songs in which each is heard, copies included</span></summary>'
+        f"{every_sound(counts['instruments'], counts['songs'])}</details>",
+        heat_map(counts["heat"]),
+        _charts(
+            report,
+            "sound",
+            _pitch_range(report["pitch"]),
+            velocities(counts["velocities"]),
+            sounding(counts["sounding"]),
+            durations(counts["durations"], report["vocabulary"]["steps_per_beat"]),
+        ),
     )
 
 
-def _every_program(programs: dict[str, int], songs: int) -> str:
-    longest = max(programs.values(), default=0)
-    blocks = (
-        f"<div><h3>{text(family)}</h3>"
-        + bars([(one, programs[one], "") for one in members], songs, longest=longest)
-        + "</div>"
-        for family, members in FAMILIES
+def _pitch_range(pitch: dict[str, list[int]]) -> str:
+    """Songs by highest note, upwards, and by lowest note, downwards, over one keyboard."""
+    return mirror(
+        "Highest and lowest note of a song",
+        (
+            ("by highest note", pitch["pitch_high"], ""),
+            ("by lowest note", pitch["pitch_low"], "quiet"),
+        ),
+        [(key, key_name(key)) for key in range(0, 128, 12)],
+        key_name,
+        "Highest notes above the line, lowest below, drums not counted. Both should be hills "
+        "over the instruments' natural range; spikes at the ends (C-1, G9) are sound effects "
+        "and key switches.",
+        "songs",
     )
-    return f'<div class="families">{"".join(blocks)}</div>'
 
 
 def _fidelity(report: dict[str, Any]) -> str:
@@ -241,13 +279,41 @@ def _fidelity(report: dict[str, Any]) -> str:
         rate = digits(1e4 * loss["times"] / notes) if notes and unit == "notes" else ""
         rows.append((text(words(code)), count(loss["times"]), rate, count(loss["songs"]), why))
     silence = report["silence"]
-    return _section(
+    return section(
         "What tokens keep and lose",
         f"Onsets move to the nearest of {report['vocabulary']['steps_per_beat']} steps a quarter "
         f"note. {hours(silence['hours'])} of silence were taken out of {count(silence['songs'])} "
         "songs, by whole bars.",
         table(("", "times", "per 10,000 kept", "songs", "what"), rows),
         _charts(report, "fidelity"),
+        "<h3>What another grid would do to onsets</h3>",
+        grids(report["counts"]["grids"], report["vocabulary"]["steps_per_beat"]),
+        '<p class="note">How far the onsets of the kept files lie from the nearest step, for '
+        "grids that `--steps-per-beat` could name; this dataset's in bold. Take the coarsest "
+        "whose bar is as dark as you want: each doubling costs more duration tokens. Listeners "
+        "notice about 20 ms.</p>".replace("`--steps-per-beat`", "<code>--steps-per-beat</code>"),
+    )
+
+
+def _vocabulary(report: dict[str, Any]) -> str:
+    tokens = report["counts"]["tokens"]
+    used = sum(one["used"] for one in tokens["kinds"])
+    known = sum(one["tokens"] for one in tokens["kinds"])
+    return section(
+        "Which tokens are in use",
+        f"{count(used)} of {count(known)} tokens occur in {short(tokens['total'])}, copies "
+        "included. What occurs a dozen times will not be learnt; a kind that is mostly unused "
+        "is a setting that is finer than the music.",
+        vocabulary(tokens),
+    )
+
+
+def _times(report: dict[str, Any]) -> str:
+    return section(
+        "How long it took",
+        "Everything on this page is the same for the same files and settings; times are not. "
+        "The throughput of the run and its twenty slowest files are in the page beside the "
+        f"dataset's folder, <code>NAME{TIMINGS_PAGE}</code>.",
     )
 
 
@@ -259,7 +325,7 @@ def _reading(report: dict[str, Any]) -> str:
         (WHAT_REPAIRED.get(code, words(code)), repair["files"], "copy")
         for code, repair in reading["repairs"].items()
     ]
-    return _section(
+    return section(
         "How files were read",
         "Of the files that could be read, kept or not. Repairs below are counted once a file; "
         "many files with one and the same repair come from one faulty program.",
@@ -281,7 +347,7 @@ def _duplicates(report: dict[str, Any]) -> str:
         for one in duplicates["biggest"] if one["songs"] > 1
     ]  # fmt: skip
     columns = ("song", "file", "files", "different bytes", "split")
-    return _section(
+    return section(
         "Copies",
         f"{count(kept)} kept files are {count(duplicates['clusters'])} different songs. The one "
         "read without repair, then with most notes, stands for its cluster.",

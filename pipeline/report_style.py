@@ -85,6 +85,40 @@ details .plain tr:last-child td { border-bottom: 0; }
             grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); }
 .families .bars { margin: 0; }
 .families .bars th { width: 12.5rem; }
+.families .drums { grid-column: 1 / -1; }
+.families .drums .bars tbody { display: grid; gap: 0 3rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); }
+.families .drums .bars tr { display: grid; grid-template-columns: 12.5rem 1fr auto 4.6rem;
+  align-items: center; }
+.families .drums .bars .n, .families .drums .bars .p { width: auto; }
+.wide { min-width: 46rem; }
+section > figure { margin: 2.5rem 0; }
+line.octave { stroke: var(--line); stroke-width: 1; }
+svg text.ink { fill: var(--ink); }
+.bars thead th { color: var(--soft); font-size: .8rem; }
+.bars thead th, .bars.grids th, .bars.vocabulary th { width: 1%; white-space: nowrap;
+  padding-right: 2rem; }
+.grids .main th, .grids .main td { font-weight: 600; }
+.grids .n { padding-left: 1.2rem; }
+.stack { display: flex; height: .95rem; gap: 1px; }
+.bars .stack i { height: 100%; min-width: 0; }
+.bars .e0, .legend .e0 { background: var(--accent); }
+.bars .e1, .legend .e1 { background: color-mix(in oklab, var(--accent) 72%, var(--paper)); }
+.bars .e2, .legend .e2 { background: color-mix(in oklab, var(--accent) 48%, var(--paper)); }
+.bars .e3, .legend .e3 { background: color-mix(in oklab, var(--accent) 26%, var(--paper)); }
+.bars .e4, .legend .e4 { background: var(--quiet); }
+.bars .e5, .legend .e5 { background: #b5532d; }
+.legend { font-size: .8rem; color: var(--soft); display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; }
+.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem;
+            vertical-align: -.1rem; }
+.bars.blocks th { width: 5rem; } .blocks .mode { width: 4rem; color: var(--soft); }
+.blocks .first th, .blocks .first td { padding-top: .7rem; }
+.blocks .what { width: 22rem; padding-left: 1.2rem; color: var(--soft); font-size: .85rem; }
+.bars i.crop, .bars i.pad { background: var(--quiet); }
+.vocabulary .n { padding-left: 1.2rem; }
+.tokens { display: flex; flex-wrap: wrap; gap: .35rem 1.2rem; max-width: none; font-size: .875rem;
+          color: var(--soft); }
+.tokens code { color: var(--ink); }
 .verdict { padding: .8rem 1rem; background: var(--wash); border-left: 3px solid var(--accent);
            max-width: 42rem; }
 footer { margin-top: 4rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
@@ -98,6 +132,14 @@ code { font-size: .92em; }
   .bars th, .bars.wide th, .families .bars th, .bars .n, .bars .p { width: auto; }
   .bars .bar { grid-row: 2; grid-column: 1 / -1; padding-top: .1rem; }
   .bars .bar i { height: .5rem; }
+  .stack, .bars .stack i { height: .8rem; }
+  .bars thead tr, .bars.blocks th { display: none; }
+  .bars.blocks tr { grid-template-columns: 5rem 1fr auto; }
+  .bars.blocks .first th { display: block; grid-column: 1 / -1; }
+  .bars.blocks .bar { grid-row: auto; grid-column: 1 / -1; }
+  .bars.blocks .what { display: none; }
+  .bars.grids tr, .bars.vocabulary tr { grid-template-columns: 1fr auto auto; }
+  .families .drums .bars tr { grid-template-columns: 1fr auto 4.6rem; }
   h2 { margin-top: 3rem; }
 }
 @media print { details:not([open]) { display: none; } figure { break-inside: avoid; } }

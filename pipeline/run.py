@@ -17,7 +17,7 @@ from pipeline.finish import PLAN, finish
 from pipeline.pool import PoolSettings, SlicePool
 from pipeline.slice_job import SliceJob, ledger_fragment
 from pipeline.sources import SourceFile, cut, list_files, listing_hash
-from pipeline.timings import timings_path
+from pipeline.timings import forget_timings
 from shards import settings
 from shards.errors import LakhxlError
 from shards.layout import LEDGER_SCHEMA
@@ -103,7 +103,7 @@ def _forget(folder: Path, partial: Path) -> None:
             if not (old / mark).is_file():
                 raise RunError(f"{old} is not a dataset ({mark} not found); remove it yourself")
             shutil.rmtree(old)
-    timings_path(folder).unlink(missing_ok=True)
+    forget_timings(folder)
 
 
 def _same_plan(old: dict[str, Any], new: dict[str, Any], partial: Path) -> None:

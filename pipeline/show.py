@@ -3,11 +3,18 @@
 import textwrap
 from typing import Any
 
+import pyarrow.compute as pc
+
 from shards import Dataset
+from shards.console import visible
 from shards.errors import LakhxlError
 from shards.layout import LEDGER_SCHEMA
 
 MOST_LISTED = 5
+OPENING = 40
+"""Tokens shown of a song."""
+LABEL = 20
+"""Columns of a terminal for the names of facts."""
 
 
 def find_song(dataset: Dataset, wanted: str) -> int:
@@ -40,24 +47,46 @@ def find_song(dataset: Dataset, wanted: str) -> int:
     raise LakhxlError(f"{wanted!r} means {len(found)} songs of {dataset.path}: {listed} …")
 
 
-def describe(dataset: Dataset, number: int) -> str:
-    """All columns of the song's rows in the index and the ledger, and its first tokens."""
+def facts(dataset: Dataset, number: int) -> dict[str, str]:
+    """All columns of the song's rows in the index and the ledger, and its first tokens, as text.
+
+    What is empty is left out. Nothing in the text moves a cursor or turns the direction of
+    writing; see `shards.console.visible`.
+    """
     row = {"song": number, **dataset.index.slice(number, 1).to_pylist()[0]}
     ledger = dataset.ledger()
-    place = ledger["song"].to_pylist().index(number)
-    of_file = ledger.slice(place, 1).to_pylist()[0]
+    of_file = ledger.slice(pc.index(ledger["song"], number).as_py(), 1).to_pylist()[0]
     row |= {name: of_file[name] for name in LEDGER_SCHEMA.names if name not in row}
-    row["programs"] = ", ".join(
-        dataset.vocabulary.instrument_names[program] for program in row["programs"]
-    )
-    row["repairs"] = ", ".join(f"{code} {count}" for code, count in of_file["repairs"] or [])
+    row |= {
+        "programs": ", ".join(
+            dataset.vocabulary.instrument_names[program] for program in row["programs"]
+        ),
+        "repairs": ", ".join(f"{code} {count}" for code, count in of_file["repairs"] or []),
+        "silences": ", ".join(
+            f"{bars} before bar {bar + 1}" for bar, bars in row["silences"] or []
+        ),
+    }
     names = dataset.vocabulary.names
-    opening = " ".join(names[token] for token in dataset.song(number).tokens[:40])
-    lines = [_line(name, value) for name, value in row.items() if value not in (None, "")]
-    return "\n".join([*lines, _line("opening", opening + " …")])
+    row["opening"] = (
+        " ".join(names[token] for token in dataset.song(number).tokens[:OPENING]) + " …"
+    )
+    return {name: _written(value) for name, value in row.items() if value not in (None, "", [])}
 
 
-def _line(name: str, value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return textwrap.fill(f"{name:<20}{printable}", 100, subsequent_indent=" " * 20)
+def _written(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return visible(", ".join(map(str, value)) if isinstance(value, list) else value)
+
+
+def describe(dataset: Dataset, number: int) -> str:
+    """The facts of a song as lines for a terminal."""
+    return "\n".join(
+        textwrap.fill(f"{name:<{LABEL}}{value}", 100, subsequent_indent=" " * LABEL)
+        for name, value in facts(dataset, number).items()
+    )
+
+
+def cuts(dataset: Dataset, number: int) -> list[tuple[int, int]]:
+    """Where silence was taken out of a song: the bar, from 0, before it, and how many bars."""
+    return dataset.index["silences"][number].as_py() or []

@@ -1,8 +1,8 @@
 """How long a run took: measured by the workers, kept beside the dataset and not inside it.
 
 Times differ from run to run, and everything in a dataset is the same for the same input. So
-they go into a file next to the dataset's folder, lakh.timings.json beside lakh/, which nothing
-needs, nothing checks, and which may be thrown away.
+they go into files next to the dataset's folder, lakh.timings.json and .html beside lakh/, which
+nothing needs, nothing checks, and which may be thrown away.
 """
 
 import time
@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.report_times import TIMINGS_PAGE, timings_html
 from shards.reader import read_json
-from shards.writer import write_json
+from shards.writer import write_json, write_text
 
+TIMINGS = ".timings.json"
+"""After the dataset's own name."""
 SLOWEST = 20
 STRETCHES = 60
 """Points of the curve of throughput."""
@@ -26,7 +29,18 @@ PAUSE_SECONDS = 5.0
 
 def timings_path(dataset: Path) -> Path:
     """Where the timings of the run that made a dataset are kept."""
-    return dataset.with_name(f"{dataset.name}.timings.json")
+    return dataset.with_name(dataset.name + TIMINGS)
+
+
+def timings_page_path(dataset: Path) -> Path:
+    """Where the same is kept as a page to look at."""
+    return dataset.with_name(dataset.name + TIMINGS_PAGE)
+
+
+def forget_timings(dataset: Path) -> None:
+    """Remove the timings of an earlier run."""
+    for path in (timings_path(dataset), timings_page_path(dataset)):
+        path.unlink(missing_ok=True)
 
 
 def timing_fragment(number: int) -> str:
@@ -64,7 +78,9 @@ def write_timings(partial: Path, dataset: Path, slices: int, ledger: pa.Table) -
         ledger: of the dataset.
     """
     parts = [read_json(partial / timing_fragment(number)) for number in range(slices)]
-    write_json(timings_path(dataset), merge(parts, ledger))
+    timings = merge(parts, ledger)
+    write_json(timings_path(dataset), timings)
+    write_text(timings_page_path(dataset), timings_html(timings))
 
 
 def read_timings(dataset: Path) -> dict[str, Any] | None:

@@ -14,6 +14,18 @@ from shards.errors import LakhxlError
 STOPPED = 130
 
 
+def visible(text: object) -> str:
+    """Text from outside that a terminal or a browser shows and never obeys.
+
+    Control and formatting characters, among them escapes that move the cursor and those that
+    turn the direction of writing, are shown by their code.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in str(text)
+    )
+
+
 def progress_bar(**options: Any) -> tqdm:
     """A tqdm bar on stderr; where that is no terminal but a log, a line every half minute."""
     is_terminal = sys.stderr.isatty()
@@ -29,10 +41,10 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except LakhxlError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(visible(" ".join(str(error).split()))) from error
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output has gone, as `| head` does
             ctx.exit(1)
         except OSError as error:
             place = f"{error.filename}: " if error.filename is not None else ""
-            raise click.ClickException(f"{place}{error.strerror or error}") from error
+            raise click.ClickException(visible(f"{place}{error.strerror or error}")) from error

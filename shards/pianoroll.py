@@ -10,9 +10,11 @@ Conventions
 matplotlib is imported when something is drawn, and without pyplot: no window, no global state.
 """
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +36,7 @@ COLOURS = (
     "#17707d", "#d1603d", "#6a4c93", "#e0a526", "#3a7d44", "#b23a6b", "#4a78c2", "#8c5a2b",
     "#20a39e", "#c44536", "#9a7fd1", "#7a8b1e", "#2f4b7c", "#e07fa8", "#5fa052", "#a67c52",
 )  # fmt: skip
-INK, SOFT, LINE = "#20211f", "#6a6c68", "#e0e0da"
+INK, SOFT, LINE, CUT = "#20211f", "#6a6c68", "#e0e0da", "#b5532d"
 MOST_NAMED, NAME_INCHES = 16, 2.3
 MOST_LINES, LABELS_AN_INCH = 600, 1.5
 LONGEST_TITLE = 100
@@ -72,13 +74,20 @@ class _Page:
         return figure.add_axes((left, at / self.height, wide, tall / self.height))
 
 
-def piano_roll(song: Song, vocabulary: Vocabulary, *, title: str = "") -> "Figure":
+def piano_roll(
+    song: Song,
+    vocabulary: Vocabulary,
+    *,
+    title: str = "",
+    silences: Sequence[tuple[int, int]] = (),
+) -> "Figure":
     """Draw a song.
 
     Args:
         song: canonical, at least one note.
         vocabulary: names the instruments and knows how long a bar is.
         title: above the picture; letters that the font has not are question marks.
+        silences: what was cut out of the song: the bar, from 0, before it, and how many bars.
 
     Returns:
         A matplotlib figure that grows with the song up to a width, what is longer being drawn
@@ -105,6 +114,7 @@ def piano_roll(song: Song, vocabulary: Vocabulary, *, title: str = "") -> "Figur
         _draw_drums(bands[-1], drums, keys, song.steps_per_beat, vocabulary)
     for band in bands:
         _rule(band, song, vocabulary)
+        _mark_silences(band, song, vocabulary, silences)
     _number_bars(bands[-1], song, vocabulary, page)
     _name_meters(bands[0], song, page)
     _name_instruments(figure, programs, vocabulary, page)
@@ -115,10 +125,25 @@ def piano_roll(song: Song, vocabulary: Vocabulary, *, title: str = "") -> "Figur
     return figure
 
 
-def save_piano_roll(song: Song, vocabulary: Vocabulary, path: Path, title: str = "") -> None:
-    """Draw a song to a PNG file, which appears whole or not at all."""
-    figure = piano_roll(song, vocabulary, title=title)
-    publish(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
+def png(song: Song, vocabulary: Vocabulary, **options: Any) -> bytes:
+    """The same as the bytes of a PNG file; options as for `piano_roll`."""
+    stream = io.BytesIO()
+    figure = piano_roll(song, vocabulary, **options)
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def save_piano_roll(song: Song, vocabulary: Vocabulary, path: Path, **options: Any) -> None:
+    """Draw a song to a PNG file, which appears whole or not at all; options as `piano_roll`."""
+    data = png(song, vocabulary, **options)
+    publish(path, lambda file: file.write(data) and None)
+
+
+def place_of_notes(song: Song) -> tuple[float, float]:
+    """Where the song's time lies in the picture: its left edge and its width, of the whole."""
+    wide = _notes_wide(song)
+    whole = LEFT + wide + RIGHT
+    return LEFT / whole, wide / whole
 
 
 def _by_notes(instruments: np.ndarray) -> np.ndarray:
@@ -127,8 +152,13 @@ def _by_notes(instruments: np.ndarray) -> np.ndarray:
     return different[np.lexsort((different, -notes))]
 
 
+def _notes_wide(song: Song) -> float:
+    """Inches across the notes."""
+    return float(np.clip(song.end / song.steps_per_beat / BEATS_AN_INCH, NARROWEST, WIDEST))
+
+
 def _page(song: Song, pitched: np.ndarray, drum_rows: int, programs: int) -> _Page:
-    wide = float(np.clip(song.end / song.steps_per_beat / BEATS_AN_INCH, NARROWEST, WIDEST))
+    wide = _notes_wide(song)
     columns = max(int(wide / NAME_INCHES), 1)
     named = min(programs, MOST_NAMED + 1)
     low, high = _pitch_limits(pitched)
@@ -217,6 +247,24 @@ def _rule(band: "Axes", song: Song, vocabulary: Vocabulary) -> None:
     band.tick_params(axis="x", labelbottom=False)
     for side in band.spines.values():
         side.set_color(LINE)
+
+
+def _mark_silences(
+    band: "Axes", song: Song, vocabulary: Vocabulary, silences: Sequence[tuple[int, int]]
+) -> None:
+    """A dashed line where silence was cut out, with the number of bars that are gone."""
+    if not len(silences):
+        return
+    cut, gone = np.array(silences).T
+    places = Bars(song.meters, vocabulary.bar_steps).line(cut)
+    band.vlines(places, 0, 1, transform=band.get_xaxis_transform(), color=CUT, lw=1.4,
+                linestyles="dashed", zorder=3, clip_on=False)  # fmt: skip
+    for place, bars in zip(places.tolist(), gone.tolist(), strict=True):
+        words = f"{bars} {'bar' if bars == 1 else 'bars'} of silence cut"
+        band.annotate(
+            words, (place, 1), (3, -3), textcoords="offset points", va="top", rotation=-90,
+            xycoords=("data", "axes fraction"), fontsize=7, color=CUT, zorder=4,
+        )  # fmt: skip
 
 
 def _number_bars(band: "Axes", song: Song, vocabulary: Vocabulary, page: _Page) -> None:

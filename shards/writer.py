@@ -92,7 +92,11 @@ def write_table(path: Path, table: pa.Table) -> str:
 
 def write_json(path: Path, data: Any) -> str:
     """Write JSON for people and programs; returns its sha256."""
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> str:
+    """Write a text in UTF-8; returns its sha256."""
     return publish(path, lambda file: file.write(text.encode()) and None)
 
 

@@ -1,5 +1,6 @@
 """A demo corpus and its dataset, made once for all the tests of the pipeline."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,29 @@ def build(tmp_path_factory):
 def dataset(demo, build):
     """The dataset of the demo corpus, made by two workers; not to be changed."""
     return build(demo[0])
+
+
+HOSTILE = (
+    "<img src=x onerror=window.hacked=1>.mid",
+    "'\"><b onmouseover=window.hacked=1>.mid",
+    "x" * 200 + "/" + "y" * 200 + ".mid",
+    "bell\a newline\n escape\x1b[31m\x1b]0;title\x07.mid",
+    "\u202egnp.dim.mid",
+    "モーツァルト/شوپن/Шопен \U0001f3b9.mid",
+    "&lt;script&gt;{{7*7}}${7*7}.mid",
+)
+"""Names of files that mean harm, or are only long or foreign."""
+
+
+@pytest.fixture(scope="session")
+def hostile(demo, build, tmp_path_factory):
+    """A dataset of songs and of rejected files with hostile names."""
+    folder = tmp_path_factory.mktemp("hostile")
+    songs = sorted(path for path in demo[0].rglob("*.mid") if path.stat().st_size > 4000)
+    for name, song in zip(HOSTILE, songs, strict=False):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(song, folder / name)
+        bad = folder / "bad" / name
+        bad.parent.mkdir(parents=True, exist_ok=True)
+        bad.write_bytes(b"<html>")
+    return build(folder)

@@ -397,7 +397,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(report):
 def test_every_chart_has_a_sentence_and_a_description(report):
     source = report_html(report)
     page = Page(source)
-    assert page.tags["figure"] == page.tags["figcaption"] == len(MEASURES) + 1
+    assert page.tags["figure"] == page.tags["figcaption"] == len(MEASURES) + 5
     assert page.tags["svg"] == sum(name == "aria-label" for name, _ in page.attributes)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from matplotlib.collections import PolyCollection
 
-from shards.pianoroll import MOST_NAMED, piano_roll, printable, save_piano_roll
+from shards.pianoroll import MOST_NAMED, piano_roll, place_of_notes, png, printable, save_piano_roll
 from shards.vocabulary import CodecSettings, Vocabulary
 from tests.shards.songs import canonical_songs, make_song
 
@@ -97,9 +97,9 @@ def test_ten_thousand_notes_are_drawn_in_two_seconds(tmp_path):
                random.integers(1, 128, 10_000))  # fmt: skip
     song = make_song(zip(*(column.tolist() for column in columns), strict=True))
     save_piano_roll(song, VOCABULARY, tmp_path / "warm.png")  # the first one loads the fonts
-    begin = time.perf_counter()
+    begin = time.process_time()
     save_piano_roll(song, VOCABULARY, tmp_path / "song.png")
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def test_the_picture_is_a_png_and_the_same_every_time(tmp_path):
@@ -147,3 +147,22 @@ def test_every_percussion_map_can_be_drawn():
     song = make_song([(0, 3, 128 + 5, 5, 66)])
     (band,) = piano_roll(song, vocabulary).axes
     assert labels(band) == ["Percussion key 5"]
+
+
+def test_silence_that_was_cut_is_marked_where_it_was():
+    song = make_song([(0, 12, 0, 60, 66), (5 * 48, 12, 0, 62, 66), (9 * 48, 12, 129, 36, 66)])
+    figure = piano_roll(song, VOCABULARY, silences=[(3, 8), (7, 1)])
+    for band in figure.axes:
+        words = [text.get_text() for text in band.texts]
+        assert [word for word in words if "silence" in word] == [
+            "8 bars of silence cut", "1 bar of silence cut",
+        ]  # fmt: skip
+        marks = [text.xy[0] for text in band.texts if "silence" in text.get_text()]
+        assert marks == [3 * 48, 7 * 48]
+    assert len(png(song, VOCABULARY)) < len(png(song, VOCABULARY, silences=[(3, 8)]))
+
+
+def test_the_place_of_the_notes_in_the_picture_is_where_they_are_drawn():
+    song = make_song([(0, 12, 0, 60, 66), (7000, 12, 0, 62, 66)])
+    figure = piano_roll(song, VOCABULARY)
+    assert place_of_notes(song) == pytest.approx(figure.axes[0].get_position().bounds[::2])

@@ -1,0 +1,78 @@
+"""The page of what differs from run to run: throughput, and the slowest files."""
+
+from typing import Any
+
+from pipeline.report_charts import name, text
+from pipeline.report_counts import histogram_of
+from pipeline.report_figures import count, digits, words
+from pipeline.report_html import TIMINGS_PAGE, page, section, table
+
+__all__ = ["TIMINGS_PAGE", "timings_html"]
+
+
+def timings_html(timings: dict[str, Any]) -> str:
+    """The timings of `pipeline.timings.merge` as a page of its own."""
+    rate = timings["files"] / max(timings["elapsed"], 1e-9)
+    workers = timings["busy"] / max(timings["elapsed"], 1e-9)
+    head = (
+        f"<header><h1>{count(timings['files'])} files in {clock(timings['elapsed'])}</h1>"
+        f'<p class="lead">{digits(rate)} files a second, {digits(workers)} workers busy on '
+        "average; what came after the last file not counted. Times differ from run to run, so "
+        "this page is no part of the dataset.</p></header>"
+    )
+    return page("Times of a run", "\n".join([head, _throughput(timings), _slowest(timings)]))
+
+
+def clock(seconds: float) -> str:
+    """A length of time as people say it: 12.3 s, 5 min 20 s, 3 h 4 min."""
+    if seconds < 60:
+        return f"{digits(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _throughput(timings: dict[str, Any]) -> str:
+    finished, elapsed = timings["throughput"], timings["elapsed"]
+    each = elapsed / len(finished)
+    rates = [round(files / each, 1) if each else 0.0 for files in finished]
+    names = [f"after {clock(each * (n + 1))}, files a second" for n in range(len(rates))]
+    quarter = len(rates) // 4
+    marks = [(n * quarter, clock(n * quarter * each)) for n in range(4)]
+    marks.append((len(rates) - 1, clock(elapsed)))
+    p50, p95, p99 = (timings["seconds"][f"p{share}"] for share in (50, 95, 99))
+    return section(
+        "Throughput over the run",
+        f"A file takes {digits(1000 * p50)} ms by the median; one in twenty more than "
+        f"{digits(1000 * p95)} ms, one in a hundred more than {digits(1000 * p99)} ms.",
+        histogram_of(
+            "Files a second",
+            rates,
+            names,
+            marks,
+            "Should be level. A slope down is a machine that runs out of memory or gets hot; a "
+            "gap is a worker that was killed, or a slow disk. Time in which the run was stopped "
+            "is left out.",
+            f"At most {digits(max(rates, default=0.0))} files a second",
+        ),
+    )
+
+
+def _slowest(timings: dict[str, Any]) -> str:
+    rows = [
+        (
+            name(row["path"]),
+            f"{digits(1000 * row['seconds'])} ms",
+            "" if row["bytes"] is None else count(row["bytes"]),
+            text(words(row["rule"] or row["outcome"])),
+        )
+        for row in timings["slowest"]
+    ]
+    return section(
+        "The slowest files",
+        "Long songs are slow, and that is all right. A file far above the rest, or one that took "
+        "long only to be turned down, is worth a look. Files that were stopped for taking too "
+        "long are in the report, under timeout.",
+        table(("file", "time", "bytes", "what became of it"), rows),
+    )

@@ -1,0 +1,84 @@
+"""A real browser without a window, for tests of pages; skipped where there is none."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+REQUIRED = os.environ.get("LAKHXL_BROWSER") == "required"
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER) and not REQUIRED,
+    reason="needs chromium and chromedriver (apt install chromium chromium-driver)",
+)
+WIDE, NARROW = 1200, 360
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, driven by selenium."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # no network but our own
+    ):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    try:
+        driver.set_page_load_timeout(60)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def set_screen(driver: Any, width: int, *, dark: bool = False, height: int = 900) -> None:
+    """Give the page a width and a taste for light or dark."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def console(driver: Any) -> list[str]:
+    """What the page has complained of since the last call."""
+    said = [entry for entry in driver.get_log("browser") if entry["level"] != "INFO"]
+    return [entry["message"] for entry in said]
+
+
+OVERLAPS = """
+const found = [];
+for (const svg of document.querySelectorAll("svg")) {
+  const labels = [...svg.querySelectorAll("text")];
+  const boxes = labels.map((label) => [label, label.getBoundingClientRect()]);
+  boxes.forEach(([one, a], n) => {
+    for (const [other, b] of boxes.slice(n + 1))
+      if (a.left < b.right - 1 && b.left < a.right - 1
+          && a.top < b.bottom - 2 && b.top < a.bottom - 2)
+        found.push(`${svg.getAttribute("aria-label")}: ${one.textContent} / ${other.textContent}`);
+  });
+}
+return found;
+"""
+"""Labels of one chart that lie on one another."""
+
+OUTSIDE = """
+const scrolls = (element) => element && (getComputedStyle(element).overflowX !== "visible"
+  || scrolls(element.parentElement));
+return [...document.body.querySelectorAll("*")].filter((element) => {
+  const box = element.getBoundingClientRect();
+  return box.width && (box.right > innerWidth + 1 || box.left < -1) && !scrolls(element);
+}).map((element) => `${element.tagName}.${element.className.baseVal ?? element.className}: `
+  + element.textContent.slice(0, 60));
+"""
+"""Elements that stick out of the page at either side."""
