@@ -285,7 +285,7 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None) -> No
     opened = open_dataset(dataset)
     decoded = opened.codec.decode(opened.song(find_song(opened, song)))
     if output.suffix.lower() == ".wav":
-        from pipeline.audio import write_wav
+        from shards.audio import write_wav
 
         write_wav(decoded, output, opened.vocabulary, soundfont)
     elif output.suffix.lower() in (".mid", ".midi"):

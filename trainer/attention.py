@@ -63,11 +63,7 @@ class Attention(nn.Module):
             The result, shape (B, T, C); and all keys, before rotation, and values, each shape
             (B, H, K, E), for the memory to pick from.
         """
-        queries, keys, values = rearrange(
-            self.project_in(x), "b t (three h e) -> three b h t e", three=3, h=self.heads
-        ).unbind()
-        if self.sharpness is not None:
-            queries, keys = self.sharpness(queries, keys)
+        queries, keys, values = self.project(x)
         keys = torch.cat([past_keys.to(keys.dtype), keys], dim=2)
         values = torch.cat([past_values.to(values.dtype), values], dim=2)
         placed_queries, placed_keys, bias = self.positions(queries, keys, table)
@@ -83,6 +79,15 @@ class Attention(nn.Module):
         if recall is not None:
             mixed = recall(queries, mixed)
         return self.project_out(rearrange(mixed, "b h t e -> b t (h e)")), keys, values
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of a block's tokens, (B, T, C) -> (B, H, T, E) each."""
+        queries, keys, values = rearrange(
+            self.project_in(x), "b t (three h e) -> three b h t e", three=3, h=self.heads
+        ).unbind()
+        if self.sharpness is not None:
+            queries, keys = self.sharpness(queries, keys)
+        return queries, keys, values
 
 
 class QueryKeyNorm(nn.Module):

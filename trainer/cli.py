@@ -8,17 +8,17 @@ from typing import Any
 import click
 
 from shards import open_dataset
-from shards.codec import Codec, EncodedSong
+from shards.codec import Codec
 from shards.console import STOPPED, Commands, progress_bar
 from shards.errors import LakhxlError
-from shards.render import write_midi
 from shards.settings import options_for, take
-from trainer import checkpoint, devices, presets, prompt, run
+from trainer import checkpoint, devices, presets, run, samples
+from trainer.band import parse_band
 from trainer.config import Config, override
 from trainer.fit import Fit
 from trainer.generate import SampleConfig, generate
 from trainer.loop import Trainer
-from trainer.model import TransformerXL
+from trainer.prompt import Prompt, encode_midi
 from trainer.unigram import unigram
 
 FOLDER = click.Path(path_type=Path)
@@ -158,49 +158,63 @@ def _conclude(
 
 @cli.command(name="generate")
 @click.argument("folder", metavar="RUN", type=FOLDER)
-@click.option("-o", "--out", type=FOLDER, help="File to write.  [RUN/samples/seed-N.mid]")
+@click.option(
+    "-o",
+    "--out",
+    "outs",
+    type=FOLDER,
+    multiple=True,
+    help="File to write, .mid, .png or .wav (extra: audio); may be given several times."
+    "  [RUN/samples/seed-N.mid]",
+)
 @click.option("--prompt", "prompt_file", type=FOLDER, help="A .mid file to go on from.")
+@click.option("--prompt-bars", type=click.IntRange(min=1), help="Only its first bars.  [all]")
 @options_for(SampleConfig)
 @click.option("--device", help="cuda, mps or cpu.  [cpu: one token at a time is no work for a GPU]")
 def generate_(
-    folder: Path, out: Path | None, prompt_file: Path | None, device: str | None, **values: Any
+    folder: Path,
+    outs: tuple[Path, ...],
+    prompt_file: Path | None,
+    prompt_bars: int | None,
+    device: str | None,
+    **values: Any,
 ) -> None:
-    """Write a .mid file with the best checkpoint of RUN.
+    """Write songs with the best checkpoint of RUN, as MIDI files, piano rolls or sound.
+
+    With --count, the songs are of the seeds from --seed on, and each file is named after its own.
 
     \b
     Example:
-        trainer generate runs/lakh-tiny -o song.mid --bars 16 --temperature 0.9
+        trainer generate runs/lakh-tiny -o song.mid -o song.png --bars 16 --temperature 0.9
+        trainer generate runs/lakh-tiny -o more.mid --prompt song.mid --prompt-bars 8
+        trainer generate runs/lakh-tiny --count 8 --instruments piano,bass,drums --seconds 60
     """
     config = take(SampleConfig, values)
     opened = run.open_run(folder)
-    out = out or folder / "samples" / f"seed-{config.seed}.mid"
-    if not out.parent.is_dir():
-        raise LakhxlError(f"{out.parent}: no such folder to write {out.name} to")
-    beginning = prompt_file and prompt.encode_midi(prompt_file, folder / run.VOCABULARY)
-    model = _load_model(opened, device)
-    with progress_bar(total=config.bars, unit="bar") as bar:
-        song = generate(
+    outs = outs or (folder / "samples" / "seed.mid",)
+    samples.check(outs)
+    if config.instruments:
+        parse_band(config.instruments, opened.vocabulary)  # a typo shows before the model loads
+    if prompt_bars and not prompt_file:
+        raise click.UsageError("--prompt-bars says how much of --prompt is taken: name one")
+    beginning = None
+    if prompt_file:
+        whole = encode_midi(prompt_file, folder / run.VOCABULARY)
+        beginning = Prompt.of(whole, Codec(opened.vocabulary), prompt_bars)
+    model = run.load_model(opened, devices.choose(device or "cpu"))
+    goal, unit = config.goal
+    with progress_bar(total=goal * config.count, unit=unit) as bar:
+        songs = generate(
             model,
             opened.vocabulary,
             config,
             block_size=opened.config.train.block,
             prompt=beginning,
-            progress=lambda bars: bar.update(bars - bar.n),
+            progress=lambda written: bar.update(written - bar.n),
         )
-    _write(song, out, opened)
-
-
-def _load_model(opened: run.Run, device: str | None) -> TransformerXL:
-    model = TransformerXL(opened.config.model)
-    tensors, _ = checkpoint.load(opened.best_checkpoint(), prefix="model.")
-    checkpoint.load_model(model, tensors)
-    return model.to(devices.choose(device or "cpu")).eval()
-
-
-def _write(song: EncodedSong, out: Path, opened: run.Run) -> None:
-    decoded = Codec(opened.vocabulary).decode(song)
-    write_midi(decoded, out, opened.vocabulary)
-    click.echo(
-        f"{out}: {len(decoded.notes):,} notes, {int(song.bars[-1]) + 1} bars, "
-        f"{len(set(decoded.notes['instrument'].tolist()))} instruments"
-    )
+    numbered = config.count > 1 or outs[0].parent == folder / "samples"
+    for number, song in enumerate(songs):
+        name = f"-{config.seed + number}" if numbered else ""
+        for out in outs:
+            path = out.with_name(f"{out.stem}{name}{out.suffix}")
+            click.echo(samples.save(song, path, Codec(opened.vocabulary)))

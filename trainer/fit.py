@@ -206,7 +206,7 @@ class Fit:
         )
         model = self.trainer.model.eval()
         try:
-            song = generate(model, self.run.vocabulary, config, block_size=self.train.block)
+            (song,) = generate(model, self.run.vocabulary, config, block_size=self.train.block)
         finally:
             model.train()
         board.draw_song(self.trainer.step, song)

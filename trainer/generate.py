@@ -1,187 +1,192 @@
-"""Write a song with a trained model, one token at a time.
+"""Write songs with a trained model, one token at a time, several songs side by side.
 
-The memory is used as in training: a block's tokens see what the blocks before it left, and when
-the block is full, what is left is cut back to M tokens. The predictions are therefore those that
-a whole block at once would have given. A grammar (`shards.grammar`) says what may follow, so
-that whatever is written is a well-formed song.
+What is drawn for a song in one step: a token; if that is a pitch, who plays it; and how loud, if
+the model says so. Instruments that may not play now are ruled out, and where the instrument head
+does not look at the token, both are drawn from the product of their distributions, given that
+the instrument may play the pitch: a pitch is as likely as its head says, times the share of the
+instruments that could play it here.
 
 Conventions
-    V tokens in the vocabulary, I instrument classes; one lane
+    B songs, each in a lane; V tokens in the vocabulary, I instrument classes, P = 128 pitches
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from shards import settings
 from shards.codec import EncodedSong
 from shards.errors import SettingError
-from shards.grammar import Cursor
 from shards.settings import setting
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS, Kind, Vocabulary
-from trainer.batches import Batch
-from trainer.memory import Memory, remember
-from trainer.model import Output, TransformerXL
+from shards.vocabulary import Vocabulary
+from trainer.band import parse_band
+from trainer.model import TransformerXL
+from trainer.prompt import Prompt
+from trainer.sampling import draw, keep_min_p, keep_top_k, keep_top_p, to_chances, with_temperature
+from trainer.stream import Stream
+from trainer.writing import PITCHES, Rules, Writer
 
-USUAL_VELOCITY = 20
-"""Velocity bin of new notes, MIDI 82, where no head predicts it: about the mean of Lakh."""
+USUAL_BARS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig:
-    """How the next token is drawn, and how long the song may be."""
+    """How the next token is drawn, how long the song may be, and who plays."""
 
-    bars: int = setting(
-        32, "Bars to write, after those of the prompt; the song does not end before.", low=1
+    bars: int | None = setting(
+        None, f"Bars to write, after those of the prompt.  [{USUAL_BARS}, without --seconds]", low=1
     )
-    tokens: int = setting(8192, "Tokens to write at most, bars or not.", low=8)
+    seconds: float | None = setting(None, "Seconds to write, after those of the prompt.", low=0)
+    tokens: int = setting(16_384, "Tokens to write at most, bars or not.", low=8)
+    count: int = setting(1, "Songs to write side by side; song n is that of seed + n.", low=1)
     temperature: float = setting(
         1.0, "Below 1 keeps to the likely, above 1 strays; 0 always takes the likeliest.", low=0
     )
+    top_k: int = setting(0, "Draw from this many of the likeliest; 0 draws from all.", low=0)
     top_p: float = setting(
         0.95,
         "Draw from the likeliest that together have this probability; 1 draws from all.",
         low=0,
     )
+    min_p: float = setting(
+        0.0, "Draw from those at least this share as likely as the likeliest; 0 from all.", low=0
+    )
+    instruments: str | None = setting(
+        None, "Who may play: names, families or numbers, such as piano,bass,drums.  [all]"
+    )
+    most_instruments: int = setting(
+        12,
+        "Programs in one song at most, drums not counted; then no other may enter. Of 100 real "
+        "songs 94 have no more. 0: any number.",
+        low=0,
+    )
+    loop_bars: int = setting(
+        16,
+        "Bars for which the music may repeat itself exactly before it must go on; of 60 real "
+        "songs 53 never do for longer. 0: for ever.",
+        low=0,
+    )
+    changes: bool | None = setting(
+        None, "Let meter and tempo change.  [yes; after a prompt no: it sets them]"
+    )
+    ending: bool = setting(False, "Let a song end by itself before it has all its bars.")
     seed: int = setting(0, "Another seed, another song.", low=0)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn from."""
         settings.check(self)
-        for name, most in (("top_p", 1), ("temperature", 100), ("bars", 10_000)):
-            if not getattr(self, name) <= most:
-                raise SettingError(f"{name} is {getattr(self, name)}; expected at most {most}")
-
-
-class Stream:
-    """Feeds one song to a model a few tokens at a time, as training would have cut it.
-
-    Args:
-        model: in evaluation mode.
-        block_size: T of the training.
-    """
-
-    def __init__(self, model: TransformerXL, block_size: int) -> None:
-        self.model, self.block_size = model, block_size
-        self._past = model.empty_memory(1, length=0)
-        self._in_block = 0
-
-    @torch.inference_mode()
-    def feed(self, inputs: np.ndarray) -> Output:
-        """Feed the song's next tokens.
-
-        Args:
-            inputs: shape (5, tokens), integer: tokens, instruments (the number of classes for
-                none), bars, steps, velocities (the number of bins for none). At least one token.
-
-        Returns:
-            The predictions after each of them, shapes (1, tokens, …).
-        """
-        outputs = []
-        while inputs.shape[1]:
-            room = self.block_size - self._in_block
-            outputs.append(self._feed_block(inputs[:, :room]))
-            inputs = inputs[:, room:]
-        parts = zip(*outputs, strict=True)
-        return Output(*(None if part[0] is None else torch.cat(part, dim=1) for part in parts))
-
-    def _feed_block(self, inputs: np.ndarray) -> Output:
-        columns = torch.from_numpy(inputs.astype(np.int64)).to(self._past.visits.device)
-        *others, velocities = columns[:, None]
-        batch = Batch(*others, visits=torch.zeros_like(velocities), velocities=velocities)
-        output, keys, values = self.model.attend(batch, self._past)
-        visits = torch.cat([self._past.visits, batch.visits], dim=1)
-        self._past = Memory(keys, values, visits)
-        self._in_block += inputs.shape[1]
-        if self._in_block == self.block_size:
-            length = min(self.model.config.memory, visits.shape[1])
-            self._past = remember(keys, values, visits, length)
-            self._in_block = 0
-        return output
-
-
-def choose(
-    logits: Tensor, allowed: Tensor, config: SampleConfig, generator: torch.Generator
-) -> int:
-    """Draw one class.
-
-    Args:
-        logits: shape (classes,), on the CPU.
-        allowed: shape (classes,), bool; at least one.
-        config: temperature and top_p.
-        generator: on the CPU, so that a seed means the same on every device.
-
-    Source:
-        top-p: Holtzman et al. 2020, nucleus sampling. https://arxiv.org/abs/1904.09751
-    """
-    logits = logits.float().masked_fill(~allowed, -torch.inf)
-    if config.temperature == 0:
-        return int(logits.argmax())
-    chances, classes = (logits / config.temperature).softmax(dim=-1).sort(descending=True)
-    before = chances.cumsum(dim=-1) - chances  # probability of all likelier classes
-    chances[1:][before[1:] >= config.top_p] = 0
-    return int(classes[torch.multinomial(chances, 1, generator=generator)])
-
-
-class Writer:
-    """One song in the making: its arrays so far, and where it stands in time."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
-        self.cursor = Cursor(vocabulary)
-        self.rows: list[tuple[int, int, int, int, int]] = []
-        self._end_of_last_note = 0
-
-    def add(self, token: int, instrument: int, velocity: int) -> None:
-        """Add a token; instrument and velocity as in the arrays of an `EncodedSong`."""
-        bar, step = self.cursor.push(token)
-        self.rows.append((token, instrument, velocity, bar, step))
-        if instrument != NO_INSTRUMENT and self.vocabulary.kind(token) == Kind.DURATION:
-            self._end_of_last_note = len(self.rows)
-
-    def is_pitch(self, token: int) -> bool:
-        """Whether a token is a pitch."""
-        return bool(self.vocabulary.kind(token) == Kind.PITCH)
+        limits = {"top_p": 1, "min_p": 1, "temperature": 100, "bars": 10_000, "count": 1024}
+        for name, most in limits.items():
+            value = getattr(self, name)
+            if value is not None and not value <= most:
+                raise SettingError(f"{name} is {value}; expected at most {most}")
 
     @property
-    def has_notes(self) -> bool:
-        """Whether there is a whole note."""
-        return self._end_of_last_note > 0
+    def goal(self) -> tuple[float, str]:
+        """How long a song is to be, and in what: bars or seconds, whichever was asked for."""
+        if self.bars is None and self.seconds is not None:
+            return self.seconds, "s"
+        return self.bars or USUAL_BARS, "bar"
 
-    def allowed(self, *, note_now: bool) -> np.ndarray:
-        """What may come next, shape (V,), bool; if a note is due, only a pitch where one may.
 
-        Never the end: how long the song is to be has been asked for.
+class Lane:
+    """One song in the making: how it begins, what is drawn next, when it is over."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, config: SampleConfig, number: int, prompt: Prompt | None
+    ) -> None:
+        self.config, self.vocabulary = config, vocabulary
+        self.writer = Writer(vocabulary, _rules(vocabulary, config, prompted=prompt is not None))
+        self.over = False
+        self._random = np.random.default_rng(config.seed + number)
+        if prompt is None:
+            self._first_bar, self._first_second = 0, 0.0
+            self.writer.start()
+        else:
+            self._first_bar, self._first_second = prompt.bars, prompt.seconds
+            self.writer.start(prompt.song, not_before=prompt.end)
+        self._opened = len(self.writer.rows)
+
+    def draw_token(self, scores: np.ndarray, instrument_scores: np.ndarray | None) -> int:
+        """Draw the next token.
+
+        Args:
+            scores: shape (V,), before the softmax.
+            instrument_scores: shape (I,), likewise, where they are those of every token.
         """
-        allowed = self.cursor.allowed().copy()
-        allowed[self.vocabulary.eos] = False
-        pitches = self.vocabulary.kind(np.arange(len(allowed))) == Kind.PITCH
-        return allowed & pitches if note_now and (allowed & pitches).any() else allowed
+        allowed = self.writer.tokens(note_due=self._is_long_enough())
+        scores = np.where(allowed, scores, -np.inf)
+        pitches = slice(self.vocabulary.pitch0, self.vocabulary.pitch0 + PITCHES)
+        if instrument_scores is not None and allowed[pitches].any():
+            scores[pitches] += self._log_share(allowed[pitches], instrument_scores)
+        return draw(_filtered(scores, self.config), self._random.random())
 
-    def inputs(self, first: int = 0) -> np.ndarray:
-        """Tokens from `first` on as a model's inputs, shape (5, tokens); see `Stream.feed`."""
-        tokens, instruments, velocities, bars, steps = np.array(self.rows[first:], np.int64).T
-        none = instruments == NO_INSTRUMENT
-        classes = np.where(none, self.vocabulary.instruments, instruments)
-        bins = np.where(velocities == NO_VELOCITY, VELOCITY_BINS, velocities)
-        return np.stack([tokens, classes, bars, steps, bins])
+    def _log_share(self, pitches: np.ndarray, instrument_scores: np.ndarray) -> np.ndarray:
+        """Of the instruments that may play any of the pitches, the share that may play each."""
+        able = self.writer.players() & pitches[:, None]
+        band = np.where(able.any(axis=0), instrument_scores, -np.inf)
+        with np.errstate(divide="ignore"):
+            return np.log(able @ _filtered(band, self.config))
 
-    def finish(self) -> EncodedSong:
-        """The song up to its last whole note, ended."""
-        rows = self.rows[: self._end_of_last_note]
-        *_, bar, step = rows[-1]
-        rows = [*rows, (self.vocabulary.eos, NO_INSTRUMENT, NO_VELOCITY, bar, step)]
-        tokens, instruments, velocities, bars, steps = np.array(rows, np.int64).T
-        return EncodedSong(
-            tokens.astype(np.uint16),
-            instruments.astype(np.uint8),
-            velocities.astype(np.uint8),
-            bars.astype(np.uint16),
-            steps.astype(self.vocabulary.step_dtype),
+    def draw_player(self, token: int, scores: np.ndarray) -> int:
+        """Draw who plays a pitch, by scores of shape (I,)."""
+        able = self.writer.players()[token - self.vocabulary.pitch0]
+        chances = _filtered(np.where(able, scores, -np.inf), self.config)
+        return draw(chances, self._random.random())
+
+    def draw_velocity(self, scores: np.ndarray) -> int:
+        """Draw how loud a note is, by scores of shape (bins,)."""
+        return draw(_filtered(scores, self.config), self._random.random())
+
+    def add(self, token: int, player: int, velocity: int | None) -> None:
+        """Write what has been drawn."""
+        self.writer.add_next(token, player, velocity)
+        done = self._is_long_enough() and self.writer.has_notes
+        self.over = done or self.writer.ended
+
+    @property
+    def progress(self) -> float:
+        """What has been written of the goal, in its unit."""
+        goal, unit = self.config.goal
+        written = self._bars if unit == "bar" else self._seconds
+        return goal if self.over else min(max(written, 0), goal)
+
+    @property
+    def _bars(self) -> int:
+        return self.writer.cursor.bar - self._first_bar
+
+    @property
+    def _seconds(self) -> float:
+        return self.writer.seconds - self._first_second
+
+    def _is_long_enough(self) -> bool:
+        config = self.config
+        bars = USUAL_BARS if config.bars is None and config.seconds is None else config.bars
+        return (
+            (bars is not None and self._bars >= bars)
+            or (config.seconds is not None and self._seconds >= config.seconds)
+            or len(self.writer.rows) - self._opened >= config.tokens
         )
+
+
+def _rules(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool) -> Rules:
+    everybody = np.ones(vocabulary.instruments, bool)
+    return Rules(
+        band=parse_band(config.instruments, vocabulary) if config.instruments else everybody,
+        most_programs=config.most_instruments or None,
+        may_change=not prompted if config.changes is None else config.changes,
+        may_end=config.ending,
+        loop_bars=config.loop_bars or None,
+    )
+
+
+def _filtered(scores: np.ndarray, config: SampleConfig) -> np.ndarray:
+    """Probabilities after temperature and all that keeps to the likely."""
+    scores = with_temperature(scores, config.temperature)
+    scores = keep_top_k(scores, config.top_k)
+    scores = keep_top_p(scores, config.top_p)
+    return to_chances(keep_min_p(scores, config.min_p))
 
 
 def generate(
@@ -190,74 +195,49 @@ def generate(
     config: SampleConfig,
     *,
     block_size: int,
-    prompt: EncodedSong | None = None,
-    progress: Callable[[int], None] = lambda bars: None,
-) -> EncodedSong:
-    """Write a song.
+    prompt: Prompt | None = None,
+    progress: Callable[[float], None] = lambda written: None,
+) -> list[EncodedSong]:
+    """Write songs.
 
     Args:
         model: in evaluation mode.
         vocabulary: of the model.
-        config: how to draw, and how long.
+        config: how to draw, how long, how many.
         block_size: T of the training.
-        prompt: a song to go on from where it ends.
-        progress: told after each token how many bars are full.
+        prompt: what all of them begin with.
+        progress: told after each token how much is written of all songs, in the goal's unit.
 
     Returns:
-        The song, the prompt's part included, with at least one note whatever the limits.
+        `config.count` songs, the prompt's part included, each with at least one note.
     """
-    writer, stream = Writer(vocabulary), Stream(model, block_size)
-    generator = torch.Generator().manual_seed(config.seed)
-    _open(writer, prompt)
-    opened, first_bar = len(writer.rows), writer.cursor.bar + 1 if prompt else 0
-    output = stream.feed(writer.inputs())
-    over = False
+    lanes = [Lane(vocabulary, config, number, prompt) for number in range(config.count)]
+    stream = Stream(model, block_size, lanes=len(lanes))
+    stream.feed(np.stack([lane.writer.inputs() for lane in lanes], axis=1))
     while True:
-        allowed = writer.allowed(note_now=over)
-        _add_next(writer, model, output, allowed, config, generator)
-        bars = writer.cursor.bar - first_bar
-        progress(min(max(bars, 0), config.bars))
-        over = bars >= config.bars or len(writer.rows) - opened >= config.tokens
-        if over and writer.has_notes:
-            return writer.finish()
-        output = stream.feed(writer.inputs(-1))
+        add_next(lanes, stream)
+        progress(sum(lane.progress for lane in lanes))
+        if all(lane.over for lane in lanes):
+            return [lane.writer.finish() for lane in lanes]
+        stream.feed(np.stack([lane.writer.inputs(-1) for lane in lanes], axis=1))
 
 
-def _open(writer: Writer, prompt: EncodedSong | None) -> None:
-    """Begin with <sos>, or with all of the prompt but its <eos>."""
-    if prompt is None:
-        writer.add(writer.vocabulary.sos, NO_INSTRUMENT, NO_VELOCITY)
-        return
-    columns = prompt.tokens[:-1], prompt.instruments[:-1], prompt.velocities[:-1]
-    for row in zip(*(column.tolist() for column in columns), strict=True):
-        writer.add(*row)
-
-
-@torch.inference_mode()
-def _add_next(
-    writer: Writer,
-    model: TransformerXL,
-    output: Output,
-    allowed: np.ndarray,
-    config: SampleConfig,
-    generator: torch.Generator,
-) -> None:
-    """Draw the next token, and for a pitch its instrument, which its duration shares, and bin."""
-    vocabulary = writer.vocabulary
-    token = choose(output.tokens[0, -1].cpu(), torch.from_numpy(allowed), config, generator)
-    if writer.is_pitch(token):
-        fitting = torch.from_numpy(vocabulary.instrument_allows(token - vocabulary.pitch0))
-        hidden = output.hidden[:, -1:]
-        named = torch.full((1, 1), token, device=hidden.device)
-        logits = model.instruments(hidden, named)[0, 0].cpu()
-        instrument = choose(logits, fitting, config, generator)
-        loudness = model.velocities(hidden, named, torch.full_like(named, instrument))
-        velocity = USUAL_VELOCITY
+def add_next(lanes: list[Lane], stream: Stream) -> None:
+    """Draw and write a token for every song that is not over."""
+    scores, instruments = stream.tokens(), stream.instruments()
+    tokens = np.zeros(len(lanes), np.int64)
+    players, velocities = np.zeros_like(tokens), [None] * len(lanes)
+    going_on = [n for n, lane in enumerate(lanes) if not lane.over]
+    for n in going_on:
+        tokens[n] = lanes[n].draw_token(scores[n], None if instruments is None else instruments[n])
+    notes = [n for n in going_on if lanes[n].writer.is_pitch(tokens[n])]
+    if notes:
+        of_notes = stream.instruments(tokens) if instruments is None else instruments
+        for n in notes:
+            players[n] = lanes[n].draw_player(int(tokens[n]), of_notes[n])
+        loudness = stream.velocities(tokens, players)
         if loudness is not None:
-            every = torch.ones(VELOCITY_BINS, dtype=torch.bool)
-            velocity = choose(loudness[0, 0].cpu(), every, config, generator)
-        writer.add(token, instrument, velocity)
-        return
-    last_token, last_instrument, *_ = writer.rows[-1]
-    instrument = last_instrument if writer.is_pitch(last_token) else NO_INSTRUMENT
-    writer.add(token, instrument, NO_VELOCITY)
+            for n in notes:
+                velocities[n] = lanes[n].draw_velocity(loudness[n])
+    for n in going_on:
+        lanes[n].add(int(tokens[n]), int(players[n]), velocities[n])

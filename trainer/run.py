@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from shards import settings
 from shards.errors import LakhxlError
 from shards.vocabulary import Vocabulary
 from shards.writer import write_json
 from trainer import checkpoint
 from trainer.config import Config
+from trainer.model import TransformerXL
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
 VERSION = 1
@@ -67,6 +70,14 @@ class Run:
     def last_checkpoint(self) -> Path | None:
         """The latest checkpoint to go on from; None before the first."""
         return next(reversed(checkpoint.saved_steps(self.checkpoints)), None)
+
+
+def load_model(run: Run, device: torch.device) -> TransformerXL:
+    """The model of a run's best checkpoint, in evaluation mode."""
+    model = TransformerXL(run.config.model)
+    tensors, _ = checkpoint.load(run.best_checkpoint(), prefix="model.")
+    checkpoint.load_model(model, tensors)
+    return model.to(device).eval()
 
 
 def check_free(path: Path) -> None:

@@ -74,6 +74,15 @@ def test_without_a_name_the_song_goes_to_the_samples(call, trained):
     assert (folder / "samples" / "seed-5.mid").exists()
 
 
+def test_several_songs_are_named_after_their_seeds(call, trained, tmp_path):
+    folder, _ = trained
+    limits = ["--bars=1", "--tokens=20", "--seed=5", "--count=2"]
+    result = call("generate", folder, "-o", tmp_path / "a.mid", "-o", tmp_path / "a.png", *limits)
+    assert result.exit_code == 0, result.output
+    names = ["a-5.mid", "a-5.png", "a-6.mid", "a-6.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
 def test_a_finished_run_goes_on_when_more_steps_are_asked_for(call, dataset_folder, tmp_path):
     folder = tmp_path / "run"
     assert call("fit", dataset_folder, "--run", folder, *QUICK).exit_code == 0
@@ -107,6 +116,9 @@ def refusals(dataset, trained, empty):
         "generate: no run": (["generate", empty / "no"], 1, "no such folder"),
         "generate: not a run": (["generate", empty], 1, "is not a run folder"),
         "generate: out": (["generate", trained, "-o", empty / "no" / "x.mid"], 1, "no such folder"),
+        "generate: kind": (["generate", trained, "-o", empty / "x.mp3"], 1, "ends in .mid"),
+        "generate: band": (["generate", trained, "--instruments", "harp,x1"], 1, "named 'x1'"),
+        "generate: part": (["generate", trained, "--prompt-bars", "3"], 2, "name one"),
         "generate: top_p": (["generate", trained, "--top-p", "3"], 1, "expected at most 1"),
         "generate: prompt": (["generate", trained, "--prompt", empty / "x.mid"], 1, "--prompt"),
     }

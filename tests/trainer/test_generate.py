@@ -1,15 +1,17 @@
-import math
-
 import numpy as np
 import pytest
 import torch
 
+from shards.bars import Bars
 from shards.codec import Codec
 from shards.errors import SettingError
-from shards.grammar import Cursor
+from shards.vocabulary import PROGRAMS
 from trainer.batches import Blocks, collate
-from trainer.generate import USUAL_VELOCITY, SampleConfig, Stream, choose, generate
+from trainer.generate import Lane, SampleConfig, generate
+from trainer.prompt import Prompt
 from trainer.sampler import Piece
+from trainer.stream import Stream
+from trainer.writing import USUAL_VELOCITY
 
 WILD = {"temperature": 2.0, "top_p": 1.0}
 
@@ -26,43 +28,46 @@ def logits(output):
     return torch.cat([output.tokens, output.instruments], dim=-1)
 
 
-@pytest.mark.parametrize("positions", ["rope", "txl"])
+def teacher_forced(model, twin, number, T):
+    """The logits of both heads, a block at a time as in training; shape (tokens, V + I)."""
+    end = len(twin.songs[number]) - 1
+    blocks, memory, found = Blocks(twin, np.arange(8), T), model.empty_memory(1), []
+    for start in range(0, end, T):
+        piece = Piece(number, start, min(start + T, end), 3)
+        output, memory = model(collate([blocks[(piece,)]]), memory)
+        found.append(logits(output)[0, : piece.stop - piece.start])
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
 @pytest.mark.parametrize("memory", [0, 5, 12, 500])
-def test_one_token_at_a_time_gives_the_logits_of_training(make_model, twin, positions, memory):
+@pytest.mark.parametrize("other", [{}, {"window": 7, "qk_norm": True, "velocity": "embed"}])
+def test_one_token_at_a_time_gives_the_logits_of_training(
+    make_model, twin, positions, memory, other
+):
     T = 8
-    model = make_model(positions=positions, memory=memory)
-    song = inputs_of(twin, 0)
-    blocks = Blocks(twin, np.arange(8), T)
-    carried, expected = model.empty_memory(1), []
-    for start in range(0, song.shape[1], T):
-        piece = Piece(0, start, min(start + T, song.shape[1]), 3)
-        output, carried = model(collate([blocks[(piece,)]]), carried)
-        expected.append(logits(output)[:, : piece.stop - piece.start])
-    expected = torch.cat(expected, dim=1)
-    for chunks in ([1] * song.shape[1], [11, 1, 1, 8, 3, 50]):
-        stream, at, found = Stream(model, T), 0, []
+    model = make_model(positions=positions, memory=memory, **other)
+    songs = [inputs_of(twin, number)[:, :60] for number in (0, 2)]  # two lanes
+    expected = torch.stack([teacher_forced(model, twin, number, T)[:60] for number in (0, 2)])
+    for chunks in ([1] * 60, [11, 1, 1, 8, 3, 36]):
+        stream, at, found = Stream(model, T, lanes=2), 0, []
         for size in chunks:
-            found.append(logits(stream.feed(song[:, at : at + size])))
+            part = np.stack([song[:, at : at + size] for song in songs], axis=1)
+            found.append(logits(stream.feed(part)))
             at += size
-        found = torch.cat(found, dim=1)
-        assert torch.allclose(found, expected[:, : found.shape[1]], atol=1e-5, rtol=0)
+        assert torch.allclose(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_whatever_is_written_is_well_formed(make_model, vocabulary, seed):
-    config = SampleConfig(seed=seed, bars=4, tokens=150, **WILD)
-    song = generate(make_model(), vocabulary, config, block_size=8)
-    cursor = Cursor(vocabulary)
-    places = [cursor.push(token) for token in song.tokens.tolist()]
-    assert [*zip(song.bars.tolist(), song.steps.tolist(), strict=True)][:-1] == places[:-1]
-    assert song.tokens[-1] == vocabulary.eos
-    is_pitch = np.isin(song.tokens, [vocabulary.ids[f"n{pitch}"] for pitch in range(128)])
-    assert (song.instruments[is_pitch] == song.instruments[1:][is_pitch[:-1]]).all()
-    assert ((song.velocities == USUAL_VELOCITY) == is_pitch).all()
-    decoded = Codec(vocabulary).decode(song)
-    assert len(decoded.notes) >= 1
-    for pitch, number in zip(decoded.notes["pitch"], decoded.notes["instrument"], strict=True):
-        assert vocabulary.instrument_allows(pitch)[number]
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_written_is_the_code_of_a_song(make_model, vocabulary, seed):
+    config = SampleConfig(seed=seed, count=2, bars=4, tokens=150, **WILD)
+    codec = Codec(vocabulary)
+    for song in generate(make_model(), vocabulary, config, block_size=8):
+        again = codec.encode(codec.decode(song))
+        assert again == song
+        is_pitch = song.velocities != song.velocities[-1]
+        assert is_pitch.any()
+        assert (song.velocities[is_pitch] == USUAL_VELOCITY).all()
 
 
 @pytest.fixture
@@ -70,14 +75,13 @@ def play(monkeypatch, make_model, vocabulary):
     """Generates with a model that would end; not let, it plays one note, rests, and so on."""
 
     def generated(rest, config, prompt=None):
-        def scripted(logits, allowed, *_):
-            if len(allowed) == vocabulary.instruments:
-                return 0
+        def scripted(lane, *_):
+            allowed = lane.writer.tokens(note_due=lane._is_long_enough())
             wanted = ["<eos>", "m4/4", "t120.0", "<sep>", "n60", rest]
             return next(i for i in map(vocabulary.ids.get, wanted) if allowed[i])
 
-        monkeypatch.setattr("trainer.generate.choose", scripted)
-        return generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
+        monkeypatch.setattr(Lane, "draw_token", scripted)
+        return generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)[0]
 
     return generated
 
@@ -89,10 +93,15 @@ def test_just_the_bars_asked_for_are_written(play, vocabulary, bars):
     assert song.bars[-1] == bars - 1
 
 
-def test_the_bars_of_a_prompt_do_not_count(play, twin):
-    prompt = twin.songs[0]
-    song = play("d12", SampleConfig(bars=2), prompt)
-    assert song.bars[-1] == prompt.bars[-1] + 2
+@pytest.mark.parametrize("limits", [{"seconds": 6.0}, {"seconds": 6.0, "bars": 9}])
+def test_just_the_seconds_asked_for_are_written(play, vocabulary, limits):
+    song = Codec(vocabulary).decode(play("d12", SampleConfig(**limits)))
+    assert song.seconds(song.notes["start"][-1]) == 5.5  # a beat is half a second
+
+
+def test_a_song_may_end_by_itself_where_it_is_let(play, vocabulary):
+    song = play("d12", SampleConfig(bars=8, ending=True))
+    assert (song.tokens == vocabulary.ids["n60"]).sum() == 1
 
 
 @pytest.mark.parametrize("limit", [{"bars": 1}, {"tokens": 8, "bars": 100}])
@@ -103,73 +112,150 @@ def test_there_is_a_note_even_if_it_comes_after_the_limit(play, vocabulary, limi
 
 def test_the_limit_on_tokens_holds(make_model, vocabulary):
     config = SampleConfig(bars=1000, tokens=60, **WILD)
-    assert len(generate(make_model(), vocabulary, config, block_size=8)) <= 62
+    (song,) = generate(make_model(), vocabulary, config, block_size=8)
+    assert len(song) <= 62
 
 
-def test_a_prompt_is_kept_with_its_velocities_and_gone_on_from(make_model, vocabulary, twin):
-    prompt = twin.songs[0]
-    config = SampleConfig(bars=4, tokens=100, seed=1, **WILD)
-    song = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
-    kept = len(prompt) - 1
+@pytest.mark.parametrize("bars", [None, 1, 2, 5, 40])
+def test_a_prompt_is_kept_as_it_is_and_gone_on_from_in_the_next_bar(
+    make_model, vocabulary, twin, bars
+):
+    prompt = Prompt.of(twin.songs[0], twin.codec, bars)
+    assert prompt.bars == bars or bars is None
+    config = SampleConfig(bars=12, tokens=400, seed=1, **WILD)
+    (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
+    assert twin.codec.encode(twin.codec.decode(prompt.song)) == prompt.song
+    kept = len(prompt.song) - 1
     for column in ("tokens", "instruments", "velocities", "bars", "steps"):
-        assert (getattr(song, column)[:kept] == getattr(prompt, column)[:-1]).all()
-    assert len(song) > len(prompt)
-    assert song.bars.max() <= prompt.bars.max() + 4
-    Codec(vocabulary).decode(song)
+        assert (getattr(song, column)[:kept] == getattr(twin.songs[0], column)[:kept]).all()
+    written = twin.codec.decode(song)
+    new = written.notes[len(twin.codec.decode(prompt.song).notes) :]
+    line = Bars(written.meters, vocabulary.bar_steps).line(
+        np.array([prompt.bars, prompt.bars + 12])
+    )
+    assert len(new)
+    assert line[0] <= new["start"].min()
+    assert new["start"].max() < line[1]
 
 
-def test_a_seed_gives_one_song_and_another_seed_another(make_model, vocabulary):
-    def song(seed):
-        config = SampleConfig(seed=seed, bars=2, tokens=100)
+@pytest.mark.parametrize("changes", [None, True])
+def test_a_song_goes_on_in_its_meter_and_tempo_unless_told_otherwise(
+    make_model, vocabulary, twin, changes
+):
+    config = SampleConfig(bars=20, tokens=300, changes=changes, **WILD)
+    prompt = Prompt.of(twin.songs[0], twin.codec)
+    (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
+    decoded = twin.codec.decode(song)
+    assert (len(decoded.meters) + len(decoded.tempos) > 2) == bool(changes)
+
+
+def test_a_prompt_without_a_note_is_refused(twin, play):
+    late = play("d384", SampleConfig(bars=30))
+    with pytest.raises(SettingError, match="the first 2 bars of the prompt hold no note"):
+        Prompt.of(late, twin.codec, 2)
+
+
+def test_only_the_band_is_heard(make_model, vocabulary):
+    config = SampleConfig(bars=6, tokens=200, instruments="violin,drums", **WILD)
+    (song,) = generate(make_model(), vocabulary, config, block_size=8)
+    heard = set(Codec(vocabulary).decode(song).notes["instrument"].tolist())
+    assert heard <= {40, *range(PROGRAMS, vocabulary.instruments)}
+    assert len(heard) > 1
+
+
+def test_no_more_than_so_many_programs_are_heard(make_model, vocabulary):
+    config = SampleConfig(bars=6, tokens=200, most_instruments=2, **WILD)
+    (song,) = generate(make_model(), vocabulary, config, block_size=8)
+    heard = np.unique(Codec(vocabulary).decode(song).notes["instrument"])
+    assert (heard < PROGRAMS).sum() == 2
+
+
+def test_a_song_of_several_is_that_of_its_own_seed(make_model, vocabulary):
+    def songs(**settings):
+        config = SampleConfig(bars=2, tokens=100, **settings)
         return generate(make_model(), vocabulary, config, block_size=8)
 
-    assert song(1) == song(1)
-    assert song(1) != song(2)
+    several = songs(seed=1, count=3)
+    assert several == [songs(seed=seed)[0] for seed in (1, 2, 3)]
+    assert several[0] != several[1]
 
 
-def test_the_progress_never_falls_and_stays_within_the_bars(make_model, vocabulary):
+@pytest.mark.parametrize("limits", [{"bars": 3}, {"seconds": 4.0}])
+def test_the_progress_never_falls_and_ends_at_the_goal(make_model, vocabulary, limits):
     seen = []
-    config = SampleConfig(bars=3, tokens=300, **WILD)
+    config = SampleConfig(tokens=300, count=2, **limits, **WILD)
     generate(make_model(), vocabulary, config, block_size=8, progress=seen.append)
     assert seen == sorted(seen)
-    assert 0 <= seen[0] <= seen[-1] <= 3
+    assert seen[0] >= 0
+    assert seen[-1] == 2 * config.goal[0]
 
 
-def draws(chances, config, *, allowed=None, count=4000):
-    logits = torch.tensor(chances).log()
-    allowed = torch.ones(len(chances), dtype=bool) if allowed is None else torch.tensor(allowed)
-    generator = torch.Generator().manual_seed(0)
-    drawn = [choose(logits, allowed, config, generator) for _ in range(count)]
-    return np.bincount(drawn, minlength=len(chances)) / count
+@pytest.fixture
+def draws(monkeypatch, vocabulary):
+    """Shares of what is drawn first: a rest, pitch 40 or 41; and by players 0 and 1."""
+
+    def drawn(tokens, instruments, players, count=1500, **settings):
+        lane = Lane(vocabulary, SampleConfig(**{"top_p": 1.0} | settings), 0, None)
+        writer = lane.writer
+        for name in ("m4/4", "t120.0"):
+            writer.add_next(vocabulary.ids[name], 0)
+        able = np.zeros((128, vocabulary.instruments), bool)
+        able[40:42, :2] = players
+        monkeypatch.setattr(writer, "players", lambda: able)
+        names = [vocabulary.ids[name] for name in ("<sep>", "n40", "n41")]
+        scores = np.full(len(vocabulary), -np.inf)
+        scores[names] = np.log(tokens)
+        heads = np.append(np.log(instruments), np.full(vocabulary.instruments - 2, -np.inf))
+        found = np.zeros((3, 2))
+        for _ in range(count):
+            token = names.index(lane.draw_token(scores, heads))
+            player = lane.draw_player(names[token], heads) if token else 0
+            found[token, player] += 1
+        return found / count
+
+    return drawn
 
 
-def test_drawing_from_all_follows_the_probabilities():
-    assert np.allclose(draws([0.5, 0.3, 0.2], SampleConfig(top_p=1.0)), [0.5, 0.3, 0.2], atol=0.03)
+def test_drawing_from_all_follows_both_heads(draws):
+    found = draws([0.5, 0.3, 0.2], [0.4, 0.6], [[True, True], [True, True]])
+    assert np.allclose(found, [[0.5, 0], [0.12, 0.18], [0.08, 0.12]], atol=0.05)
 
 
-def test_top_p_draws_from_the_fewest_likeliest_that_reach_it():
-    assert np.allclose(
-        draws([0.2, 0.5, 0.3], SampleConfig(top_p=0.6)), [0, 0.625, 0.375], atol=0.03
-    )
-    assert draws([0.2, 0.5, 0.3], SampleConfig(top_p=0.0)).tolist() == [0, 1, 0]
+def test_a_pitch_is_as_likely_as_those_who_can_play_it(draws):
+    found = draws([0.5, 0.3, 0.2], [0.4, 0.6], [[True, False], [True, True]])
+    expected = np.array([[0.5, 0], [0.12, 0], [0.08, 0.12]])
+    assert np.allclose(found, expected / expected.sum(), atol=0.05)
 
 
-def test_temperature_sharpens_and_zero_takes_the_likeliest():
-    cold = draws([0.4, 0.6], SampleConfig(top_p=1.0, temperature=0.5))
-    assert math.isclose(cold[1], 0.36 / 0.52, abs_tol=0.03)
-    assert draws([0.4, 0.6], SampleConfig(temperature=0.0)).tolist() == [0, 1]
+def test_what_nobody_likely_may_play_is_never_drawn(draws):
+    found = draws([0.01, 0.98, 0.01], [0.9, 0.1], [[False, True], [True, True]], top_p=0.5)
+    assert found[:, 0].sum() == 1  # the first player is half of all alone: the second is out
+
+
+@pytest.mark.parametrize("velocity", ["none", "embed", "predict"])
+@pytest.mark.parametrize("head", ["plain", "conditional"])
+def test_every_kind_of_head_writes_songs(make_model, vocabulary, head, velocity):
+    model = make_model(instrument_head=head, velocity=velocity)
+    config = SampleConfig(count=2, bars=6, tokens=200, instruments="piano,drums", **WILD)
+    for song in generate(model, vocabulary, config, block_size=8):
+        decoded = Codec(vocabulary).decode(song)
+        heard = set(decoded.notes["instrument"].tolist())
+        assert heard <= {*range(8), *range(PROGRAMS, vocabulary.instruments)}
+        assert (len(set(decoded.notes["velocity"].tolist())) > 1) == (velocity == "predict")
 
 
 @pytest.mark.parametrize(
-    "config", [SampleConfig(), SampleConfig(temperature=0), SampleConfig(top_p=0)]
-)
-def test_what_is_not_allowed_is_never_drawn(config):
-    drawn = draws([0.98, 0.01, 0.01], config, allowed=[False, True, True], count=200)
-    assert drawn[0] == 0
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"top_p": 1.5}, {"top_p": -0.1}, {"temperature": float("nan")}, {"bars": 0}]
+    "wrong",
+    [
+        {"top_p": 1.5},
+        {"top_p": -0.1},
+        {"min_p": 2.0},
+        {"top_k": -1},
+        {"temperature": float("nan")},
+        {"bars": 0},
+        {"seconds": float("nan")},
+        {"count": 0},
+    ],
 )
 def test_a_wrong_way_to_draw_is_refused(wrong):
     with pytest.raises(SettingError):

@@ -7,8 +7,8 @@ import wave
 import numpy as np
 import pytest
 
-from pipeline import audio
-from pipeline.audio import RATE, SOUNDFONTS, AudioError, find_soundfont, play, write_wav
+from shards import audio
+from shards.audio import RATE, SOUNDFONTS, AudioError, find_soundfont, play, write_wav
 from shards.render import to_midi
 from shards.vocabulary import Vocabulary
 from tests.shards.songs import make_song
