@@ -233,6 +233,27 @@ def report(dataset: Path) -> None:
 
 
 @cli.command()
+@click.argument("a", type=Folder())
+@click.argument("b", type=Folder())
+@click.option("--output", "-o", type=Folder(), help="Also write a page with charts, to this .html.")
+def compare(a: Path, b: Path, output: Path | None) -> None:
+    """Set two datasets, A and B, side by side: settings that differ, and what came of them.
+
+    \b
+    Example:
+        pipeline compare shards/lakh shards/lakh-strict -o compare.html
+    """
+    from pipeline.compare import compare_html, compare_text, read_side
+    from shards.writer import write_text
+
+    sides = read_side(a), read_side(b)
+    click.echo(compare_text(*sides))
+    if output:
+        write_text(output, compare_html(*sides))
+        click.echo(f"\ncharts in {visible(output)}")
+
+
+@cli.command()
 @click.argument("dataset", type=Folder())
 @click.argument("song")
 @click.option("--image", type=Folder(), help="Also draw a piano roll, to this .png.")

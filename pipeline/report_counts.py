@@ -60,9 +60,9 @@ def heat_map(heat: dict[str, list[int]]) -> str:
     drawing = svg("Notes by family and pitch", cells, wide, tall + 20)
     return figure(
         "Which pitches each family plays",
-        f'<div class="scroll"><div class="wide">{drawing}</div></div>',
-        "Notes by pitch, darker where there are more, each step of grey ever more of them. A "
-        "family that is blank over most of its range, or dark far outside of it, is one that a "
+        f'<div class="scroll"><div class="panorama">{drawing}</div></div>',
+        "Notes by pitch, stronger where there are more, on a logarithmic scale. A family "
+        "that is blank over most of its range, or strong far outside of it, is one that a "
         "model will play oddly; a bass far above C4 is a wrong program number.",
     )
 

@@ -201,8 +201,8 @@ def _charts(report: dict[str, Any], group: str, *more: str) -> str:
 def _lengths(report: dict[str, Any]) -> str:
     return section(
         "How long songs are",
-        "From here on every figure is of the different songs, copies left out. The dashed line "
-        "is the median; grey columns gather what lies beyond the axis.",
+        "From here on, figures are of the different songs, copies left out, unless it says "
+        "otherwise. The dashed line is the median; grey columns gather what lies beyond the axis.",
         _charts(report, "length"),
         "<h3>What a block of tokens makes of a song's end</h3>",
         blocks(report["blocks"]),
@@ -236,7 +236,9 @@ def _sound(report: dict[str, Any]) -> str:
     families.sort(key=lambda row: -row[1])
     return section(
         "What plays",
-        "How many songs use each family of instruments at least once.",
+        "How many songs use each family of instruments at least once. What is counted note by "
+        "note, the map of pitches, loudness, notes sounding over time and how long notes are "
+        "held, is of all kept files: workers count before copies are known.",
         bars(families, songs),
         '<p class="note">A family that few songs use is one that a model will play badly.</p>',
         f"<details open><summary><b>All {len(counts['instruments'])} sounds</b> "

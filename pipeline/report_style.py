@@ -91,7 +91,8 @@ details .plain tr:last-child td { border-bottom: 0; }
 .families .drums .bars tr { display: grid; grid-template-columns: 12.5rem 1fr auto 4.6rem;
   align-items: center; }
 .families .drums .bars .n, .families .drums .bars .p { width: auto; }
-.wide { min-width: 46rem; }
+.panorama { min-width: 46rem; }
+.pairs { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 section > figure { margin: 2.5rem 0; }
 line.octave { stroke: var(--line); stroke-width: 1; }
 svg text.ink { fill: var(--ink); }
@@ -125,6 +126,7 @@ footer { margin-top: 4rem; padding-top: 1.2rem; border-top: 1px solid var(--line
 code { font-size: .92em; }
 @media (max-width: 58rem) { .headline { grid-template-columns: repeat(3, 1fr); } }
 @media (max-width: 34rem) {
+  .pairs { grid-template-columns: minmax(0, 1fr); }
   .headline { grid-template-columns: repeat(2, 1fr); }
   body { padding-top: 1.75rem; }
   .bars tr { display: grid; grid-template-columns: 1fr auto 4.6rem; align-items: baseline;

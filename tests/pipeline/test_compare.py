@@ -1,0 +1,96 @@
+"""Two datasets side by side: each figure is its own dataset's, and what differs is said."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import cli
+from pipeline.compare import compare_html, compare_text, read_side, tables
+from pipeline.config import DataSettings, IntakeSettings
+from pipeline.rules import Limits
+from shards.console import visible
+from shards.reader import read_json
+from shards.vocabulary import CodecSettings
+
+OTHER = DataSettings(
+    intake=IntakeSettings(slice_files=16, round_trip_check=1.0),
+    codec=CodecSettings(steps_per_beat=24),
+    limits=Limits(min_notes=800),
+)
+
+
+@pytest.fixture(scope="module")
+def sides(demo, dataset, build):
+    return read_side(dataset.path), read_side(build(demo[0], OTHER).path)
+
+
+def rows_of(sides, title):
+    return {row.label.strip(): row for row in dict(tables(*sides))[title]}
+
+
+def test_the_settings_that_differ_are_named_and_no_other(sides):
+    rows = rows_of(sides, "settings that differ")
+    assert {name: (row.a, row.b) for name, row in rows.items()} == {
+        "codec.steps_per_beat": ("12", "24"),
+        "limits.min_notes": ("50", "800"),
+    }
+
+
+def test_every_stage_of_both_funnels_adds_up(sides):
+    rows = list(dict(tables(*sides))["files"])
+    for side in (0, 1):
+        left = None
+        for row in rows:
+            number = row.numbers[side]
+            if row.label.startswith("  less"):
+                left -= number
+            else:
+                assert left in (None, number)
+                left = number
+
+
+def test_figures_and_changes_are_those_of_the_reports(sides, dataset):
+    a, b = (side.report for side in sides)
+    assert a == read_json(dataset.path / "report.json")
+    songs = rows_of(sides, "different songs")["songs"]
+    assert songs.numbers == tuple(report["totals"]["primary"]["songs"] for report in (a, b))
+    assert songs.numbers[1] < songs.numbers[0]
+    assert songs.change == f"{100 * (songs.numbers[1] / songs.numbers[0] - 1):+.1f} %"
+    tokens = rows_of(sides, "tokens and grid")["tokens in the vocabulary"]
+    assert tokens.numbers == tuple(report["vocabulary"]["tokens"] for report in (a, b))
+
+
+def test_a_dataset_beside_itself_has_no_change(sides):
+    parts = tables(sides[0], sides[0])
+    assert dict(parts)["settings that differ"] == []
+    assert all(row.a == row.b and row.change == "" for _, rows in parts for row in rows)
+
+
+def test_the_text_fits_a_terminal_and_the_page_is_whole(sides):
+    lines = compare_text(*sides).splitlines()
+    assert max(map(len, lines)) <= 80
+    page = compare_html(*sides)
+    assert page.count("<figure>") == page.count("</figure>")
+    assert not re.search(r"<script|https?:", page)
+
+
+def test_a_hostile_folder_name_stays_text(dataset, tmp_path):
+    evil = tmp_path / "\x1b[31m<img src=x onerror=alert(1)>\u202e"
+    evil.symlink_to(dataset.path)
+    side = read_side(evil)
+    hostile = type(side)(evil.name, side.settings, side.report)
+    assert "<img" not in compare_html(side, hostile).replace("&lt;img", "")
+    assert compare_text(side, hostile).replace("\n", "").isprintable()
+    result = CliRunner().invoke(cli, ["compare", str(evil), str(tmp_path / "none\x1b[2J")])
+    assert result.exit_code == 1
+    assert visible("\x1b[2J") in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_the_command_writes_text_and_page(dataset, tmp_path):
+    words = ["compare", str(dataset.path), str(dataset.path), "-o", str(tmp_path / "both.html")]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 0, result.output
+    assert "median of a song" in result.stdout
+    assert "Two datasets" in (tmp_path / "both.html").read_text()

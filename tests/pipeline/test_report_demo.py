@@ -1,0 +1,198 @@
+"""The demo corpus' report: every number found again from ledger, index and shards, and looked at
+in a real browser.
+"""
+
+import shutil
+import statistics
+from collections import Counter
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import cli
+from pipeline.report_charts import text
+from pipeline.report_html import report_html
+from pipeline.report_measures import MEASURES
+from pipeline.timings import timings_page_path
+from shards.console import visible
+from shards.layout import SPLITS
+from shards.reader import read_json
+from shards.vocabulary import Kind
+from trainer.sampler import ContiguousBatchSampler
+
+from .browser import NARROW, OUTSIDE, OVERLAPS, WIDE, chromium, console, needs_browser, set_screen
+
+
+@pytest.fixture(scope="module")
+def report(dataset):
+    return read_json(dataset.path / "report.json")
+
+
+@pytest.fixture(scope="module")
+def rows(dataset):
+    """The index, with what the shards themselves say in place of what it says of them."""
+    rows = dataset.index.to_pylist()
+    for number, row in enumerate(rows):
+        encoded = dataset.song(number)
+        song = dataset.codec.decode(encoded)
+        programs = sorted({int(n) for n in song.notes["instrument"] if n < 128})
+        row |= {
+            "tokens": len(encoded),
+            "notes": int((dataset.vocabulary.kind(encoded.tokens) == Kind.PITCH).sum()),
+            "bars": int(encoded.bars.max()) + 1,
+            "seconds": float(song.seconds(song.end)),
+            "programs": programs,
+            "instruments": len(programs),
+            "drums": int((song.notes["instrument"] >= 128).sum()),
+        }
+    return rows
+
+
+@pytest.fixture(scope="module")
+def songs(rows):
+    return [row for row in rows if row["primary"]]
+
+
+def test_the_funnel_is_the_ledgers_and_adds_up(report, dataset, rows, songs):
+    ledger = dataset.ledger().to_pylist()
+    stages = {stage["stage"]: stage for stage in report["funnel"]}
+    readable = [row for row in ledger if row["outcome"] in ("kept", "rejected")]
+    assert [stage["files"] for stage in report["funnel"]] == [
+        len(ledger), len(readable), len(rows), len(songs),
+    ]  # fmt: skip
+    lost = Counter((row["outcome"], row["rule"]) for row in ledger if row["outcome"] != "kept")
+    named = [why for stage in ("found", "readable") for why in stages[stage]["lost"]]
+    assert {(why["outcome"], why["rule"]): why["files"] for why in named} == lost
+    contents = len({row["md5"] for row in rows})
+    copies = {why["rule"]: why["files"] for why in stages["kept"]["lost"]}
+    assert copies == {"identical_file": len(rows) - contents, "near_copy": contents - len(songs)}
+    by_split = Counter(row["split"] for row in songs)
+    assert {split: report["totals"][split]["songs"] for split in SPLITS} == by_split
+
+
+def test_totals_are_what_the_shards_hold(report, rows, songs):
+    parts = {"kept": rows, "primary": songs}
+    parts |= {split: [row for row in songs if row["split"] == split] for split in SPLITS}
+    for name, part in parts.items():
+        total = report["totals"][name]
+        for column in ("tokens", "notes", "bars"):
+            assert total[column] == sum(row[column] for row in part), (name, column)
+        assert total["hours"] == pytest.approx(sum(row["seconds"] for row in part) / 3600, rel=1e-5)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)
+def test_distributions_are_those_of_the_songs(measure, report, songs):
+    spread = report["distributions"][measure.name]
+    column = measure.column or measure.name
+    values = [
+        row[column] / (row[measure.per] if measure.per else 1)
+        for row in songs
+        if row[column] is not None
+    ]
+    values = [value for value in values if value > 0 or not measure.positive]
+    assert spread["songs"] == len(values)
+    assert sum(spread["counts"]) + spread["below"] + spread["above"] == len(values)
+    if values:
+        assert spread["median"] == pytest.approx(statistics.median(values), rel=1e-5)
+        assert spread["mean"] == pytest.approx(statistics.fmean(values), rel=1e-5)
+
+
+def test_programs_and_drums_are_those_of_the_shards(report, songs):
+    found = report["programs"]
+    programs = Counter(program for row in songs for program in row["programs"])
+    assert list(found["songs"].values()) == [programs[n] for n in range(128)]
+    families = Counter(f for row in songs for f in {program // 8 for program in row["programs"]})
+    assert list(found["family_songs"].values()) == [families[n] for n in range(16)]
+    assert found["drum_songs"] == sum(row["drums"] > 0 for row in songs)
+
+
+def test_silence_that_was_cut_adds_up(report, songs):
+    for row in songs:
+        assert sum(bars for _, bars in row["silences"]) == row["silence_bars"]
+    silent = [row["silence_seconds"] for row in songs if row["silences"]]
+    assert report["silence"]["songs"] == len(silent)
+    assert report["silence"]["hours"] == pytest.approx(sum(silent) / 3600)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_blocks_are_what_the_trainers_sampler_makes_of_the_songs(number, report, songs):
+    said = report["blocks"][number]
+    inputs = [row["tokens"] - 1 for row in songs if row["split"] == "train"]
+    block, lanes = said["block"], 2
+    assert said["inputs"] == sum(inputs)
+    played, places = {}, {}
+    for mode in ("crop", "pad", "join"):
+        sampler = ContiguousBatchSampler(inputs, lanes, block_size=block, mode=mode, tail="drain")
+        steps = [sampler.pieces(0, step) for step in range(len(sampler))]
+        filled = [lane for step in steps for lane in step if lane]
+        played[mode] = sum(piece.stop - piece.start for lane in filled for piece in lane)
+        places[mode] = block * len(filled)
+    assert said["inputs"] - said["cropped"] == played["crop"] == places["crop"]
+    assert said["songs_cropped"] == sum(n < block for n in inputs)
+    assert played["pad"] == said["inputs"]
+    assert said["padded"] == places["pad"] - played["pad"]
+    assert played["join"] == said["inputs"]
+    assert places["join"] - played["join"] < lanes * block  # each lane's last block
+
+
+def test_the_command_says_what_the_run_said(dataset, report):
+    result = CliRunner().invoke(cli, ["report", str(dataset.path)])
+    assert result.exit_code == 0
+    assert str(dataset.path / "report.html") in result.stdout
+    assert (dataset.path / "report.html").read_text() == report_html(report)
+
+
+def test_a_report_of_another_version_is_refused(dataset, tmp_path):
+    copy = shutil.copytree(dataset.path, tmp_path / "lakh") / "report.json"
+    copy.write_text(copy.read_text().replace('"report_version": ', '"report_version": 9'))
+    result = CliRunner().invoke(cli, ["report", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "make the dataset again" in result.stderr
+
+
+def test_hostile_names_move_no_cursor_in_any_command(hostile):
+    for number, path in enumerate(hostile.index["path"].to_pylist()):
+        for words in (["show", hostile.path, number], ["show", hostile.path, path]):
+            result = CliRunner().invoke(cli, [str(word) for word in words])
+            assert result.exit_code == 0, result.output
+            assert result.stdout.replace("\n", "").isprintable()
+            shown = "".join(visible(path).split())
+            assert shown in "".join(result.stdout.split())
+    result = CliRunner().invoke(cli, ["show", str(hostile.path), ".mid"])
+    assert result.exit_code == 1
+    assert result.stderr.replace("\n", "").isprintable()
+
+
+def test_hostile_names_are_text_in_the_pages(hostile):
+    for page in ((hostile.path / "report.html"), timings_page_path(hostile.path)):
+        source = page.read_text()
+        assert source.replace("\n", "").isprintable()
+        assert "<img" not in source
+        assert "<b onmouseover" not in source
+    shown = (hostile.path / "report.html").read_text()
+    bad = [row["path"] for row in hostile.ledger().to_pylist() if row["outcome"] != "kept"]
+    assert sum(text(path) in shown for path in bad) == 5  # five samples of one reason
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with chromium() as driver:
+        yield driver
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (768, True), (NARROW, True)])
+@pytest.mark.parametrize("which", ["dataset", "hostile"])
+def test_pages_open_from_disk_whole_at_every_width(driver, request, which, width, dark):
+    folder = request.getfixturevalue(which).path
+    set_screen(driver, width, dark=dark)
+    for path in (folder / "report.html", timings_page_path(folder)):
+        driver.get(path.as_uri())
+        assert driver.execute_script("return document.querySelectorAll('svg, table').length") > 1
+        driver.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert driver.execute_script("return document.documentElement.scrollWidth") == width
+        assert driver.execute_script(OUTSIDE) == []
+        assert driver.execute_script(OVERLAPS) == []
+        assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
+        assert driver.execute_script("return window.hacked") is None
+        assert console(driver) == []
