@@ -11,8 +11,10 @@ from shards import open_dataset
 from shards.codec import Codec
 from shards.console import STOPPED, Commands, progress_bar
 from shards.errors import LakhxlError
+from shards.layout import SPLITS
 from shards.settings import options_for, take
-from trainer import checkpoint, devices, presets, run, samples
+from shards.writer import write_json
+from trainer import checkpoint, devices, evaluate, presets, run, samples
 from trainer.band import parse_band
 from trainer.config import Config, override
 from trainer.fit import Fit
@@ -218,3 +220,64 @@ def generate_(
         for out in outs:
             path = out.with_name(f"{out.stem}{name}{out.suffix}")
             click.echo(samples.save(song, path, Codec(opened.vocabulary)))
+
+
+@cli.command(name="evaluate")
+@click.argument("paths", metavar="RUN... [DATASET]", nargs=-1, required=True, type=FOLDER)
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
+@click.option("--songs", type=click.IntRange(min=1), help="Only so many, drawn at random.  [all]")
+@click.option(
+    "--memory",
+    "memories",
+    type=click.IntRange(min=0),
+    multiple=True,
+    default=(0,),
+    help="Also score with so many tokens remembered; may be given several times.  [0]",
+)
+@click.option("-o", "--out", type=FOLDER, help="The picture, .png.  [RUN/evaluation/SPLIT.png]")
+@click.option("--device", help="cuda, mps or cpu.  [the best there is]")
+def evaluate_(
+    paths: tuple[Path, ...],
+    split: str,
+    songs: int | None,
+    memories: tuple[int, ...],
+    out: Path | None,
+    device: str | None,
+) -> None:
+    """Score each RUN on songs that it was not trained on: what it pays for what, and how sure.
+
+    Every target counts once, on a memory of its own. Without a DATASET the run's own is taken.
+    The figures go to RUN/evaluation/SPLIT.json.
+
+    \b
+    Example:
+        trainer evaluate runs/lakh-tiny
+        trainer evaluate runs/rope runs/txl shards/ --split valid --memory 0 --memory 64
+    """
+    from trainer import evaluate_plot
+    from trainer.breakdown import Targets
+
+    place = devices.choose(device)
+    runs, dataset = evaluate.sort_out(paths)
+    numbers = evaluate.choose_songs(dataset, split, songs)
+    targets = Targets.of(dataset, numbers)
+    results = []
+    for opened in runs:
+        found = evaluate.evaluate(
+            opened,
+            dataset,
+            numbers,
+            targets,
+            split=split,
+            memories=[*memories],
+            device=place,
+            bar=progress_bar,
+        )
+        folder = opened.path / "evaluation"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"{split}.json", found)
+        results.append(found)
+    out = out or runs[0].path / "evaluation" / f"{split}.png"
+    evaluate_plot.save(results, out)
+    click.echo(evaluate.table(results))
+    click.echo(f"\npicture  {out}")

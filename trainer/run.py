@@ -38,12 +38,14 @@ class Run:
         config: its settings.
         vocabulary: of the dataset that it was trained on.
         fingerprint: of that dataset, see `dataset_fingerprint`.
+        dataset: where it was.
     """
 
     path: Path
     config: Config
     vocabulary: Vocabulary
     fingerprint: str
+    dataset: Path
 
     @property
     def checkpoints(self) -> Path:
@@ -66,6 +68,11 @@ class Run:
         if found is None:
             raise LakhxlError(f"{self.path} holds no checkpoint yet: train it with --resume")
         return found
+
+    def best_step(self) -> int:
+        """The step that `best_checkpoint` was saved at."""
+        _, state = checkpoint.load(self.best_checkpoint(), prefix="no tensor")
+        return int(state["step"])
 
     def last_checkpoint(self) -> Path | None:
         """The latest checkpoint to go on from; None before the first."""
@@ -97,7 +104,7 @@ def create(path: Path, config: Config, dataset: Any) -> Run:
     check_free(path)
     for folder in ("checkpoints", "samples"):
         (path / folder).mkdir(parents=True, exist_ok=True)
-    run = Run(path, config, dataset.vocabulary, dataset_fingerprint(dataset))
+    run = Run(path, config, dataset.vocabulary, dataset_fingerprint(dataset), Path(dataset.path))
     write_json(path / VOCABULARY, dataset.vocabulary.to_json())
     write_config(run, str(dataset.path))
     return run
@@ -128,6 +135,7 @@ def open_run(path: Path) -> Run:
         settings.from_json(Config, parts, where=str(path / CONFIG)),
         Vocabulary.from_json(_read_json(vocabulary), where=str(vocabulary)),
         content["dataset"].get("fingerprint", ""),
+        Path(content["dataset"].get("path", "")),
     )
 
 
