@@ -94,15 +94,19 @@ def fetch(archive: str, to: Path, address: str) -> None:
     """Download the Lakh MIDI Dataset, or a part of it, and check its checksum.
 
     lmd_full has 178,561 files in 1.8 GB, lmd_matched 45,129 in 1.4 GB, clean_midi 17,257 in
-    0.2 GB.
+    0.2 GB. A download that was stopped goes on when the same command is given again.
 
     \b
     Example:
         pipeline fetch lmd_full --to data
-        tar -xzf data/lmd_full.tar.gz -C data
+        pipeline run data/lmd_full.tar.gz
     """
-    path = download(archive, to, address)
-    click.echo(f"{path}\nunpack it with  tar -xzf {path} -C {to}")
+    try:
+        path = download(archive, to, address)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; what came is kept in {to}: the same command goes on", err=True)
+        raise click.exceptions.Exit(STOPPED) from None
+    click.echo(f"{path}\nread it, without unpacking it, with  pipeline run {path}")
 
 
 def data_options(command: Any) -> Any:
@@ -132,13 +136,19 @@ def data_options(command: Any) -> Any:
 def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **options: Any) -> None:
     """Read every MIDI file in the SOURCEs (by default ./data) and write a dataset.
 
+    A SOURCE is a folder, searched to any depth, a file, or an archive (.tar, .tar.gz, .tar.xz,
+    .zip), which is read without unpacking it. A folder with nothing but archives in it stands
+    for them.
+
     The dataset appears only when it is whole. A run that is stopped, by Ctrl-C or by a power
     cut, goes on where it was when the same command is given again.
 
     \b
     Example:
         pipeline run data --workers 16
+        pipeline run lmd_full.tar.gz more/midi --name everything
     """
+    from pipeline.progress import ListingProgress, RunProgress
     from pipeline.run import begin, carry_out
     from pipeline.timings import timings_page_path
 
@@ -148,8 +158,13 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
         raise LakhxlError(NO_DATA)
     folder = out / _plain_name(name)
     try:
-        began = begin(sources or (Path("data"),), folder, data_settings, restart=restart)
-        with _ProgressBar(began.files, began.kept, began.dropped) as bar:
+        with ListingProgress() as bar:
+            began = begin(
+                sources or (Path("data"),), folder, data_settings, restart=restart, listing=bar.show
+            )
+        for note in began.notes:
+            click.echo(note, err=True)
+        with RunProgress(began.files, began.earlier.files) as bar:
             dataset = carry_out(began, data_settings, how, bar.show)
     except KeyboardInterrupt:
         click.echo(
@@ -165,27 +180,6 @@ def _plain_name(name: str) -> str:
     if not name or Path(name).name != name or name.endswith(".partial"):
         raise LakhxlError(f"--name {name!r} is not a plain folder name; --out names its parent")
     return name
-
-
-class _ProgressBar:
-    """Files done of all, songs kept and files dropped; on stderr, where there is a terminal."""
-
-    def __init__(self, files: int, kept: int, dropped: int) -> None:
-        self._bar = progress_bar(
-            total=files, initial=kept + dropped, unit=" songs", smoothing=0.1, desc="starting"
-        )
-
-    def __enter__(self) -> "_ProgressBar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def show(self, kept: int, dropped: int) -> None:
-        """Redraw; what a killed worker had not published is counted off again."""
-        self._bar.set_description("reading", refresh=False)
-        self._bar.set_postfix(kept=kept, rejected=dropped, refresh=False)
-        self._bar.update(kept + dropped - self._bar.n)
 
 
 def _report_text(dataset: Any) -> str:

@@ -15,9 +15,10 @@ import pyarrow as pa
 from pipeline.clusters import clusters
 from pipeline.config import DataSettings
 from pipeline.report import measure_report, report_html
-from pipeline.slice_job import FRAGMENT_SCHEMA, index_fragment, ledger_fragment
+from pipeline.slice_job import FRAGMENT_SCHEMA
 from pipeline.splits import splits
 from pipeline.tally import tally_fragment, total
+from pipeline.tasks import PLAN, index_fragment, ledger_fragment
 from pipeline.timings import write_timings
 from shards import settings
 from shards.layout import (
@@ -36,18 +37,15 @@ from shards.reader import read_table
 from shards.vocabulary import Vocabulary
 from shards.writer import publish_folder, write_json, write_manifest, write_table, write_text
 
-PLAN = "run.json"
-"""What the run set out to do; only in the unfinished folder."""
-
 
 def finish(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     """Turn an unfinished folder, all slices published, into the dataset."""
     if not (partial / MANIFEST).is_file():
         _complete(partial, folder, slices, data_settings)
     keep = json.loads((partial / MANIFEST).read_bytes())["files"]
-    for path in partial.iterdir():
-        if path.name not in keep and path.name != MANIFEST:
-            path.unlink()
+    left = [path for path in partial.iterdir() if path.name not in keep and path.name != MANIFEST]
+    for path in sorted(left, key=lambda path: path.name == PLAN):  # that one last
+        path.unlink()
     publish_folder(partial, folder)
 
 

@@ -2,38 +2,48 @@
 
 Pebble runs the processes. Slices are handed to it a few at a time (a queue of 180,000 tasks
 would take gigabytes), each as a task of its own (a batch would be lost whole), and what a worker
-is doing is read from its journal, so a file that kills or stops it is known by name: it is tried
-once more, then left alone, and its slice runs again without it. A failure that no file is to
-blame for, such as a full disk, ends the run; what is done stays done.
+is doing is read from its journal, so a file that kills or stops it is known by name.
+
+A file that failed once is a suspect, no more: the machine may have been short of memory. Its
+slice is set aside, and once all others are done each suspect is tried again alone, with no other
+worker busy. If that fails too it is condemned, for good: its slice runs again without it. A
+failure that no file is to blame for, such as a full disk, ends the run; what is done stays done.
 """
 
 import contextlib
-import ctypes
+import errno
+import multiprocessing
 import os
 import resource
 import signal
-import sys
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from functools import partial
+from pathlib import Path
 
-import pyarrow as pa
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from pipeline.journal import Progress, journal_path, read_journal
-from pipeline.slice_job import Condemned, SliceJob, run_slice, warm_up
+from pipeline.sources import Slice, SourceFile
+from pipeline.spool import Feed
+from pipeline.tasks import Condemned, Outcome, SliceJob, keep_verdicts
+from pipeline.worker import bound_memory, prepare, start_server, work
 from shards import settings
 from shards.errors import LakhxlError
 from shards.settings import setting
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 MOST_FAILURES = 3
 """Failures of one slice that no file is to blame for, before the run gives up."""
-PR_SET_PDEATHSIG = 1
-"""Linux, prctl(2): the signal this process gets when its parent dies."""
+STALLED_SECONDS = 60.0
+"""Without a worker taking up a task that is waiting, after which the pool is made anew."""
+SLICES_OF_A_WORKER = 100
+"""After which a fresh process takes its place: no leak grows for days."""
 
 
 class PoolError(LakhxlError):
@@ -50,8 +60,20 @@ class PoolSettings:
         "Seconds a file may take before its worker is killed. A real one takes milliseconds.",
         low=0.1,
     )
+    soft_timeout: float = setting(
+        20.0,
+        "Seconds of processor time a file may take before its worker gives it up by itself, "
+        "which costs no more than that file.",
+        low=0.1,
+    )
     memory_limit: int = setting(
         2000, "Megabytes a worker may allocate; it needs about 200 itself.", low=400
+    )
+    spool_limit: int = setting(
+        1000,
+        "Megabytes that a compressed archive may lie unpacked beside the unfinished dataset, "
+        "waiting for workers.",
+        low=1,
     )
 
     def __post_init__(self) -> None:
@@ -59,9 +81,45 @@ class PoolSettings:
         settings.check(self)
 
     @property
+    def limits(self) -> dict[str, float]:
+        """What a file may be condemned for breaking."""
+        return {
+            "file_timeout": self.file_timeout,
+            "soft_timeout": self.soft_timeout,
+            "memory_limit": self.memory_limit,
+        }
+
+    @property
     def processes(self) -> int:
         """How many workers there will be."""
         return self.workers or len(os.sched_getaffinity(0))
+
+
+@dataclass
+class Status:
+    """How far a run is, at any time.
+
+    Attributes:
+        kept: files that became songs.
+        dropped: files that did not, by rule or outcome.
+        slowest: seconds on the clock, and name, of the file that took longest so far.
+        in_hand: the same of the file that a worker has been on for longest, right now.
+    """
+
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    slowest: tuple[float, str] = (0.0, "")
+    in_hand: tuple[float, str] = (0.0, "")
+
+    @property
+    def files(self) -> int:
+        """Files done."""
+        return self.kept + self.dropped.total()
+
+    def count(self, progress: Progress) -> None:
+        """Add the files of a slice."""
+        self.kept += progress.kept
+        self.dropped += progress.dropped
 
 
 @dataclass
@@ -71,163 +129,333 @@ class Running:
     job: SliceJob
     future: ProcessFuture
     progress: Progress = field(default_factory=Progress)
-    since: float = 0.0
+    seconds: float = 0.0
     overdue: bool = False
+
+    @property
+    def file(self) -> SourceFile | None:
+        """The file in hand."""
+        on_a_file = 0 <= self.progress.place < len(self.job.files)
+        return self.job.files[self.progress.place] if on_a_file else None
+
+
+@dataclass
+class Suspected:
+    """A slice that was set aside: files in it have failed once."""
+
+    slice: Slice
+    suspects: dict[int, Condemned]
 
 
 class SlicePool:
     """Runs slices until all are published.
 
     Args:
+        folder: the unfinished dataset.
         how: workers and their limits.
-        watch: called several times a second with the files kept and dropped so far, counted
-            over all slices of this call.
-        task: what a worker does with a slice; another one only where faults are injected.
+        watch: called several times a second with how far the run has come.
+        job: makes a slice and its files into a job.
+        task: what a worker does with a job.
+        prepared_by: what makes a process a worker. Task and this are others only where faults
+            are injected.
+        earlier: what was done before this call.
     """
 
     def __init__(
         self,
+        folder: Path,
         how: PoolSettings,
-        watch: Callable[[int, int], None],
-        task: Callable[[SliceJob], None] = run_slice,
+        watch: Callable[[Status], None],
+        job: Callable[[Slice, Sequence[SourceFile]], SliceJob],
+        task: Callable[[SliceJob], Outcome],
+        prepared_by: Callable[[int], None] = prepare,
+        earlier: Status | None = None,
     ) -> None:
-        self._how, self._watch, self._task = how, watch, task
-        self._waiting: deque[SliceJob] = deque()
+        self._folder, self._how, self._watch, self._job = folder, how, watch, job
+        self._prepared = partial(work, prepared_by, how.memory_limit * 1_000_000)
+        self._task = task
         self._running: dict[int, Running] = {}
-        self._blamed: dict[tuple[int, int], int] = {}
-        self._failures: dict[int, int] = {}
-        self._kept = self._dropped = 0
+        self._aside: dict[int, Suspected] = {}
+        self._failures: Counter[int] = Counter()
+        self._status = earlier or Status()
+        self._anything_done = False
+        self._pool: ProcessPool | None = None
+        self._looked = self._moved = time.monotonic()
 
-    def run(self, jobs: Iterable[SliceJob]) -> None:
-        """Run every job; returns when each has published its slice.
+    def run(self, slices: Sequence[Slice], last: Callable[[], None]) -> None:
+        """Run every slice, then `last`, in a worker too; returns when all is published.
 
         Raises:
             PoolError: nothing more can be done; slices already published stay.
             KeyboardInterrupt: as it came; workers are stopped first.
         """
-        self._waiting.extend(jobs)
-        with _one_thread_a_worker():
-            pool = ProcessPool(
-                max_workers=self._how.processes,
-                max_tasks=100,  # a fresh process now and then: no leak grows for days
-                initializer=_prepare_worker,
-                initargs=(self._how.memory_limit,),
-                context=get_context("spawn"),
-            )
-            try:
-                _compile_once(pool)
-                while self._waiting or self._running:
-                    self._step(pool)
-                pool.close()
-            except BaseException:
-                pool.stop()
-                raise
-            finally:
-                pool.join()
+        try:
+            self._pool = _start_pool(self._how.processes)
+            if slices:
+                self._all_together(slices)
+                self._suspects_alone()
+            self._run_last(last)
+        except OSError as error:
+            raise _disk_error(error, self._folder) from error
+        finally:
+            _end_pool(self._pool)
 
-    def _step(self, pool: ProcessPool) -> None:
-        while self._waiting and len(self._running) < 2 * self._how.processes:
-            self._start(pool, self._waiting.popleft())
-        futures = [running.future for running in self._running.values()]
-        wait(futures, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-        for running in list(self._running.values()):
-            self._look_at(running)
-            if running.future.done():
-                del self._running[running.job.number]
-                self._settle(running)
-        under_way = [running.progress for running in self._running.values()]
-        kept = self._kept + sum(progress.kept for progress in under_way)
-        self._watch(kept, self._dropped + sum(progress.dropped for progress in under_way))
+    def _all_together(self, slices: Sequence[Slice]) -> None:
+        """Every slice but those with suspects in them."""
+        self._by_number = {slice_.number: slice_ for slice_ in slices}
+        again: list[SliceJob] = []
+        most = 2 * self._how.processes
+        with self._feed(slices) as feed:
+            while again or self._running or not feed.exhausted:
+                while len(self._running) < most and (job := again.pop() if again else feed.take()):
+                    self._start(job)
+                for running, outcome in self._step():
+                    job = self._next_try(running, outcome)
+                    if job is not None:
+                        again.append(job)
+                    else:
+                        feed.done(running.job.number)
 
-    def _start(self, pool: ProcessPool, job: SliceJob) -> None:
-        journal_path(job.folder, job.number).unlink(missing_ok=True)
-        future = pool.schedule(self._task, args=(job,))
-        self._running[job.number] = Running(job, future)
-
-    def _look_at(self, running: Running) -> None:
-        """Read the journal; end the worker if it has been on one file for too long."""
-        progress = read_journal(running.job.folder, running.job.number)
-        now = time.monotonic()
-        if progress != running.progress:
-            running.progress, running.since = progress, now
-        on_a_file = 0 <= progress.place < len(running.job.files)
-        if on_a_file and now - running.since > self._how.file_timeout and not running.overdue:
-            running.overdue = True
-            running.future.cancel()
-
-    def _settle(self, running: Running) -> None:
-        """Count a published slice; send one that failed round again."""
-        if running.future.cancelled():
-            detail = f"more than {self._how.file_timeout:g} s"
-            self._again(running, Condemned("timeout", detail), at_once=True)
-            return
-        error = running.future.exception()
-        if error is None:
-            self._kept += running.progress.kept
-            self._dropped += running.progress.dropped
-        elif isinstance(error, ProcessExpired):
-            self._again(running, Condemned("crash", f"exit code {error.exitcode}"))
-        elif isinstance(error, OSError):
-            raise PoolError(
-                f"{error.filename or running.job.folder}: {error.strerror or error}; what is done "
-                "is kept: run the same command again once that is mended"
-            ) from error
-        else:  # a bug that one file brings out must not stop the other 178,560
-            self._again(running, Condemned("crash", f"{type(error).__name__}: {error}"))
-
-    def _again(self, running: Running, fate: Condemned, *, at_once: bool = False) -> None:
-        """Run the slice once more; from a file's second failure on, without it."""
-        job, place = running.job, running.progress.place
-        if 0 <= place < len(job.files):
-            blame = self._blamed[job.number, place] = self._blamed.get((job.number, place), 0) + 1
-            if at_once or blame > 1:
-                job = replace(job, condemned={**job.condemned, place: fate})
+    def _next_try(self, running: Running, outcome: Outcome | Condemned) -> SliceJob | None:
+        """What to run of a slice after this; None where it is done for now."""
+        job, number = running.job, running.job.number
+        if isinstance(outcome, Condemned):  # the worker is dead
+            if running.file is None:
+                self._count_failure(number, outcome)
+                return job
+            place = running.progress.place
+            self._set_aside(number, {place: outcome})
+            return replace(job, start=place + 1, draft=True)  # are there more?
+        if outcome.suspects or job.draft:
+            self._set_aside(number, outcome.suspects)
         else:
-            failures = self._failures[job.number] = self._failures.get(job.number, 0) + 1
-            if failures >= MOST_FAILURES:
-                raise PoolError(
-                    f"slice {job.number} failed {failures} times outside any file "
-                    f"({fate.outcome}: {fate.detail}); what is done is kept"
-                )
-        self._waiting.appendleft(job)
+            self._status.count(outcome.progress)
+        return None
+
+    def _set_aside(self, number: int, suspects: Mapping[int, Condemned]) -> None:
+        aside = self._aside.setdefault(number, Suspected(self._by_number[number], {}))
+        aside.suspects |= suspects
+
+    def _suspects_alone(self) -> None:
+        """One slice after another: each suspect by itself, then the slice without the guilty."""
+        with self._feed(aside.slice for aside in self._aside.values()) as feed:
+            while not feed.exhausted:
+                job = feed.take()
+                if job is None:  # still being unpacked
+                    time.sleep(POLL_SECONDS)
+                    continue
+                condemned = dict(job.condemned)
+                for place in sorted(self._aside[job.number].suspects.keys() - condemned.keys()):
+                    trial = replace(job, start=place, stop=place + 1, draft=True)
+                    condemned |= self._alone(trial)[0]
+                    keep_verdicts(self._folder, job.number, condemned, self._how.limits)
+                while True:
+                    failed, progress = self._alone(replace(job, condemned=condemned))
+                    if not failed:
+                        break
+                    condemned |= failed
+                self._status.count(progress)
+                feed.done(job.number)
+
+    def _alone(self, job: SliceJob) -> tuple[dict[int, Condemned], Progress]:
+        """Run one job with nothing else under way; the files that failed, and the counts."""
+        while True:
+            self._start(job)
+            while not (ended := self._step()):
+                pass
+            ((running, outcome),) = ended
+            if isinstance(outcome, Outcome):
+                return outcome.suspects, outcome.progress
+            if running.file is not None:
+                return {running.progress.place: outcome}, Progress()
+            self._count_failure(job.number, outcome)
+
+    def _count_failure(self, number: int, fate: Condemned) -> None:
+        """A worker died, and not on a file."""
+        self._failures[number] += 1
+        if not self._anything_done:
+            raise PoolError(
+                f"a worker died before its first file ({fate.detail}): it may need a larger "
+                "--memory-limit"
+            )
+        if self._failures[number] >= MOST_FAILURES:
+            raise PoolError(
+                f"slice {number} failed {MOST_FAILURES} times outside any file ({fate.detail}); "
+                "what is done is kept"
+            )
+
+    def _feed(self, slices: Iterable[Slice]) -> Feed:
+        return Feed(
+            slices,
+            self._job,
+            self._folder,
+            most_bytes=self._how.spool_limit * 1_000_000,
+            most_slices=2 * self._how.processes + 2,
+        )
+
+    def _start(self, job: SliceJob) -> None:
+        journal_path(self._folder, job.number).unlink(missing_ok=True)
+        self._running[job.number] = Running(job, self._schedule(job))
+
+    def _schedule(self, job: SliceJob) -> ProcessFuture:
+        try:
+            return self._pool.schedule(self._prepared, args=(self._task, job))
+        except RuntimeError as error:
+            raise PoolError(f"the worker processes cannot be started: {error}") from error
+
+    def _step(self) -> list[tuple[Running, Outcome | Condemned]]:
+        """Wait a moment, look at everything under way, and take out what has ended."""
+        futures = [running.future for running in self._running.values()]
+        if futures:
+            wait(futures, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+        else:
+            time.sleep(POLL_SECONDS)
+        ended = []
+        now = time.monotonic()
+        passed = min(now - self._looked, 10 * POLL_SECONDS)  # we may have been asleep ourselves
+        self._looked = now
+        for running in list(self._running.values()):
+            done = running.future.done()  # before the journal, which is then at its last word
+            self._look_at(running, passed)
+            if done:
+                del self._running[running.job.number]
+                ended.append((running, self._settle(running)))
+        self._show()
+        self._mend_stall(now)
+        return ended
+
+    def _look_at(self, running: Running, passed: float) -> None:
+        """Read the journal; kill the worker if it has been on one file for too long."""
+        progress = read_journal(self._folder, running.job.number)
+        if progress != running.progress:
+            running.progress, running.seconds = progress, 0.0
+            self._moved = self._looked
+        elif running.file is not None:
+            running.seconds += passed
+            if running.seconds > self._how.file_timeout and not running.overdue:
+                running.overdue = True
+                _kill(running.progress.process)
+
+    def _settle(self, running: Running) -> Outcome | Condemned:
+        """What came of a task, or of the worker that had it."""
+        error = running.future.exception()
+        self._moved = self._looked
+        if error is None:
+            outcome = running.future.result()
+            self._anything_done = True
+            self._status.slowest = max(self._status.slowest, outcome.slowest)
+            return outcome
+        if running.file is not None:
+            self._anything_done = True
+        if running.overdue:
+            return Condemned("timeout", f"more than {self._how.file_timeout:g} s")
+        if isinstance(error, ProcessExpired):
+            return Condemned("crash", _end_of(error.exitcode))
+        if isinstance(error, BrokenProcessPool):
+            raise PoolError(f"the worker processes die as they start: {error}") from error
+        if isinstance(error, MemoryError):
+            return Condemned("out_of_memory", "the worker's memory limit")
+        if isinstance(error, OSError) or running.progress.process:
+            raise error  # the disk; or a bug of ours, which no file is to blame for
+        raise PoolError(f"a worker cannot be made ready: {type(error).__name__}: {error}")
+
+    def _show(self) -> None:
+        """Tell the watcher: what is done, and what is under way."""
+        status = Status(self._status.kept, self._status.dropped.copy(), self._status.slowest)
+        for running in self._running.values():
+            if not running.job.draft:
+                status.count(running.progress)
+            if running.file is not None:
+                status.in_hand = max(status.in_hand, (running.seconds, running.file.name))
+        self._watch(status)
+
+    def _mend_stall(self, now: float) -> None:
+        """Make the pool anew if no worker takes up what waits: one died with the lock in hand."""
+        waiting = self._running and not any(one.future.running() for one in self._running.values())
+        if waiting and now - self._moved > STALLED_SECONDS:
+            _end_pool(self._pool)
+            self._pool = _start_pool(self._how.processes)
+            self._moved = now
+            for running in self._running.values():
+                running.future = self._schedule(running.job)
+
+    def _run_last(self, last: Callable[[], None]) -> None:
+        future = self._pool.schedule(self._prepared, args=(without_bounds, last))
+        while not future.done():
+            wait([future], timeout=POLL_SECONDS)
+            self._watch(replace(self._status, in_hand=(0.0, "")))
+        error = future.exception()
+        if isinstance(error, ProcessExpired):
+            raise PoolError(f"the dataset could not be put together: {_end_of(error.exitcode)}")
+        if isinstance(error, MemoryError):
+            raise PoolError("the dataset could not be put together: it needs more --memory-limit")
+        if error is not None:
+            raise error
 
 
-def _compile_once(pool: ProcessPool) -> None:
-    """Let one worker compile the reader, so that the others find it compiled."""
-    try:
-        pool.schedule(warm_up).result()
-    except (ProcessExpired, MemoryError) as error:
-        raise PoolError(
-            f"a worker died before its first file ({error!r}): it may need a larger --memory-limit"
-        ) from error
+def _start_pool(processes: int) -> ProcessPool:
+    """A pool whose workers are forked from the server, once that has loaded what they need."""
+    start_server()
+    pool = ProcessPool(
+        max_workers=processes,
+        max_tasks=SLICES_OF_A_WORKER,
+        context=multiprocessing.get_context("forkserver"),
+    )
+    # In a thread, as it may take the compiler a minute to make what the server loads, and Ctrl-C
+    # in the middle of starting a process would leave that with half a message.
+    started: list[BaseException | bool] = []
+
+    def start() -> None:
+        try:
+            started.append(pool.active)  # asking starts it
+        except (OSError, EOFError, BrokenProcessPool) as error:
+            started.append(error)
+
+    thread = threading.Thread(target=start, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+    if started != [True]:
+        why = f": {started[0]!r}" if started and started[0] else ""
+        raise PoolError(f"the worker processes cannot be started{why}")
+    return pool
 
 
-def _prepare_worker(memory_limit: int) -> None:
-    """Leave Ctrl-C to the parent, die with it, bound the memory, keep to one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Not RLIMIT_AS: compilers and allocators reserve address space that they never touch.
-    limit = memory_limit * 1_000_000
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
+def _end_pool(pool: ProcessPool | None) -> None:
+    """Kill the workers: none has anything to lose, and one may hang."""
+    if pool is not None:
+        pool.stop()
+        for child in multiprocessing.active_children():
+            child.kill()
+        pool.join()
 
 
-@contextlib.contextmanager
-def _one_thread_a_worker():
-    """Processes started inside see an environment in which numeric libraries use one thread."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def without_bounds(last: Callable[[], None]) -> None:
+    """What a worker does last: memory in proportion to the dataset, and no foreign data."""
+    bound_memory(resource.RLIM_INFINITY)
+    last()
+
+
+def _kill(process: int) -> None:
+    """Kill a worker; SIGTERM it may ignore, and it has nothing to lose."""
+    if process in {child.pid for child in multiprocessing.active_children()}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _end_of(exitcode: int | None) -> str:
+    """How a process ended, in words."""
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"killed by {name}{hint}"
+    return f"exit code {exitcode}"
+
+
+def _disk_error(error: OSError, folder: Path) -> PoolError:
+    where = error.filename if error.filename is not None else folder
+    after = "make room and run" if error.errno == errno.ENOSPC else "mend that and run"
+    return PoolError(
+        f"{where}: {error.strerror or error}; what is done is kept in {folder}: {after} the same "
+        "command again"
+    )

@@ -4,24 +4,35 @@ The unfinished dataset is `NAME.partial`, with a plan of what it is to be. The s
 settings go on with it; others are refused with the difference named.
 """
 
+import fcntl
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from pipeline.config import DataSettings
-from pipeline.finish import PLAN, finish
-from pipeline.pool import PoolSettings, SlicePool
-from pipeline.slice_job import SliceJob, ledger_fragment
-from pipeline.sources import SourceFile, cut, list_files, listing_hash
+from pipeline.journal import Progress
+from pipeline.pool import PoolSettings, SlicePool, Status
+from pipeline.sources import Slice, SourceFile, keep_listings, list_files
+from pipeline.tasks import (
+    LOCK,
+    PLAN,
+    Outcome,
+    SliceJob,
+    begin_finish,
+    begin_slice,
+    ledger_fragment,
+    read_verdicts,
+)
 from pipeline.timings import forget_timings
 from shards import settings
 from shards.errors import LakhxlError
-from shards.layout import LEDGER_SCHEMA
-from shards.reader import Dataset, read_json, read_table
+from shards.layout import LEDGER_SCHEMA, MANIFEST, is_dataset
+from shards.reader import Dataset, read_json, read_manifest, read_table
 from shards.writer import write_json
 
 
@@ -29,89 +40,151 @@ class RunError(LakhxlError):
     """A run cannot begin or go on in the folder it was given."""
 
 
-@dataclass(frozen=True)
+class FolderLock:
+    """Keeps other runs out of a folder for as long as this object, or this process, lives.
+
+    Raises:
+        RunError: another run is in there.
+    """
+
+    def __init__(self, partial: Path) -> None:
+        self._descriptor = os.open(partial / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise RunError(
+                f"{partial}: another run is at work in there; let it end first"
+            ) from None
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    __del__ = release
+
+
+@dataclass
 class Began:
-    """A run whose folder is ready.
+    """A run whose folder is ready, and nobody else's.
 
     Attributes:
         partial, folder: the dataset, unfinished and finished.
         slices: the files, in slices.
-        kept, dropped: files done by an earlier call.
+        roots: the sources.
+        notes: what was found in them and left alone.
+        done: slices published by an earlier call.
+        earlier: what became of their files.
     """
 
     partial: Path
     folder: Path
-    slices: list[Sequence[SourceFile]]
-    kept: int
-    dropped: int
+    slices: Sequence[Slice]
+    roots: Sequence[Path]
+    notes: Sequence[str]
+    lock: FolderLock
+    done: set[int] = field(default_factory=set)
+    earlier: Status = field(default_factory=Status)
 
     @property
     def files(self) -> int:
         """Input files, done or not."""
         return sum(map(len, self.slices))
 
-    def to_do(self, data_settings: DataSettings) -> list[SliceJob]:
-        """The slices that are not published yet."""
-        return [
-            SliceJob(number, files, self.partial, data_settings)
-            for number, files in enumerate(self.slices)
-            if not (self.partial / ledger_fragment(number)).exists()
-        ]
-
 
 def begin(
-    sources: Sequence[Path], folder: Path, data_settings: DataSettings, *, restart: bool
+    sources: Sequence[Path],
+    folder: Path,
+    data_settings: DataSettings,
+    *,
+    restart: bool,
+    listing: Callable[[int, int], None] = lambda done, total: None,
 ) -> Began:
     """List the files and make or find the unfinished dataset.
 
     Args:
-        sources: folders or files.
+        sources: folders, files or archives.
         folder: where the dataset is to appear.
         data_settings: what it is to hold.
         restart: forget an earlier dataset of this name, finished or not.
+        listing: called with bytes done and in all while a compressed archive is listed.
 
     Raises:
-        RunError: the name is taken, by a dataset or by a run with another plan.
+        RunError: the name is taken, by a dataset, by a run with another plan, or by one that is
+            under way.
         SourceError: nothing to read.
     """
-    files = list_files(sources)
     partial = folder.with_name(folder.name + ".partial")
+    intake = data_settings.intake
+    if folder.exists() and not restart:
+        raise RunError(f"{folder} exists already; --restart replaces it, --name gives another name")
+    lock = FolderLock(partial) if partial.is_dir() else None
+    files = list_files(sources, intake.max_file_size, cache=partial, watch=listing)
     if restart:
         _forget(folder, partial)
-    elif folder.exists():
-        raise RunError(f"{folder} exists already; --restart replaces it, --name gives another name")
+        lock = None
     plan = {
         "sources": [str(source) for source in sources],
         "files": len(files),
-        "listing": listing_hash(files),
+        "listing": files.hash(),
         "settings": settings.to_json(data_settings),
     }
-    if (partial / PLAN).is_file():
-        _same_plan(read_json(partial / PLAN), plan, partial)
+    old = _old_plan(partial)
+    if old:
+        _same_plan(old, plan, partial)
+        _sweep(partial)
     else:
         partial.mkdir(parents=True, exist_ok=True)
+        lock = lock or FolderLock(partial)
+        keep_listings(files, partial)
         write_json(partial / PLAN, plan)
-    slices = cut(files, data_settings.intake.slice_files)
-    kept, dropped = _done(partial, len(slices))
-    return Began(partial, folder, slices, kept, dropped)
+    slices = files.cut(intake.slice_files)
+    began = Began(partial, folder, slices, files.roots, files.notes, lock)
+    _count_done(began)
+    return began
+
+
+def _sweep(partial: Path) -> None:
+    """Remove what a run that was killed left half written."""
+    for pattern in ("*.tmp", "spool-*"):
+        for path in partial.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _forget(folder: Path, partial: Path) -> None:
     """Remove what carries this name, but nothing that is not a dataset of ours."""
-    for old, mark in ((folder, "dataset.json"), (partial, PLAN)):
+    for old, marks in ((folder, [MANIFEST]), (partial, [PLAN, MANIFEST])):
         if old.exists():
-            if not (old / mark).is_file():
-                raise RunError(f"{old} is not a dataset ({mark} not found); remove it yourself")
+            if not any((old / mark).is_file() for mark in marks):
+                raise RunError(f"{old} is not a dataset ({marks[0]} not found); remove it yourself")
             shutil.rmtree(old)
     forget_timings(folder)
 
 
+def _old_plan(partial: Path) -> dict[str, Any]:
+    """What the run in this folder set out to do; nothing, where there is none.
+
+    One that was killed as it gave the folder its name has thrown the plan away, but says in its
+    manifest what it has made.
+    """
+    if (partial / PLAN).is_file():
+        return read_json(partial / PLAN)
+    if is_dataset(partial):
+        manifest = read_manifest(partial)
+        return {"files": manifest["counts"]["files"], "settings": manifest["settings"]}
+    return {}
+
+
 def _same_plan(old: dict[str, Any], new: dict[str, Any], partial: Path) -> None:
     before, now = _flat(old), _flat(new)
-    before.pop("sources", None), now.pop("sources", None)  # the files' names are what counts
-    differ = [name for name in now if before.get(name) != now[name]]
+    before.pop("sources", None)  # the files' names are what counts
+    differ = [name for name in before if now.get(name) != before[name]]
+    if "listing" in before:  # a whole plan: what it does not name is new
+        differ += [name for name in now if name not in before and name != "sources"]
     if differ:
-        changes = "; ".join(f"{name} was {before.get(name)}, is {now[name]}" for name in differ)
+        changes = "; ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in differ)
         raise RunError(
             f"{partial} was begun otherwise: {changes}. Give the same settings to go on, "
             "--restart to begin anew, or another --name"
@@ -128,23 +201,27 @@ def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _done(partial: Path, slices: int) -> tuple[int, int]:
-    """Files kept and dropped in the slices already published."""
-    kept = dropped = 0
-    for number in range(slices):
-        path = partial / ledger_fragment(number)
+def _count_done(began: Began) -> None:
+    """Find the slices that are published, and count their files by what became of them."""
+    if is_dataset(began.partial):  # all of them; only the folder's name is missing
+        began.done = {slice_.number for slice_ in began.slices}
+        return
+    for slice_ in began.slices:
+        path = began.partial / ledger_fragment(slice_.number)
         if path.exists():
-            outcomes = read_table(path, LEDGER_SCHEMA)["outcome"]
-            here = pc.sum(pc.equal(outcomes, "kept")).as_py() or 0
-            kept, dropped = kept + here, dropped + len(outcomes) - here
-    return kept, dropped
+            table = read_table(path, LEDGER_SCHEMA)
+            pairs = zip(table["outcome"].to_pylist(), table["rule"].to_pylist(), strict=True)
+            reasons = Counter(rule or outcome for outcome, rule in pairs)
+            began.earlier.count(Progress(kept=reasons.pop("kept", 0), dropped=reasons))
+            began.done.add(slice_.number)
 
 
 def carry_out(
     began: Began,
     data_settings: DataSettings,
     how: PoolSettings,
-    watch: Callable[[int, int], None],
+    watch: Callable[[Status], None] = lambda status: None,
+    task: Callable[[SliceJob], Outcome] = begin_slice,
 ) -> Dataset:
     """Do what is left of a run and finish it.
 
@@ -152,12 +229,25 @@ def carry_out(
         began: from `begin`.
         data_settings: the same ones.
         how: workers and their limits.
-        watch: called with the files kept and dropped so far, earlier calls included.
+        watch: called several times a second with how far the run has come, earlier calls
+            included.
+        task: what a worker does with a slice; another one only where faults are injected.
     """
-    jobs = began.to_do(data_settings)
-    if jobs:
-        SlicePool(how, lambda kept, dropped: watch(began.kept + kept, began.dropped + dropped)).run(
-            jobs
+
+    def job(slice_: Slice, files: Sequence[SourceFile]) -> SliceJob:
+        return SliceJob(
+            slice_.number,
+            files,
+            began.partial,
+            data_settings,
+            roots=began.roots,
+            soft_timeout=how.soft_timeout,
+            condemned=read_verdicts(began.partial, slice_.number, how.limits),
         )
-    finish(began.partial, began.folder, len(began.slices), data_settings)
+
+    last = bind(begin_finish, began.partial, began.folder, len(began.slices), data_settings)
+    to_do = [slice_ for slice_ in began.slices if slice_.number not in began.done]
+    pool = SlicePool(began.partial, how, watch, job, task, earlier=began.earlier)
+    pool.run(to_do, last)
+    began.lock.release()
     return Dataset(began.folder)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from pipeline.config import DataSettings
+from pipeline.members import Refused
 from pipeline.midi import UnreadableMidi
 from pipeline.quantize import quantize
 from pipeline.silence import remove_silence
 from pipeline.slice_job import FileProcessor
-from pipeline.sources import Refused, read_bytes
+from pipeline.sources import read_bytes
 from shards.codec import EncodedSong
 from shards.errors import LakhxlError
 from shards.vocabulary import Vocabulary

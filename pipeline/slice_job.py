@@ -5,10 +5,12 @@ then publishes its shard, its part of the index, its tally, its times and its pa
 ledger; the ledger part comes last, and where it stands the slice is done.
 """
 
+import errno
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,18 @@ from pipeline.config import DataSettings
 from pipeline.features import features
 from pipeline.fingerprint import music_hash, signature
 from pipeline.journal import Journal
+from pipeline.members import Refused
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.pedal import extend_by_pedal
 from pipeline.quantize import quantize
 from pipeline.rules import Measured, Rejection, rejection
 from pipeline.silence import remove_silence
-from pipeline.sources import Refused, SourceFile, read_bytes
+from pipeline.sources import LOST, SourceFile, read_source
 from pipeline.splits import keyed_fraction
 from pipeline.tally import Tally, tally_fragment
+from pipeline.tasks import Condemned, Outcome, SliceJob, index_fragment, ledger_fragment
 from pipeline.timings import Stopwatch, timing_fragment
+from pipeline.worker import Overtime, processor_time
 from shards.bars import Bars
 from shards.codec import Codec, EncodedSong
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
@@ -46,33 +51,6 @@ FRAGMENT_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Condemned:
-    """Why a file is not to be touched again."""
-
-    outcome: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class SliceJob:
-    """One task.
-
-    Attributes:
-        number: of the slice, and of its shard.
-        files: its input files.
-        folder: the unfinished dataset.
-        settings: what the dataset is to hold.
-        condemned: place in `files` -> why it is left alone this time.
-    """
-
-    number: int
-    files: Sequence[SourceFile]
-    folder: Path
-    settings: DataSettings
-    condemned: Mapping[int, Condemned] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class FileResult:
     """What became of one file: its ledger row and, where it was kept, its song."""
 
@@ -81,41 +59,80 @@ class FileResult:
     encoded: EncodedSong | None = None
 
 
-def ledger_fragment(number: int) -> str:
-    """File name of a slice's part of the ledger; where it stands, the slice is done."""
-    return f"ledger-{number:05d}.arrow"
-
-
-def index_fragment(number: int) -> str:
-    """File name of a slice's part of the index."""
-    return f"index-{number:05d}.arrow"
-
-
 def warm_up() -> None:
     """Load all compiled kernels, or compile them; see `pipeline.midi.warm_up`."""
     midi.warm_up()
     tally.warm_up()
 
 
-def run_slice(job: SliceJob) -> None:
-    """Read, judge and encode every file of the slice, then publish it."""
+def run_slice(job: SliceJob) -> Outcome:
+    """Read, judge and encode every file of the slice, then publish it.
+
+    A file that fails, by a bug of ours as by the memory it asks for, is only a suspect: the
+    machine may be to blame. The rest of the slice is still looked through, for more of them, but
+    not published.
+
+    Raises:
+        OSError: the disk is full, or a source has gone; no file's fault.
+    """
     warm_up()  # not on the first file's time
     processor = FileProcessor(job.settings)
-    results, watch = [], Stopwatch()
+    results, suspects, watch = [], {}, Stopwatch()
     with Journal(job.folder, job.number) as journal:
-        for place, file in enumerate(job.files):
+        for place in job.places:
             journal.begin(place)
-            condemned = job.condemned.get(place)
             with watch.file():
-                if condemned:
-                    result = _row(file, condemned.outcome, detail=condemned.detail)
-                else:
-                    result = processor.process(file)
-            results.append(result)
-            journal.end(kept=result.encoded is not None)
+                result = _attempt(processor, job, place)
+            if isinstance(result, Condemned):
+                suspects[place] = result
+                journal.dropped(result.outcome)
+                results.clear()
+                continue
+            if result.encoded is not None:
+                journal.kept()
+            else:
+                journal.dropped(result.ledger["rule"] or result.ledger["outcome"])
+            if not (suspects or job.draft):
+                results.append(result)
         journal.begin(len(job.files))
-        watch.write(job.folder / timing_fragment(job.number))
-        _publish(job, results, processor)
+        if not (suspects or job.draft):
+            _check_sources(job, results)
+            watch.write(job.folder / timing_fragment(job.number))
+            _publish(job, results, processor)
+    slowest = max(zip(watch.seconds, job.places, strict=True), default=(0.0, 0))
+    return Outcome(suspects, journal.progress, (slowest[0], job.files[slowest[1]].name))
+
+
+def _attempt(processor: "FileProcessor", job: SliceJob, place: int) -> "FileResult | Condemned":
+    """What becomes of one file, or how it failed."""
+    file, condemned = job.files[place], job.condemned.get(place)
+    if condemned is not None:
+        return _row(file, condemned.outcome, detail=condemned.detail)
+    try:
+        with processor_time(job.soft_timeout):
+            return processor.process(file)
+    except Overtime:
+        return Condemned("timeout", f"more than {job.soft_timeout:g} s of processor time")
+    except MemoryError:
+        return Condemned("out_of_memory", "the worker's memory limit")
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a bug that one file brings out is not to stop 178,560)
+        return Condemned("crash", _where(error))
+
+
+def _where(error: Exception) -> str:
+    """An exception and the line of ours it came from, in one line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+
+
+def _check_sources(job: SliceJob, results: Sequence["FileResult"]) -> None:
+    """A file that is gone is a row; a source that is gone, with every file in it, ends the run."""
+    if any(result.ledger["rule"] in LOST for result in results):
+        for root in job.roots:
+            if not root.exists():
+                raise FileNotFoundError(errno.ENOENT, "the source has gone", str(root))
 
 
 def _publish(job: SliceJob, results: Sequence[FileResult], processor: "FileProcessor") -> None:
@@ -147,7 +164,7 @@ class FileProcessor:
     def process(self, file: SourceFile) -> FileResult:
         """What becomes of one file; a bad file is a row, never an exception."""
         try:
-            data = read_bytes(file.path, self.settings.intake.max_file_size)
+            data = read_source(file, self.settings.intake.max_file_size)
         except Refused as refused:
             why = {"rule": refused.rule, "value": refused.value, "threshold": refused.threshold}
             return _row(file, "refused", detail=str(refused), **why)
@@ -158,8 +175,6 @@ class FileProcessor:
             return self._judge(file, recording, known)
         except UnreadableMidi as error:
             return _row(file, "unreadable", rule=error.code, detail=str(error), **known)
-        except MemoryError:
-            return _row(file, "out_of_memory", detail="the worker's memory limit", **known)
 
     def read(self, data: bytes) -> Recording:
         """Bytes to a recording, the pedal applied where the settings ask for it."""

@@ -28,7 +28,7 @@ def build(tmp_path_factory):
     def build_dataset(source: Path, settings=SETTINGS, workers: int = 2) -> Dataset:
         out = tmp_path_factory.mktemp("shards") / "lakh"
         began = begin([source], out, settings, restart=False)
-        return carry_out(began, settings, PoolSettings(workers=workers), lambda *counts: None)
+        return carry_out(began, settings, PoolSettings(workers=workers))
 
     return build_dataset
 

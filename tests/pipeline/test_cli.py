@@ -1,10 +1,6 @@
 """The command line: every wrong input gets one clear line, every command an example."""
 
-import functools
-import hashlib
-import http.server
 import shutil
-import threading
 
 import click
 import mido
@@ -13,8 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from pipeline.fetch import download
-from shards.errors import LakhxlError
 
 
 def run(*words):
@@ -175,38 +169,3 @@ def test_encode_refuses_a_file_without_music(dataset, tmp_path):
     assert "page.mid" in complaint("encode", tmp_path / "page.mid", *words)
     assert "none.mid" in complaint("encode", tmp_path / "none.mid", *words)
     assert not (tmp_path / "song.npz").exists()
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server on loopback that holds one archive; its address and the archive's md5."""
-    folder = tmp_path / "web"
-    folder.mkdir()
-    (folder / "clean_midi.tar.gz").write_bytes(b"an archive")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
-    ) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_port}/", hashlib.md5(b"an archive").hexdigest()
-        web.shutdown()
-        thread.join()
-
-
-def test_an_archive_is_downloaded_once_and_checked(server, tmp_path):
-    address, md5 = server
-    path = download("clean_midi", tmp_path / "data", address, f"md5:{md5}")
-    assert path.read_bytes() == b"an archive"
-    with pytest.raises(LakhxlError, match="MD5 hash"):
-        download("clean_midi", tmp_path / "other", address, "md5:" + "0" * 32)
-    assert not list((tmp_path / "other").glob("*.gz"))
-
-
-def test_an_archive_that_cannot_be_had_is_one_clear_line(server, tmp_path):
-    line = complaint("fetch", "lmd_full", "--to", tmp_path / "data", "--address", server[0])
-    assert "404" in line

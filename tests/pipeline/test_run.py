@@ -12,17 +12,16 @@ import pytest
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
-from pipeline.pool import PoolError, PoolSettings, SlicePool
-from pipeline.run import RunError, begin, carry_out
+from pipeline.run import RunError, begin
 from pipeline.single import encode_file
 from pipeline.slice_job import FileProcessor
 from pipeline.sources import SourceError, SourceFile, list_files
 from shards.verify import verify
-from tests.pipeline.faults import run_slice_on_a_full_disk, run_slice_with_faults
 
 from .conftest import SETTINGS
 
 ROOT = Path(__file__).parents[2]
+MOST = SETTINGS.intake.max_file_size
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -37,7 +36,7 @@ def test_one_worker_and_three_write_the_same_bytes(demo, dataset, build):
 
 def test_every_file_is_one_ledger_row_and_every_kept_one_a_song(demo, dataset):
     ledger = dataset.ledger().to_pylist()
-    assert [row["path"] for row in ledger] == [file.name for file in list_files([demo[0]])]
+    assert [row["path"] for row in ledger] == [file.name for file in list_files([demo[0]], MOST)]
     kept = [row["path"] for row in ledger if row["outcome"] == "kept"]
     assert dataset.index["path"].to_pylist() == kept
     assert all((row["rule"] is None) == (row["outcome"] == "kept") for row in ledger)
@@ -63,60 +62,6 @@ def test_no_cluster_crosses_a_split_and_each_has_one_primary(dataset):
         members = [row for row in rows if row["cluster"] == cluster]
         assert len({row["split"] for row in members}) == 1
         assert sum(row["primary"] for row in members) == 1
-
-
-def faulty_corpus(folder: Path, demo_folder: Path) -> dict[str, str]:
-    """The demo's files, and faults among them; name -> the outcome each must have."""
-    shutil.copytree(demo_folder, folder)
-    faults = {
-        "hang": ("timeout", b"HANG"),
-        "segv": ("crash", b"SEGV"),
-        "exit": ("crash", b"EXIT"),
-        "eat": ("out_of_memory", b"EAT"),
-        "bug": ("crash", b"BUG"),
-    }
-    for name, (_, data) in faults.items():
-        (folder / f"{name}.mid").write_bytes(data)
-    return {f"{name}.mid": outcome for name, (outcome, _) in faults.items()}
-
-
-def test_files_that_hang_kill_or_fill_a_worker_are_named_and_cost_no_other(demo, dataset, tmp_path):
-    expected = faulty_corpus(tmp_path / "midi", demo[0])
-    began = begin([tmp_path / "midi"], tmp_path / "lakh", SETTINGS, restart=False)
-    how = PoolSettings(workers=2, file_timeout=3.0)
-    SlicePool(how, lambda *counts: None, run_slice_with_faults).run(began.to_do(SETTINGS))
-    faulty = carry_out(began, SETTINGS, how, lambda *counts: None)
-    outcomes = {row["path"]: row["outcome"] for row in faulty.ledger().to_pylist()}
-    assert {name: outcomes.pop(name) for name in expected} == expected
-    whole = {row["path"]: row["outcome"] for row in dataset.ledger().to_pylist()}
-    assert outcomes == whole
-
-
-def test_a_full_disk_ends_the_run_with_one_clear_error(demo, tmp_path):
-    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    pool = SlicePool(PoolSettings(workers=1), lambda *counts: None, run_slice_on_a_full_disk)
-    with pytest.raises(PoolError, match=r"No space left on device.*same command again"):
-        pool.run(began.to_do(SETTINGS))
-    assert not (tmp_path / "lakh").exists()
-
-
-def test_a_run_killed_again_and_again_ends_in_the_same_bytes(demo, dataset, tmp_path):
-    command = [sys.executable, "-m", "pipeline", "run", str(demo[0]), "--out", str(tmp_path)]
-    command += ["--slice-files", "16", "--round-trip-check", "1", "--workers", "2"]
-    for seconds in (1.0, 2.0, 2.5, 3.0):
-        run = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(seconds)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-    if not (tmp_path / "lakh").exists():
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    assert contents(tmp_path / "lakh") == contents(dataset.path)
 
 
 def test_ctrl_c_ends_the_run_and_says_how_to_go_on(demo, tmp_path):
@@ -160,7 +105,7 @@ def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
     os.mkfifo(folder / "pipe.MID")
     (folder / "huge.kar").write_bytes(b"x" * 100)
     processor = FileProcessor(DataSettings(intake=IntakeSettings(max_file_size=99)))
-    rows = [processor.process(file).ledger for file in list_files([folder])]
+    rows = [processor.process(file).ledger for file in list_files([folder], MOST)]
     assert [(row["path"], row["outcome"], row["rule"]) for row in rows] == [
         ("huge.kar", "refused", "too_large"),
         ("link.mid", "refused", "link"),
@@ -169,23 +114,28 @@ def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
 
 
 def test_a_name_that_is_not_utf_8_is_read_and_escaped(tmp_path, demo):
-    good = demo[0] / next(file.name for file in list_files([demo[0]]) if ".mid" in file.name)
+    good = demo[0] / next(file.name for file in list_files([demo[0]], MOST) if ".mid" in file.name)
     odd = os.fsencode(tmp_path) + b"/\xff.mid"
     Path(os.fsdecode(odd)).write_bytes(good.read_bytes())
-    assert list_files([tmp_path]) == [SourceFile("\\xff.mid", os.fsdecode(odd))]
+    assert list(list_files([tmp_path], MOST)) == [SourceFile("\\xff.mid", os.fsdecode(odd))]
 
 
 def test_files_are_listed_by_name_whatever_the_folder_says(tmp_path):
     for name in ("b.mid", "a/z.KAR", "a.mid", "B.rmi", "a/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert [file.name for file in list_files([tmp_path])] == ["B.rmi", "a.mid", "a/z.KAR", "b.mid"]
+    assert [file.name for file in list_files([tmp_path], MOST)] == [
+        "B.rmi",
+        "a.mid",
+        "a/z.KAR",
+        "b.mid",
+    ]
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     with pytest.raises(SourceError, match="no files named"):
-        list_files([tmp_path])
+        list_files([tmp_path], MOST)
 
 
 def test_a_corpus_of_which_nothing_is_kept_still_has_its_ledger(tmp_path, build):
