@@ -95,6 +95,7 @@ def _index(parts: Sequence[pa.Table], data_settings: DataSettings) -> pa.Table:
     columns["cluster"] = cluster
     columns["split"] = splits(md5s, cluster, data_settings.split)
     columns["primary"] = primaries(songs, cluster)
+    columns["copy"] = copies(md5s, music, cluster)
     columns |= _places(parts)
     return pa.table([pa.array(columns[name], kind) for name, kind in _kinds()], INDEX_SCHEMA)
 
@@ -121,6 +122,19 @@ def primaries(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
     primary = np.zeros(len(order), bool)
     primary[order[first]] = True
     return primary
+
+
+def copies(md5s: Sequence[str], music: Sequence[str], cluster: np.ndarray) -> list[str | None]:
+    """How each song is known to repeat an earlier one, the strongest evidence; see COPIES."""
+    seen: tuple[set[str], set[str], set[int]] = set(), set(), set()
+    kinds = ("identical_file", "identical_music", "near_copy")
+    found = []
+    for keys in zip(md5s, music, cluster.tolist(), strict=True):
+        known = (kind for kind, key, before in zip(kinds, keys, seen, strict=True) if key in before)
+        found.append(next(known, None))
+        for key, before in zip(keys, seen, strict=True):
+            before.add(key)
+    return found
 
 
 def _places(parts: Sequence[pa.Table]) -> dict[str, np.ndarray]:

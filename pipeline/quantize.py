@@ -5,6 +5,7 @@ What does not fit is changed or lost by a named rule, and counted:
     notes_outside_map   lost: a percussion key that the map has no class for
     notes_doubled       lost: same step, class and pitch as a longer note (or a louder one)
     durations_cut       longer than the longest duration token, cut to it
+    durations_raised    shorter than half a step, raised to one
     meters_dropped      a meter without a token of its bar length; the one before goes on
 """
 
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.grid_controls import grid_controls
+from pipeline.grid_fit import GridFit, grid_fit
 from pipeline.midi import Recording
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
 from shards.vocabulary import NO_INSTRUMENT, Vocabulary, velocity_bin, velocity_of_bin
@@ -23,34 +26,50 @@ class Quantized:
 
     Attributes:
         song: canonical.
-        onset_errors: shape (notes read,), float64; distance of each onset from its step in
-            milliseconds.
-        counts: notes_outside_map, notes_doubled, durations_cut, meters_dropped.
+        fit: how the onsets of all notes read lie to this grid and to others.
+        counts: notes_outside_map, notes_doubled, durations_cut, durations_raised,
+            meters_dropped.
+        controls: dtype CONTROL, canonical; every bend and modulation, also of the kinds that the
+            vocabulary leaves out of the song.
     """
 
     song: Song
-    onset_errors: np.ndarray
+    fit: GridFit
     counts: dict[str, int]
+    controls: np.ndarray
 
 
 def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
     """Snap a recording's notes, meters and tempos to what the vocabulary can say.
 
-    Changes of meter or tempo after the last onset are left out: nothing is heard of them. A
-    recording without notes, or without any inside the percussion map, gives a song without.
+    Changes of meter, tempo or control after the last onset are left out: little is heard of
+    them. A recording without notes, or without any inside the percussion map, gives a song
+    without.
     """
     snap = Snap(recording.ticks_per_beat, vocabulary.settings.steps_per_beat)
     notes, counts = _notes(recording.notes, snap, vocabulary)
     last = int(notes["start"].max(initial=0))
     meters, dropped = _meters(recording.meters, snap, vocabulary)
     tempos = _tempos(recording.tempos, snap, vocabulary)
+    controls = grid_controls(recording.notes, recording.controls, notes, snap)
     song = Song(
         notes,
         changes(meters[meters["start"] <= last], COMMON_TIME),
         changes(tempos[tempos["start"] <= last], DEFAULT_TEMPO),
         snap.steps_per_beat,
+        controls[_in_vocabulary(controls, vocabulary)],
     )
-    return Quantized(song, _onset_errors(recording, snap), {**counts, "meters_dropped": dropped})
+    counts = {**counts, "meters_dropped": dropped}
+    fit = grid_fit(
+        recording.notes["start"].copy(), recording.tempos, snap.ticks_per_beat, snap.steps_per_beat
+    )
+    return Quantized(song, fit, counts, controls)
+
+
+def _in_vocabulary(controls: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """Which controls are of a kind that is switched on."""
+    on = np.array([len(vocabulary.bends) > 0, len(vocabulary.modulations) > 0])
+    return on[controls["kind"]]
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,7 @@ def _notes(
         "notes_outside_map": int((~inside).sum()),
         "notes_doubled": len(notes) - len(single),
         "durations_cut": int((durations > vocabulary.max_duration).sum()),
+        "durations_raised": int((snap(played["end"]) == starts).sum()),
     }
 
 
@@ -125,12 +145,3 @@ def _tempos(read: np.ndarray, snap: Snap, vocabulary: Vocabulary) -> np.ndarray:
     tempos["start"] = snap(read["tick"])
     tempos["microseconds"] = vocabulary.tempos[vocabulary.tempo_bins(read["microseconds"])]
     return tempos
-
-
-def _onset_errors(recording: Recording, snap: Snap) -> np.ndarray:
-    """Milliseconds between each onset and its step, by the tempo in force there."""
-    ticks = recording.notes["start"]
-    off = np.abs(snap(ticks) * snap.ticks_per_beat - ticks * snap.steps_per_beat)
-    in_force = np.searchsorted(recording.tempos["tick"], ticks, side="right")
-    tempos = np.concatenate([[DEFAULT_TEMPO[1]], recording.tempos["microseconds"]])[in_force]
-    return off * tempos / (1e3 * snap.ticks_per_beat * snap.steps_per_beat)

@@ -1,8 +1,8 @@
 """Long silences out; every onset keeps its place in its bar.
 
 A silence is a stretch in which no part sounds. Only whole bars leave, so what comes after still
-starts on its beat; the meter and tempo that would have been in force then are in force now.
-Removing silence twice changes nothing more.
+starts on its beat; meter, tempo and controls that would have been in force then are in force
+now. Removing silence twice changes nothing more.
 
 Silence is measured on the song as its tokens say it: a note cut to the longest duration has
 stopped sounding where its token says.
@@ -16,7 +16,7 @@ import numpy as np
 from shards import settings
 from shards.bars import Bars
 from shards.settings import setting
-from shards.song import COMMON_TIME, DEFAULT_TEMPO, Song, changes
+from shards.song import COMMON_TIME, DEFAULT_TEMPO, Song, changes, control_changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +78,16 @@ def remove_silence(
         float((song.seconds(end) - song.seconds(begin)).sum()),
         tuple(zip(bar.tolist(), gone.tolist(), strict=True)),
     )
-    meters, tempos, notes = song.meters.copy(), song.tempos.copy(), song.notes.copy()
-    for events in (meters, tempos, notes):
+    meters, tempos = song.meters.copy(), song.tempos.copy()
+    notes, controls = song.notes.copy(), song.controls.copy()
+    for events in (meters, tempos, notes, controls):
         events["start"] = _close_up(events["start"], begin, end)
     shorter = Song(
         notes,
         changes(meters, COMMON_TIME),
         changes(tempos, DEFAULT_TEMPO),
         song.steps_per_beat,
+        control_changes(controls),
     )
     return shorter, removed
 

@@ -26,7 +26,7 @@ from pipeline.members import Refused
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.pedal import extend_by_pedal
 from pipeline.quantize import quantize
-from pipeline.rules import Measured, Rejection, rejection
+from pipeline.rules import Rejection, rejection
 from pipeline.silence import remove_silence
 from pipeline.sources import LOST, SourceFile, read_source
 from pipeline.splits import keyed_fraction
@@ -34,7 +34,6 @@ from pipeline.tally import Tally, tally_fragment
 from pipeline.tasks import Condemned, Outcome, SliceJob, index_fragment, ledger_fragment
 from pipeline.timings import Stopwatch, timing_fragment
 from pipeline.worker import Overtime, processor_time
-from shards.bars import Bars
 from shards.codec import Codec, EncodedSong
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
 from shards.song import Song
@@ -195,19 +194,19 @@ class FileProcessor:
         song, removed = remove_silence(
             quantized.song, self.vocabulary.bar_steps, self.settings.silence
         )
-        measured = measure(song, self.vocabulary)
-        rejected = rejection(measured, self.settings.limits)
+        described = features(recording, quantized, removed, song, self.vocabulary)
+        rejected = rejection(described, self.settings.limits)
         if rejected:
             return _row(file, "rejected", **known, **vars(rejected))
         encoded = self.codec.encode(song)
         fault = self._round_trip_fault(song, encoded, known["md5"])
         if fault:
             return _row(file, "rejected", **known, **vars(fault))
-        described = features(recording, quantized, removed, measured, encoded)
         marks = signature(song)
         index = {
             "path": file.name,
             "md5": known["md5"],
+            "tokens": len(encoded),
             **described,
             "music": music_hash(encoded),
             "signature": None if marks is None else marks.tolist(),
@@ -222,12 +221,6 @@ class FileProcessor:
         if song_fault(encoded, self.codec) is None and self.codec.decode(encoded) == song:
             return None
         return Rejection("round_trip", 0.0, 1.0)
-
-
-def measure(song: Song, vocabulary: Vocabulary) -> Measured:
-    """The numbers that the rules and the index both want."""
-    last_bar = Bars(song.meters, vocabulary.bar_steps).positions(song.notes["start"][-1:])[0][0]
-    return Measured(song, float(song.seconds(song.end)), int(last_bar) + 1)
 
 
 def _row(file: SourceFile, outcome: str, **known: Any) -> FileResult:

@@ -27,9 +27,13 @@ class Bars:
         whole_or_cut_short = -(-np.diff(self.starts) // self.lengths[:-1])
         self.first_bars = np.concatenate([[0], np.cumsum(whole_or_cut_short)])
 
+    def segment(self, steps: np.ndarray) -> np.ndarray:
+        """The number of the meter in force at each step; its bars have `lengths` of that."""
+        return np.searchsorted(self.starts, steps, side="right") - 1
+
     def positions(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The bar of each step, counted from 0, and the step's place in it; both int64."""
-        segment = np.searchsorted(self.starts, steps, side="right") - 1
+        segment = self.segment(steps)
         bars, places = np.divmod(steps - self.starts[segment], self.lengths[segment])
         return self.first_bars[segment] + bars, places
 

@@ -4,12 +4,13 @@ The stream
     <sos>
     <sep> d7                 rest: move 7 steps on; longer than the longest duration: several
     [m3/4] [t120.0]          what changes here; at the song's start both, always
+    b50 w18 …                bends and modulation that change here: by class, bend first
     n60 d12  n36 d3 …        a pair a note: by instrument class, then pitch from high to low
     <eos>
 
-Parallel to the tokens, same length: the instrument class at both tokens of a note and the
-velocity bin at its first, 255 elsewhere; bar and step in the bar where the token stands in
-time. A rest stands where it starts, <eos> at the last onset.
+Parallel to the tokens, same length: the instrument class at both tokens of a note and at a
+control, and the velocity bin at a note's first, 255 elsewhere; bar and step in the bar where
+the token stands in time. A rest stands where it starts, <eos> at the last onset.
 
 Law: `encode(decode(x)) == x` for every x that `encode` made, and `decode(encode(song)) == song`
 for every canonical song (see `shards.song`) on the vocabulary's grid.
@@ -20,12 +21,28 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from shards.bars import Bars
-from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
+from shards.song import (
+    BEND,
+    COMMON_TIME,
+    CONTROL,
+    DEFAULT_TEMPO,
+    METER,
+    MODULATION,
+    NOTE,
+    TEMPO,
+    Song,
+    changes,
+    control_changes,
+    sort_notes,
+)
 from shards.vocabulary import (
     NO_INSTRUMENT,
     NO_VELOCITY,
+    PROGRAMS,
     Kind,
     Vocabulary,
+    bend_bins,
+    modulation_bins,
     velocity_bin,
     velocity_of_bin,
 )
@@ -40,7 +57,7 @@ class EncodedSong:
 
     Attributes:
         tokens: uint16, ids of the vocabulary.
-        instruments: uint8, class at both tokens of a note, 255 elsewhere.
+        instruments: uint8, class at both tokens of a note and at a control, 255 elsewhere.
         velocities: uint8, bin 0-31 at the first token of a note, 255 elsewhere.
         bars: uint16, bar counted from 0.
         steps: uint8 or uint16 (`vocabulary.step_dtype`), steps into the bar.
@@ -78,10 +95,10 @@ class Codec:
 
         Raises:
             ValueError: the song has no notes, is not on the vocabulary's grid (a meter, tempo,
-                duration or instrument without a token), or has more than 65,536 bars.
+                control, duration or instrument without a token), or has more than 65,536 bars.
         """
         self._check(song)
-        steps, ids, widths, note_items = self._items(song)
+        steps, ids, widths, note_items, control_items = self._items(song)
         gaps = np.diff(steps, prepend=0)
         pairs = -(-gaps // self.vocabulary.max_duration)
         ends = 1 + np.cumsum(2 * pairs + widths)
@@ -104,6 +121,7 @@ class Codec:
         times[note_at + 1] = song.notes["start"]
         instruments[note_at] = instruments[note_at + 1] = song.notes["instrument"]
         velocities[note_at] = velocity_bin(song.notes["velocity"])
+        instruments[at[control_items]] = song.controls["instrument"]
 
         bars, places = Bars(song.meters, self.vocabulary.bar_steps).positions(times)
         if bars[-1] >= MOST_BARS:
@@ -116,22 +134,38 @@ class Codec:
             places.astype(self.vocabulary.step_dtype),
         )
 
-    def _items(self, song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Meters, tempos and notes in stream order.
+    def _items(self, song: Song) -> tuple[np.ndarray, ...]:
+        """Meters, tempos, controls and notes in stream order.
 
         Returns:
             step, first token's id and number of tokens of each item, shape (items,); and the
-            positions of the notes among the items, shape (notes,).
+            positions among the items of the notes, shape (notes,), and of the controls.
         """
         meter_ids, tempo_ids = self._change_ids(song)
         meters = song.meters["start"][: len(meter_ids)]
         tempos = song.tempos["start"][: len(tempo_ids)]
         note_ids = self.vocabulary.pitch0 + song.notes["pitch"].astype(np.int64)
-        steps = np.concatenate([meters, tempos, song.notes["start"]])
-        ids = np.concatenate([meter_ids, tempo_ids, note_ids]).astype(np.int64)
-        order = np.argsort(steps, kind="stable")  # meter before tempo before notes
-        is_note = order >= len(meters) + len(tempos)
-        return steps[order], ids[order], np.where(is_note, 2, 1), np.flatnonzero(is_note)
+        steps = np.concatenate([meters, tempos, song.controls["start"], song.notes["start"]])
+        ids = np.concatenate([meter_ids, tempo_ids, self._control_ids(song), note_ids])
+        order = np.argsort(steps, kind="stable")  # meter, tempo, controls, notes
+        controls = len(meters) + len(tempos)
+        notes = controls + len(song.controls)
+        is_note, is_control = order >= notes, (order >= controls) & (order < notes)
+        return (
+            steps[order],
+            ids[order].astype(np.int64),
+            np.where(is_note, 2, 1),
+            np.flatnonzero(is_note),
+            np.flatnonzero(is_control),
+        )
+
+    def _control_ids(self, song: Song) -> np.ndarray:
+        vocabulary, value = self.vocabulary, song.controls["value"]
+        return np.where(
+            song.controls["kind"] == BEND,
+            vocabulary.bend0 + bend_bins(value),
+            vocabulary.modulation0 + modulation_bins(value),
+        )
 
     def _change_ids(self, song: Song) -> tuple[list[int], list[int]]:
         """The ids of the song's meters and tempos; empty for a group that is switched off."""
@@ -183,6 +217,18 @@ class Codec:
             raise ValueError("the vocabulary has no meters, so the song must be in 4/4")
         if not settings.tempos and song.tempos.tolist() != [DEFAULT_TEMPO]:
             raise ValueError("the vocabulary has no tempos, so the song must be at 120")
+        self._check_controls(song.controls)
+
+    def _check_controls(self, controls: np.ndarray) -> None:
+        if not len(controls):
+            return
+        if controls["instrument"].max() >= PROGRAMS:
+            raise ValueError("a drum has neither bend nor modulation")
+        known = {BEND: self.vocabulary.bends, MODULATION: self.vocabulary.modulations}
+        for kind, values in known.items():
+            foreign = np.setdiff1d(controls["value"][controls["kind"] == kind], values)
+            if len(foreign):
+                raise ValueError(f"the vocabulary has no token for {foreign[0]} of control {kind}")
 
     def decode(self, encoded: EncodedSong) -> Song:
         """Turn arrays back into the song. Bars and steps are not needed: the tokens say it all.
@@ -210,7 +256,23 @@ class Codec:
             self._decode_meters(tokens, kind, time),
             self._decode_tempos(tokens, kind, time),
             self.vocabulary.settings.steps_per_beat,
+            self._decode_controls(tokens, kind, time, encoded.instruments),
         )
+
+    def _decode_controls(
+        self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray, instruments: np.ndarray
+    ) -> np.ndarray:
+        vocabulary = self.vocabulary
+        at = np.flatnonzero((kind == Kind.BEND) | (kind == Kind.MODULATION))
+        is_bend = kind[at] == Kind.BEND
+        controls = np.empty(len(at), CONTROL)
+        controls["start"] = time[at]
+        controls["instrument"] = instruments[at]
+        controls["kind"] = np.where(is_bend, BEND, MODULATION)
+        controls["value"][is_bend] = vocabulary.bends[tokens[at[is_bend]] - vocabulary.bend0]
+        levels = tokens[at[~is_bend]] - vocabulary.modulation0
+        controls["value"][~is_bend] = vocabulary.modulations[levels]
+        return control_changes(controls)
 
     def _decode_meters(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
         at = np.flatnonzero(kind == Kind.METER)
@@ -233,7 +295,7 @@ class Codec:
         inner, outer = kind[1:-1], kind[:-2]
         wants_duration = (outer == Kind.PITCH) | (outer == Kind.SEP)
         wrong = (inner == Kind.DURATION) != wants_duration
-        wrong |= (inner < Kind.SEP) | (inner > Kind.TEMPO)
+        wrong |= (inner < Kind.SEP) | (inner > Kind.MODULATION)
         if wrong.any() or kind[-2] in (Kind.PITCH, Kind.SEP):
             place = 1 + (int(wrong.argmax()) if wrong.any() else len(inner))
             name, before = self._name(tokens[place]), self._name(tokens[place - 1])

@@ -25,6 +25,10 @@ class Cursor:
         kinds = vocabulary.kind(np.arange(len(vocabulary))).tolist()
         self._readers = ["_read_" + Kind(kind).name.lower() for kind in kinds]
         self._next = _mask(vocabulary, [vocabulary.sos])
+        self._controls = _range(vocabulary, vocabulary.bend0, len(vocabulary.bends))
+        self._controls |= _range(vocabulary, vocabulary.modulation0, len(vocabulary.modulations))
+        self._after_change = _pitches(vocabulary) | _mask(vocabulary, [vocabulary.sep])
+        self._after_change |= self._controls
         self._rest_starts = False
         self._due = 0  # steps of a rest whose tokens have been read but not yet left behind
 
@@ -60,7 +64,7 @@ class Cursor:
         elif len(v.tempos):
             self._next = _range(v, v.tempo0, len(v.tempos))
         else:
-            self._next = _pitches(v) | _mask(v, [v.sep])
+            self._next = self._after_change
 
     def _read_eos(self, token: int) -> None:
         self._next = _mask(self.vocabulary, [self.vocabulary.pad])
@@ -81,7 +85,7 @@ class Cursor:
             self._next = _pitches(v) | _mask(v, [v.sep, v.eos])
             return
         self._due = steps
-        self._next = _pitches(v) | self._other_meters() | self._other_tempos()
+        self._next = _pitches(v) | self._controls | self._other_meters() | self._other_tempos()
         self._next[v.sep] = steps == v.max_duration
 
     def _read_meter(self, token: int) -> None:
@@ -93,11 +97,17 @@ class Cursor:
         if opening and len(v.tempos):
             self._next = _range(v, v.tempo0, len(v.tempos))
         else:
-            self._next = _pitches(v) | self._other_tempos() | _mask(v, [v.sep])
+            self._next = self._after_change | self._other_tempos()
 
     def _read_tempo(self, token: int) -> None:
         self._tempo = token
-        self._next = _pitches(self.vocabulary) | _mask(self.vocabulary, [self.vocabulary.sep])
+        self._next = self._after_change
+
+    def _read_bend(self, token: int) -> None:
+        self._next = self._after_change
+
+    def _read_modulation(self, token: int) -> None:
+        self._next = self._after_change
 
     def _other_meters(self) -> np.ndarray:
         v = self.vocabulary

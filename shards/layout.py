@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST, VOCABULARY, INDEX, LEDGER, REPORT, REPORT_PAGE = (
     "dataset.json",
     "vocabulary.json",
@@ -31,6 +31,13 @@ MANIFEST, VOCABULARY, INDEX, LEDGER, REPORT, REPORT_PAGE = (
 )
 ARRAYS = ("tokens", "instruments", "velocities", "bars", "steps")
 SPLITS = ("train", "valid", "test")
+COPIES = {
+    "identical_file": "byte for byte",
+    "identical_music": "the same notes, meters and tempos",
+    "near_copy": "most of its melodies",
+    "listed": "an outside list says so",
+}
+"""How a song is known to be a copy of one that was there before it."""
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -42,9 +49,10 @@ INDEX_SCHEMA = pa.schema(
         ("split", pa.string()),  # train, valid or test
         ("cluster", pa.int32()),  # songs of one number are copies or near-copies
         ("primary", pa.bool_()),  # the one song of its cluster that is trained on
+        ("copy", pa.string()),  # of an earlier song: see COPIES; null: of none
         ("tokens", pa.int32()),
         ("notes", pa.int32()),
-        ("bars", pa.int32()),
+        ("bars", pa.int32()),  # up to the last onset
         ("seconds", pa.float32()),
         ("meter", pa.string()),  # in force for the most steps, as 3/4
         ("meters", pa.int32()),  # meters, the first included
@@ -52,22 +60,42 @@ INDEX_SCHEMA = pa.schema(
         ("tempos", pa.int32()),
         ("instruments", pa.int32()),  # programs, drums not counted
         ("programs", pa.list_(pa.uint8())),  # which, ascending
+        ("parts", pa.int32()),  # pairs of track and channel that play in the file
         ("drum_share", pa.float32()),  # of notes
         ("pitch_low", pa.int32()),  # drums not counted, as in all pitch figures; null: only drums
         ("pitch_high", pa.int32()),
         ("pitches", pa.int32()),
         ("pitch_class_entropy", pa.float32()),  # bits
+        ("key", pa.string()),  # as C or F#m, the best fit; null: only drums
+        ("key_fit", pa.float32()),  # correlation with that key's profile, up to 1
+        ("sounds", pa.int32()),  # different pitches and drum keys
+        ("same_pitch", pa.float32()),  # share of notes on the commonest pitch or drum key
+        ("same_duration", pa.float32()),  # of the commonest duration; null: only drums
+        ("onsets", pa.int32()),  # steps at which notes start
+        ("on_beat", pa.float32()),  # share of notes that start on a beat of their bar
+        ("groove", pa.float32()),  # share of steps at which neighbouring bars agree; NaN: none do
         ("notes_per_second", pa.float32()),
+        ("busiest_second", pa.int32()),  # notes that start in it
         ("polyphony", pa.float32()),  # mean sounding notes while any sounds, drums not counted
+        ("polyphony_most", pa.int32()),
         ("velocities", pa.int32()),  # distinct velocity bins
+        ("expressive", pa.float32()),  # share of notes not at their instrument's usual velocity
+        ("bends", pa.int32()),  # changes of pitch bend at a grid step, in the tokens or not
+        ("modulations", pa.int32()),
+        ("bend_tokens", pa.int32()),  # what they cost, or would cost
+        ("modulation_tokens", pa.int32()),
         ("onset_error_ms", pa.float32()),  # median distance of an onset from its grid step
         ("onset_error_ms_95", pa.float32()),
+        ("grid_error_ms", pa.list_(pa.float32())),  # mean, at 4, 6, 8, 12, 16, 24, 32, 48, 96 steps
+        ("click", pa.float32()),  # how strongly onsets gather within the beat, 0 to 1
+        ("clickless", pa.bool_()),  # ticks have nothing to do with beats: played freely
         ("silence_seconds", pa.float32()),  # removed
         ("silence_bars", pa.int32()),  # removed
         ("silences", pa.map_(pa.int32(), pa.int32())),  # bar, as kept -> bars cut before it
         ("notes_doubled", pa.int32()),  # lost: same step, class and pitch as a longer one
         ("notes_outside_map", pa.int32()),  # lost: percussion keys without a class
         ("durations_cut", pa.int32()),  # longer than the longest duration token
+        ("durations_raised", pa.int32()),  # shorter than half a step
         ("meters_dropped", pa.int32()),  # not in the vocabulary
         ("tier", pa.string()),  # strict, tolerant or salvage: how the file had to be read
         ("repairs", pa.int32()),

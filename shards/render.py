@@ -9,17 +9,21 @@ MIDI shape the rest:
 - There are sixteen channels, one of them for drums. The fifteen programs with most notes have
   a channel each; the others share the last, with a program change wherever it changes hands.
 
-Source: Standard MIDI Files 1.0; General MIDI 1 (channel 10 is percussion).
+Bends are written for a range of an octave, which registered parameter 0 sets for each channel
+that is bent.
+
+Source: Standard MIDI Files 1.0; General MIDI 1 (channel 10 is percussion); MIDI 1.0, registered
+parameter 0 (pitch bend sensitivity).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import mido
 import numpy as np
 
-from shards.song import Song
-from shards.vocabulary import PROGRAMS, Vocabulary
+from shards.song import BEND, MODULATION, Song
+from shards.vocabulary import MOST_BEND_CENTS, PROGRAMS, Vocabulary
 from shards.writer import publish
 
 DRUM_CHANNEL = 9
@@ -47,13 +51,14 @@ def to_midi(song: Song, vocabulary: Vocabulary) -> mido.MidiFile:
     program = np.where(song.notes["instrument"] < PROGRAMS, song.notes["instrument"], PROGRAMS)
     channels = _channels(program)
     switches = _program_changes(song.notes["start"], program, channels)
+    moves = _moves(song, switches, channels)
     for part in np.unique(program).tolist():
         name = "Drums" if part == PROGRAMS else vocabulary.instrument_names[part]
         own = song.notes[program == part]
         voices = unnested_voices(own)
         for voice in range(voices.max() + 1):
             notes = own[voices == voice]
-            changes = [s for s in switches if s[1] == part] if voice == 0 else []
+            changes = moves[part] if voice == 0 else []
             file.tracks.append(_track(name, notes, channels[part], changes, step_ticks))
     return file
 
@@ -80,6 +85,59 @@ def _program_changes(
             changes.append((step if channel in holder else 0, part))
             holder[channel] = part
     return changes
+
+
+def _moves(
+    song: Song, switches: list[tuple[int, int]], channels: dict[int, int]
+) -> dict[int, list[tuple[int, mido.Message]]]:
+    """By part: (step, message) of its program changes, bends and modulations, in order.
+
+    A channel that changes hands takes on what its new part's controls stand at; what a part
+    does while another holds its channel is not heard.
+    """
+    moves: dict[int, list[tuple[int, mido.Message]]] = defaultdict(list)
+    holder: dict[int, int] = {}
+    stands: dict[tuple[int, int], int] = {}  # part, kind -> value
+    written: dict[tuple[int, int], int] = {}  # channel, kind -> value
+    bent = set(song.controls["instrument"][song.controls["kind"] == BEND].tolist())
+    for part in bent & set(channels):
+        moves[part] += [(0, message) for message in _octave_range(channels[part])]
+    turns = [(step, 1, part, None) for step, part in switches]
+    turns += [(step, 0, part, (kind, value)) for step, part, kind, value in song.controls.tolist()]
+    for step, _, part, control in sorted(turns, key=lambda turn: turn[:2]):
+        channel = channels.get(part)
+        if channel is None:
+            continue  # it never plays
+        if control is None:
+            holder[channel] = part
+            program = mido.Message("program_change", channel=channel, program=part)
+            moves[part].append((step, program))
+        else:
+            stands[part, control[0]] = control[1]
+        if holder.get(channel) != part:
+            continue
+        for kind in (BEND, MODULATION):
+            value = stands.get((part, kind), 0)
+            if value != written.get((channel, kind), 0):
+                written[channel, kind] = value
+                moves[part].append((step, _control_message(channel, kind, value)))
+    return moves
+
+
+def _octave_range(channel: int) -> list[mido.Message]:
+    """Make a full pitch bend an octave, then select no parameter."""
+    settings = ((101, 0), (100, 0), (6, MOST_BEND_CENTS // 100), (38, 0), (101, 127), (100, 127))
+    return [
+        mido.Message("control_change", channel=channel, control=control, value=value)
+        for control, value in settings
+    ]
+
+
+def _control_message(channel: int, kind: int, value: int) -> mido.Message:
+    if kind == BEND:
+        pitch = min(round(value * 8192 / MOST_BEND_CENTS), 8191)
+        return mido.Message("pitchwheel", channel=channel, pitch=pitch)
+    return mido.Message("control_change", channel=channel, control=1, value=value)
 
 
 def unnested_voices(notes: np.ndarray) -> np.ndarray:
@@ -115,13 +173,15 @@ def _conductor(song: Song, step_ticks: int) -> mido.MidiTrack:
 
 
 def _track(
-    name: str, notes: np.ndarray, channel: int, changes: list[tuple[int, int]], step_ticks: int
+    name: str,
+    notes: np.ndarray,
+    channel: int,
+    changes: list[tuple[int, mido.Message]],
+    step_ticks: int,
 ) -> mido.MidiTrack:
-    """One part: its name, its program changes, its notes; an end sorts before a start."""
+    """One part: its name, its programs and controls, its notes; an end sorts before a start."""
     timed = [(-1, 0, mido.MetaMessage("track_name", name=name))]
-    for step, program in changes:
-        message = mido.Message("program_change", channel=channel, program=program)
-        timed.append((step * step_ticks, 1, message))
+    timed += [(step * step_ticks, 1, message) for step, message in changes]
     for start, duration, _, pitch, velocity in notes.tolist():
         on = mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)
         off = mido.Message("note_off", channel=channel, note=pitch, velocity=0)

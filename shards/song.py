@@ -3,11 +3,15 @@
 Conventions
     step        one cell of the grid; a song knows how many make a quarter note
     instrument  class as in `shards.vocabulary`: a program, or a drum
+    control     pitch bend or modulation of one instrument class, in force until its next one;
+                at rest (0) before the first
     canonical   notes by start, class, then pitch from high to low; meters and tempos by start,
-                the first at step 0, each different from the one before, none after the last
-                note's start
+                the first at step 0, each different from the one before; controls by start,
+                class, then kind, each different from the one before of its class and kind;
+                nothing after the last note's start
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +28,10 @@ NOTE = np.dtype(
 )
 METER = np.dtype([("start", "<i8"), ("numerator", "u1"), ("denominator", "u1")])
 TEMPO = np.dtype([("start", "<i8"), ("microseconds", "<i4")])
+CONTROL = np.dtype([("start", "<i8"), ("instrument", "u1"), ("kind", "u1"), ("value", "<i2")])
+
+BEND, MODULATION = 0, 1
+"""Kinds of control. A bend's value is in cents, modulation's is 0-127 as in MIDI."""
 
 COMMON_TIME = (0, 4, 4)
 DEFAULT_TEMPO = (0, 500_000)
@@ -39,12 +47,14 @@ class Song:
         meters: shape (meters,), dtype METER.
         tempos: shape (tempos,), dtype TEMPO; microseconds a quarter note.
         steps_per_beat: steps in a quarter note.
+        controls: shape (controls,), dtype CONTROL.
     """
 
     notes: np.ndarray
     meters: np.ndarray
     tempos: np.ndarray
     steps_per_beat: int
+    controls: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, CONTROL))
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -53,6 +63,7 @@ class Song:
             and np.array_equal(self.notes, other.notes)
             and np.array_equal(self.meters, other.meters)
             and np.array_equal(self.tempos, other.tempos)
+            and np.array_equal(self.controls, other.controls)
         )
 
     __hash__ = None
@@ -113,3 +124,27 @@ def changes(events: np.ndarray, default: tuple[Any, ...]) -> np.ndarray:
     for field in events.dtype.names[1:]:
         different[1:] |= events[field][1:] != events[field][:-1]
     return events[different]
+
+
+def control_changes(events: np.ndarray) -> np.ndarray:
+    """Controls in canonical form: only what changes, by start, class, then kind.
+
+    Args:
+        events: dtype CONTROL, by `start`; of several of one class and kind at one step the last
+            holds.
+
+    Returns:
+        dtype CONTROL, at most as many.
+    """
+    if not len(events):
+        return events
+    stream = events["instrument"].astype(np.int64) * 2 + events["kind"]
+    events = events[np.lexsort((events["start"], stream))]  # lexsort is stable
+    stream = events["instrument"].astype(np.int64) * 2 + events["kind"]
+    last_of_step = np.ones(len(events), bool)
+    last_of_step[:-1] = (np.diff(stream) != 0) | (np.diff(events["start"]) != 0)
+    events, stream = events[last_of_step], stream[last_of_step]
+    before = np.zeros(len(events), np.int64)
+    before[1:] = np.where(np.diff(stream) == 0, events["value"][:-1], 0)
+    events = events[events["value"] != before]
+    return events[np.lexsort((events["kind"], events["instrument"], events["start"]))]

@@ -8,7 +8,8 @@ Conventions
     instrument  class in [0, instruments): 0-127 a General MIDI program, 128 + n the n-th key of
                 the percussion map; 255 in the arrays = no instrument here
     step        one cell of the grid; `steps_per_beat` of them make a quarter note
-    bin         velocities are stored in 32 bins, tempos in bins a sixteenth of an octave apart
+    bin         velocities are stored in 32 bins, tempos in bins a sixteenth of an octave apart,
+                pitch bends in bins of 25 cents up to an octave, modulation in 8 levels
 
 Source: General MIDI 1 (percussion keys 35-81) and General MIDI 2 (27-87), MIDI Association.
 """
@@ -36,6 +37,12 @@ PERCUSSION_MAPS = {"gm": (35, 81), "gm2": (27, 87), "full": (0, 127)}
 arrays means none: no drum is known there, so the key counts as outside the map."""
 
 SLOWEST_BPM, TEMPO_OCTAVES, TEMPOS_PER_OCTAVE = 15, 5, 16
+
+BEND_CENTS, MOST_BEND_CENTS = 25, 1200
+BEND_VALUES = np.arange(-MOST_BEND_CENTS, MOST_BEND_CENTS + 1, BEND_CENTS)
+MODULATION_VALUES = np.rint(np.arange(8) * 127 / 7).astype(np.int64)
+"""What the tokens of a bend say, in cents, and those of modulation, 0 to 127."""
+
 LONGEST_BAR_BEATS = 16
 MOST_BEATS = {2: 8, 4: 16, 8: 24, 16: 24}
 """Meters in the vocabulary: for each denominator, numerators from 1 to this."""
@@ -44,7 +51,7 @@ MOST_BEATS = {2: 8, 4: 16, 8: 24, 16: 24}
 class Kind(IntEnum):
     """What a token says; in the order of the ids."""
 
-    PAD, SOS, EOS, SEP, PITCH, DURATION, METER, TEMPO, UNUSED = range(9)
+    PAD, SOS, EOS, SEP, PITCH, DURATION, METER, TEMPO, BEND, MODULATION, UNUSED = range(11)
 
 
 SPECIAL = ("<pad>", "<sos>", "<eos>", "<sep>")
@@ -78,6 +85,12 @@ class CodecSettings:
     tempos: bool = setting(
         True, "Put tempo changes into the stream. Without them every song is played at 120."
     )
+    controls: str = setting(
+        "none",
+        "Pitch bend and modulation put into the stream, a token for each change at a grid step. "
+        "The report says how many songs have any, and what they cost.",
+        choices=("none", "bend", "mod", "bend,mod"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse what the formats of the arrays cannot hold."""
@@ -96,7 +109,8 @@ class Vocabulary:
     """Names and ids of every token, for one choice of settings.
 
     Ids in this order: `<pad> <sos> <eos> <sep>`, pitches n0..n127, durations d1..dD, meters,
-    tempos, then unused names up to a multiple of eight (matrix sizes that GPUs like).
+    tempos, bends, modulations, then unused names up to a multiple of eight (matrix sizes that
+    GPUs like).
     """
 
     pad, sos, eos, sep = range(4)
@@ -111,8 +125,14 @@ class Vocabulary:
             tuple(_meters(steps)) if self.settings.meters else ()
         )
         self.tempos = _tempo_bins() if self.settings.tempos else np.zeros(0, np.int64)
+        controls = self.settings.controls.split(",")
+        self.bends = BEND_VALUES if "bend" in controls else np.zeros(0, np.int64)
+        self.modulations = MODULATION_VALUES if "mod" in controls else np.zeros(0, np.int64)
         self.meter0 = self.duration1 + self.max_duration
         self.tempo0 = self.meter0 + len(self.meters)
+        self.bend0 = self.tempo0 + len(self.tempos)
+        self.modulation0 = self.bend0 + len(self.bends)
+        self.unused0 = self.modulation0 + len(self.modulations)
         self.names = self._names()
         self.low_key, self.high_key = PERCUSSION_MAPS[self.settings.percussion]
         self.instruments = PROGRAMS + self.high_key - self.low_key + 1
@@ -123,6 +143,8 @@ class Vocabulary:
         names += [f"d{steps}" for steps in range(1, self.max_duration + 1)]
         names += [f"m{numerator}/{denominator}" for numerator, denominator in self.meters]
         names += [f"t{bpm_text(tempo)}" for tempo in self.tempos]
+        names += [f"b{cents}" for cents in self.bends]
+        names += [f"w{level}" for level in self.modulations]
         unused = -len(names) % 8
         return (*names, *(f"<unused{n}>" for n in range(unused)))
 
@@ -144,11 +166,21 @@ class Vocabulary:
     def _first_ids(self) -> np.ndarray:
         """The first id of each kind, ascending."""
         groups = [self.pitch0, self.duration1, self.meter0, self.tempo0]
-        return np.array([*range(len(SPECIAL)), *groups, self.tempo0 + len(self.tempos)])
+        groups += [self.bend0, self.modulation0, self.unused0]
+        return np.array([*range(len(SPECIAL)), *groups])
 
     def kind(self, tokens: np.ndarray) -> np.ndarray:
         """The `Kind` of each token; same shape, int64. An id beyond the vocabulary is UNUSED."""
         return np.searchsorted(self._first_ids, tokens, side="right") - 1
+
+    def names_instrument(self, tokens: np.ndarray) -> np.ndarray:
+        """Whether each token opens something that one instrument does: a note or a control.
+
+        What comes with a token of this kind is an instrument class, so these are the tokens
+        whose class a model has to predict. Same shape, bool.
+        """
+        kind = self.kind(tokens)
+        return (kind == Kind.PITCH) | (kind == Kind.BEND) | (kind == Kind.MODULATION)
 
     @cached_property
     def instrument_names(self) -> tuple[str, ...]:
@@ -188,6 +220,12 @@ class Vocabulary:
         """Nearest bin, by ratio, of tempos in microseconds a quarter note; same shape, int64."""
         edges = _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE) + 0.5)
         return len(edges) - np.searchsorted(edges[::-1], np.asarray(microseconds), side="left")
+
+    def instruments_of(self, token: int) -> np.ndarray:
+        """Which classes may come with a token that names one; shape (instruments,), bool."""
+        if self.kind(token) == Kind.PITCH:
+            return self.instrument_allows(token - self.pitch0)
+        return np.arange(self.instruments) < PROGRAMS  # a drum is neither bent nor modulated
 
     def instrument_allows(self, pitch: int) -> np.ndarray:
         """Which classes a note of this pitch may have: every program, and its own drum.
@@ -272,3 +310,15 @@ def velocity_bin(velocity: np.ndarray) -> np.ndarray:
 def velocity_of_bin(bins: np.ndarray) -> np.ndarray:
     """The MIDI velocity that stands for each bin: its third, so that 64 and 127 stay close."""
     return (np.asarray(bins, np.uint8) * 4 + 2).astype(np.uint8)
+
+
+def bend_bins(cents: np.ndarray) -> np.ndarray:
+    """Nearest bin of pitch bends in cents; beyond an octave the last. Same shape, int64."""
+    most = MOST_BEND_CENTS // BEND_CENTS
+    nearest = (np.asarray(cents, np.int64) + BEND_CENTS // 2) // BEND_CENTS
+    return np.clip(nearest, -most, most) + most
+
+
+def modulation_bins(values: np.ndarray) -> np.ndarray:
+    """Nearest of the eight levels for modulation values 0-127; same shape, int64."""
+    return (14 * np.asarray(values, np.int64) + 127) // 254

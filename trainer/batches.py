@@ -42,7 +42,8 @@ class Batch(NamedTuple):
         visits, places: see above.
         velocities: bin at a pitch, else the number of bins, which stands for none.
         targets: the next token; IGNORED where nothing is played.
-        instrument_targets: class of the next token where that is a pitch, else IGNORED.
+        instrument_targets: class of the next token where that is a pitch or a control, else
+            IGNORED.
         velocity_targets: bin of the next token where that is a pitch, else IGNORED.
         nearest: how far back the nearest key lies that a position may see; none: 0, itself.
         replaced: bool; where the input is kept from the model.
@@ -136,12 +137,13 @@ class Columns:
         targets, vocabulary = columns["targets"], self._vocabulary
         played = columns["visits"] != PADDING
         pitch = (targets >= vocabulary.pitch0) & (targets < vocabulary.duration1) & played
+        control = (targets >= vocabulary.bend0) & (targets < vocabulary.unused0) & played
         columns["instruments"] = classes.masked_fill(
             classes == NO_INSTRUMENT, vocabulary.instruments
         )
         columns["velocities"] = bins.masked_fill(bins == NO_VELOCITY, VELOCITY_BINS)
         columns["targets"] = targets.masked_fill(~played, IGNORED)
-        columns["instrument_targets"] = next_classes.masked_fill(~pitch, IGNORED)
+        columns["instrument_targets"] = next_classes.masked_fill(~(pitch | control), IGNORED)
         columns["velocity_targets"] = next_bins.masked_fill(~pitch, IGNORED)
         return Batch(**columns)
 

@@ -130,8 +130,8 @@ class Lane:
             return np.log(able @ _filtered(band, self.config))
 
     def draw_player(self, token: int, scores: np.ndarray) -> int:
-        """Draw who plays a pitch, by scores of shape (I,)."""
-        able = self.writer.players()[token - self.vocabulary.pitch0]
+        """Draw who plays a pitch, or is bent, by scores of shape (I,)."""
+        able = self.writer.players_of(token)
         chances = _filtered(np.where(able, scores, -np.inf), self.config)
         return draw(chances, self._random.random())
 
@@ -230,7 +230,7 @@ def add_next(lanes: list[Lane], stream: Stream) -> None:
     going_on = [n for n, lane in enumerate(lanes) if not lane.over]
     for n in going_on:
         tokens[n] = lanes[n].draw_token(scores[n], None if instruments is None else instruments[n])
-    notes = [n for n in going_on if lanes[n].writer.is_pitch(tokens[n])]
+    notes = [n for n in going_on if lanes[n].writer.names_instrument(tokens[n])]
     if notes:
         of_notes = stream.instruments(tokens) if instruments is None else instruments
         for n in notes:

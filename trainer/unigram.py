@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from shards.vocabulary import Kind, Vocabulary
+from shards.vocabulary import Vocabulary
 
 
 def unigram(dataset: Any, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
@@ -16,7 +16,7 @@ def unigram(dataset: Any, train: np.ndarray, valid: np.ndarray) -> dict[str, flo
 
     Returns:
         Nats, named and averaged as the model's own: loss (both together, a target), tokens (a
-        target), instruments (a pitch).
+        target), instruments (a pitch or a control).
     """
     train_tokens, train_classes = _counts(dataset, train)
     tokens, classes = _counts(dataset, valid)
@@ -30,16 +30,16 @@ def unigram(dataset: Any, train: np.ndarray, valid: np.ndarray) -> dict[str, flo
 
 
 def _counts(dataset: Any, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often each token is a target, (V,), and each class a pitch's, (I,); int64."""
+    """How often each token is a target, (V,), and each class is one, (I,); int64."""
     vocabulary: Vocabulary = dataset.vocabulary
     tokens = np.zeros(len(vocabulary), np.int64)
     classes = np.zeros(vocabulary.instruments, np.int64)
     for number in numbers.tolist():
         song = dataset.song(number)
         targets = song.tokens[1:]
-        is_pitch = vocabulary.kind(targets) == Kind.PITCH
+        is_named = vocabulary.names_instrument(targets)
         tokens += np.bincount(targets, minlength=len(tokens))
-        classes += np.bincount(song.instruments[1:][is_pitch], minlength=len(classes))
+        classes += np.bincount(song.instruments[1:][is_named], minlength=len(classes))
     return tokens, classes
 
 

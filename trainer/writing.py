@@ -126,7 +126,8 @@ class Writer:
             self.ended = True
 
     def add_next(self, token: int, instrument: int, velocity: int | None = None) -> None:
-        """Write a drawn token; instrument and velocity are looked at where it is a pitch.
+        """Write a drawn token; instrument and velocity are looked at where it is a pitch,
+        the instrument of a control too.
 
         Without a velocity the note is as loud as its instrument's last one.
         """
@@ -135,13 +136,24 @@ class Writer:
                 velocity = self._velocity.get(instrument, USUAL_VELOCITY)
             self.add(token, instrument, velocity)
             return
+        if self.vocabulary.names_instrument(token):  # a control
+            self.add(token, instrument, NO_VELOCITY)
+            return
         last, player, *_ = self.rows[-1]
         of_note = self._kind[last] == Kind.PITCH
         self.add(token, player if of_note else NO_INSTRUMENT, NO_VELOCITY)
 
-    def is_pitch(self, token: int) -> bool:
-        """Whether a token is a pitch."""
-        return self._kind[token] == Kind.PITCH
+    def names_instrument(self, token: int) -> bool:
+        """Whether an instrument class comes with a token: a pitch's, or a control's."""
+        return bool(self.vocabulary.names_instrument(token))
+
+    def players_of(self, token: int) -> np.ndarray:
+        """Which classes may come with a token that names one, shape (I,), bool."""
+        players = self.players()
+        if self._kind[token] == Kind.PITCH:
+            return players[token - self.vocabulary.pitch0]
+        programs = np.arange(players.shape[1]) < PROGRAMS
+        return players.any(axis=0) & programs
 
     def tokens(self, *, note_due: bool = False) -> np.ndarray:
         """Which tokens may come next, shape (V,), bool; never none.
@@ -153,6 +165,8 @@ class Writer:
         first = self.vocabulary.pitch0
         if allowed[first]:
             allowed[first : first + PITCHES] = self.players().any(axis=1)
+        if not self.players()[:, :PROGRAMS].any():  # nobody to bend
+            allowed[self.vocabulary.bend0 : self.vocabulary.unused0] = False
         if not self.rules.may_end or not self.has_notes:
             allowed[self.vocabulary.eos] = False
         now = self.cursor.time + self._rest

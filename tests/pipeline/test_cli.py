@@ -102,8 +102,8 @@ def test_a_path_that_holds_no_dataset_or_several(dataset, tmp_path):
 
 def test_a_dataset_of_another_format_version_is_refused(dataset, tmp_path):
     manifest = copy_of(dataset, tmp_path) / "dataset.json"
-    manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 9'))
-    assert "format version 9, this program reads 1" in complaint("report", tmp_path)
+    manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 9'))
+    assert "format version 9, this program reads 2" in complaint("report", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,33 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
+from shards.song import (
+    BEND,
+    COMMON_TIME,
+    CONTROL,
+    DEFAULT_TEMPO,
+    METER,
+    MODULATION,
+    NOTE,
+    TEMPO,
+    Song,
+    changes,
+    control_changes,
+    sort_notes,
+)
 from shards.vocabulary import Vocabulary, velocity_bin, velocity_of_bin
 
 
-def make_song(notes, meters=(COMMON_TIME,), tempos=(DEFAULT_TEMPO,), steps_per_beat=12) -> Song:
+def make_song(
+    notes, meters=(COMMON_TIME,), tempos=(DEFAULT_TEMPO,), steps_per_beat=12, controls=()
+) -> Song:
     """A song from tuples: (start, duration, instrument, pitch, velocity), …"""
     return Song(
         np.array(list(notes), NOTE),
         np.array(list(meters), METER),
         np.array(list(tempos), TEMPO),
         steps_per_beat,
+        np.array(list(controls), CONTROL),
     )
 
 
@@ -49,4 +65,19 @@ def canonical_songs(draw, vocabulary: Vocabulary, most_notes: int = 40) -> Song:
         changes(np.array(meters, METER), COMMON_TIME),
         changes(np.array(tempos, TEMPO), opening_tempo),
         vocabulary.settings.steps_per_beat,
+        draw(_controls(vocabulary, notes)),
     )
+
+
+@st.composite
+def _controls(draw, vocabulary: Vocabulary, notes: np.ndarray) -> np.ndarray:
+    """Bends and modulations, where the vocabulary has them, of the programs that play."""
+    values = {BEND: vocabulary.bends.tolist(), MODULATION: vocabulary.modulations.tolist()}
+    streams = [(int(p), kind) for p in set(notes["instrument"]) if p < 128 for kind in values]
+    streams = [stream for stream in streams if values[stream[1]]]
+    if not streams:
+        return np.zeros(0, CONTROL)
+    when = st.integers(0, int(notes["start"][-1]))
+    drawn = draw(st.lists(st.tuples(when, st.sampled_from(streams)), max_size=12))
+    rows = [(step, *stream, draw(st.sampled_from(values[stream[1]]))) for step, stream in drawn]
+    return control_changes(np.array(sorted(rows), CONTROL))

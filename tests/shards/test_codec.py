@@ -17,6 +17,8 @@ VOCABULARIES = [
     Vocabulary(CodecSettings(steps_per_beat=4, longest_duration=1, percussion="full")),
     Vocabulary(CodecSettings(steps_per_beat=96, percussion="gm2", meters=False)),
     Vocabulary(CodecSettings(meters=False, tempos=False)),
+    Vocabulary(CodecSettings(controls="bend,mod")),
+    Vocabulary(CodecSettings(controls="mod", meters=False, tempos=False)),
 ]
 WALTZ = make_song(
     [(0, 36, 0, 60, 66), (0, 36, 0, 48, 66), (0, 12, 40, 72, 66), (30, 6, 128, 35, 102)],
@@ -45,6 +47,20 @@ def test_a_waltz_is_spelled_as_the_format_says():
     assert encoded.velocities.tolist() == list(chain(*bins))
     assert encoded.bars.tolist() == [0] * len(encoded)
     assert encoded.steps.tolist() == [0] * 11 + [30] * 3
+
+
+def test_controls_stand_before_the_notes_of_their_step_with_their_class():
+    vocabulary = Vocabulary(CodecSettings(controls="bend,mod"))
+    song = make_song(
+        [(0, 12, 30, 60, 66), (6, 12, 40, 72, 66)],
+        controls=[(0, 30, 1, 127), (3, 30, 0, -200), (6, 30, 0, 0), (6, 40, 0, 25)],
+    )
+    encoded = Codec(vocabulary).encode(song)
+    assert names(encoded, vocabulary) == (
+        "<sos> m4/4 t120.0 w127 n60 d12 <sep> d3 b-200 <sep> d3 b0 b25 n72 d12 <eos>"
+    )
+    classes = [[255] * 3, [30] * 3, [255] * 2, [30], [255] * 2, [30], [40] * 3, [255]]
+    assert encoded.instruments.tolist() == list(chain(*classes))
 
 
 @given(st.data(), vocabularies)
@@ -125,6 +141,8 @@ def test_a_stream_that_breaks_the_grammar_is_refused_by_place(tokens, complaint)
         (make_song([(0, 1, 175, 60, 66)]), "instrument 175"),
         (make_song([(0, 1, 0, 60, 66)], steps_per_beat=24), "24 steps a beat"),
         (make_song([(2**24, 1, 0, 60, 66)]), "bars"),
+        (make_song([(0, 1, 0, 60, 66)], controls=[(0, 0, 0, 25)]), "no token for 25"),
+        (make_song([(0, 1, 128, 60, 66)], controls=[(0, 128, 0, 25)]), "a drum has neither"),
     ],
 )
 def test_a_song_off_the_grid_is_refused(song, complaint):

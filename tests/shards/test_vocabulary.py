@@ -69,6 +69,7 @@ def test_every_setting_changes_the_fingerprint():
         "percussion": "gm2",
         "meters": False,
         "tempos": False,
+        "controls": "bend",
     }
     assert set(other) == {field.name for field in dataclasses.fields(CodecSettings)}
     prints = {Vocabulary(CodecSettings(**{k: v})).fingerprint for k, v in other.items()}
