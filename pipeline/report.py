@@ -193,8 +193,9 @@ def _programs(songs: pa.Table) -> dict[str, Any]:
     programs = pc.list_flatten(lists).to_numpy().astype(np.int64)
     song = pc.list_parent_indices(lists).to_numpy()
     families = len(FAMILY_NAMES)
-    song_and_family = np.unique(song * families + programs * families // PROGRAMS)
-    of_family = np.bincount(song_and_family % families, minlength=families).tolist()
+    song_and_family = song * families + programs * families // PROGRAMS
+    is_first = np.diff(song_and_family, prepend=-1) != 0  # programs ascend within a song
+    of_family = np.bincount(song_and_family[is_first] % families, minlength=families).tolist()
     of_program = np.bincount(programs, minlength=PROGRAMS).tolist()
     return {
         "songs": dict(zip(PROGRAM_NAMES, of_program, strict=True)),

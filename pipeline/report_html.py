@@ -135,7 +135,7 @@ def _splits(report: dict[str, Any]) -> str:
     )
 
 
-TEXT_COLUMNS = {"": "", "file": "file", "what": "what", "split": ""}
+TEXT_COLUMNS = {"": "", "file": "file", "what": "what", "what became of it": "what", "split": ""}
 """Columns set flush left, with their class; all others hold numbers."""
 
 

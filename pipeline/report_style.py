@@ -136,9 +136,9 @@ code { font-size: .92em; }
   .bars .bar i { height: .5rem; }
   .stack, .bars .stack i { height: .8rem; }
   .bars thead tr, .bars.blocks th { display: none; }
-  .bars.blocks tr { grid-template-columns: 5rem 1fr auto; }
   .bars.blocks .first th { display: block; grid-column: 1 / -1; }
-  .bars.blocks .bar { grid-row: auto; grid-column: 1 / -1; }
+  .bars.blocks .bar { grid-row: auto; grid-column: 1 / -1; order: 1; }
+  .bars.blocks tr { grid-template-columns: 1fr auto; }
   .bars.blocks .what { display: none; }
   .bars.grids tr, .bars.vocabulary tr { grid-template-columns: 1fr auto auto; }
   .families .drums .bars tr { grid-template-columns: 1fr auto 4.6rem; }

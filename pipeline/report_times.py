@@ -7,7 +7,10 @@ from pipeline.report_counts import histogram_of
 from pipeline.report_figures import count, digits, words
 from pipeline.report_html import TIMINGS_PAGE, page, section, table
 
-__all__ = ["TIMINGS_PAGE", "timings_html"]
+TIME_BINS = tuple(2.0**power / 1000 for power in range(-3, 18))
+"""Seconds that a file took, doubling: from an eighth of a millisecond to two minutes."""
+
+__all__ = ["TIME_BINS", "TIMINGS_PAGE", "timings_html"]
 
 
 def timings_html(timings: dict[str, Any]) -> str:
@@ -38,14 +41,14 @@ def _throughput(timings: dict[str, Any]) -> str:
     each = elapsed / len(finished)
     rates = [round(files / each, 1) if each else 0.0 for files in finished]
     names = [f"after {clock(each * (n + 1))}, files a second" for n in range(len(rates))]
-    quarter = len(rates) // 4
-    marks = [(n * quarter, clock(n * quarter * each)) for n in range(4)]
-    marks.append((len(rates) - 1, clock(elapsed)))
+    half = len(rates) // 2
+    marks = [(0, "0 s"), (half, clock(half * each)), (len(rates) - 1, clock(elapsed))]
     p50, p95, p99 = (timings["seconds"][f"p{share}"] for share in (50, 95, 99))
     return section(
         "Throughput over the run",
         f"A file takes {digits(1000 * p50)} ms by the median; one in twenty more than "
         f"{digits(1000 * p95)} ms, one in a hundred more than {digits(1000 * p99)} ms.",
+        '<div class="charts">',
         histogram_of(
             "Files a second",
             rates,
@@ -56,6 +59,26 @@ def _throughput(timings: dict[str, Any]) -> str:
             "is left out.",
             f"At most {digits(max(rates, default=0.0))} files a second",
         ),
+        _spread(timings["by_time"]),
+        "</div>",
+    )
+
+
+def _spread(files: list[int]) -> str:
+    """Files by the time they took."""
+    filled = [place for place, number in enumerate(files) if number]
+    first, last = (
+        max(min(filled, default=1) - 1, 0),
+        min(max(filled, default=1) + 1, len(files) - 1),
+    )
+    edges = ["0 ms", *(f"{digits(1000 * edge)} ms" for edge in TIME_BINS), "more"]
+    return histogram_of(
+        "How long a file takes",
+        files[first : last + 1],
+        [f"{edges[n]} to {edges[n + 1]}" for n in range(first, last + 1)],
+        [(n - first, edges[n]) for n in range(first, last + 1) if (n - first) % 3 == 1],
+        "From column to column the time doubles. Should be one hill; a second one far to the "
+        "right is a kind of file that the reader finds hard.",
     )
 
 

@@ -165,7 +165,9 @@ def total(vocabulary: Vocabulary, tallies: Iterable[np.ndarray]) -> Tally:
     """The sum of the counts of any number of tallies, in any order; of none, zeros."""
     whole = Tally(vocabulary)
     for counts in tallies:
-        whole = whole + Tally(vocabulary, counts)
+        if counts.shape != whole.counts.shape:
+            raise ValueError(f"a tally has {whole.counts.shape} counts, not {counts.shape}")
+        whole.counts += counts
     return whole
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.report_times import TIMINGS_PAGE, timings_html
+from pipeline.report_times import TIME_BINS, TIMINGS_PAGE, timings_html
 from shards.reader import read_json
 from shards.writer import write_json, write_text
 
@@ -99,7 +99,8 @@ def merge(parts: Sequence[dict[str, Any]], ledger: pa.Table) -> dict[str, Any]:
     Returns:
         `files`; `elapsed` seconds by the clock, pauses left out; `busy` seconds, of all workers
         together; `throughput`: files finished in each of equal stretches of the elapsed time;
-        `seconds` of a file, as percentiles; `slowest`: rows of the ledger with their seconds.
+        `by_time`: files by the seconds they took, under, between and over TIME_BINS; `seconds`
+        of a file, as percentiles; `slowest`: rows of the ledger with their seconds.
     """
     seconds = np.array([second for part in parts for second in part["seconds"]])
     finished, elapsed = _finish_times(parts)
@@ -111,6 +112,9 @@ def merge(parts: Sequence[dict[str, Any]], ledger: pa.Table) -> dict[str, Any]:
         "elapsed": round(elapsed, 3),
         "busy": round(float(seconds.sum()), 3),
         "throughput": np.histogram(finished, STRETCHES, (0.0, max(elapsed, 1e-9)))[0].tolist(),
+        "by_time": np.bincount(
+            np.searchsorted(TIME_BINS, seconds, side="right"), minlength=len(TIME_BINS) + 1
+        ).tolist(),
         "seconds": {
             f"p{share}": round(float(np.percentile(seconds, share)), 6) for share in (50, 95, 99)
         },

@@ -114,7 +114,7 @@ def piano_roll(
         _draw_drums(bands[-1], drums, keys, song.steps_per_beat, vocabulary)
     for band in bands:
         _rule(band, song, vocabulary)
-        _mark_silences(band, song, vocabulary, silences)
+    _mark_silences(bands, song, vocabulary, silences)
     _number_bars(bands[-1], song, vocabulary, page)
     _name_meters(bands[0], song, page)
     _name_instruments(figure, programs, vocabulary, page)
@@ -250,20 +250,24 @@ def _rule(band: "Axes", song: Song, vocabulary: Vocabulary) -> None:
 
 
 def _mark_silences(
-    band: "Axes", song: Song, vocabulary: Vocabulary, silences: Sequence[tuple[int, int]]
+    bands: Sequence["Axes"],
+    song: Song,
+    vocabulary: Vocabulary,
+    silences: Sequence[tuple[int, int]],
 ) -> None:
-    """A dashed line where silence was cut out, with the number of bars that are gone."""
+    """A dashed line where silence was cut out; above it the number of bars that are gone."""
     if not len(silences):
         return
     cut, gone = np.array(silences).T
     places = Bars(song.meters, vocabulary.bar_steps).line(cut)
-    band.vlines(places, 0, 1, transform=band.get_xaxis_transform(), color=CUT, lw=1.4,
-                linestyles="dashed", zorder=3, clip_on=False)  # fmt: skip
+    for band in bands:
+        band.vlines(places, 0, 1, transform=band.get_xaxis_transform(), color=CUT, lw=1.4,
+                    linestyles="dashed", zorder=3, clip_on=False)  # fmt: skip
     for place, bars in zip(places.tolist(), gone.tolist(), strict=True):
-        words = f"{bars} {'bar' if bars == 1 else 'bars'} of silence cut"
-        band.annotate(
-            words, (place, 1), (3, -3), textcoords="offset points", va="top", rotation=-90,
-            xycoords=("data", "axes fraction"), fontsize=7, color=CUT, zorder=4,
+        words = f"{bars:,} {'bar' if bars == 1 else 'bars'} of silence cut"
+        bands[0].annotate(
+            words, (place, 1), (0, 12), textcoords="offset points", color=CUT, fontsize=8,
+            ha="left" if place < song.end / 2 else "right", xycoords=("data", "axes fraction"),
         )  # fmt: skip
 
 

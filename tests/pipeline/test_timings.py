@@ -23,7 +23,7 @@ def test_two_workers_at_once_take_half_the_time():
     one, other = part(100.0, 1.0, 1.0), part(100.0, 0.5, 1.5)
     timings = merge([one, other], ledger_of(4))
     assert (timings["elapsed"], timings["busy"]) == (2.0, 4.0)
-    assert sum(timings["throughput"]) == timings["files"] == 4
+    assert sum(timings["throughput"]) == sum(timings["by_time"]) == timings["files"] == 4
     assert timings["throughput"][15] == timings["throughput"][30] == 1
     assert timings["throughput"][-1] == 2
 
