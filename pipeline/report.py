@@ -33,7 +33,7 @@ from shards.vocabulary import PROGRAMS
 
 __all__ = ["measure_report", "read_report", "report_html", "report_text"]
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 SAMPLES = 5
 """Files shown of each reason: the first, the last, and others evenly between."""
 BLOCKS = (256, 512, 1024, 2048, 4096)
@@ -71,9 +71,14 @@ def measure_report(index: pa.Table, ledger: pa.Table, tally: Tally) -> dict[str,
             measure.name: distribution(measure.values(songs), measure.edges) for measure in MEASURES
         },
         "meters": _tally(songs["meter"]),
+        "keys": _tally(songs["key"].drop_null()),
         "pitch": _pitch(songs),
         "programs": _programs(songs),
         "losses": {name: _loss(songs, name) for name in LOSSES},
+        "controls": {
+            "bends": _control(songs, "bends", "bend_tokens"),
+            "modulations": _control(songs, "modulations", "modulation_tokens"),
+        },
         "silence": {
             "songs": _rows_above_zero(songs["silence_seconds"]),
             "hours": _sum(songs["silence_seconds"]) / 3600,
@@ -206,6 +211,11 @@ def _programs(songs: pa.Table) -> dict[str, Any]:
 
 def _loss(songs: pa.Table, name: str) -> dict[str, int]:
     return {"times": _sum(songs[name]), "songs": _rows_above_zero(songs[name])}
+
+
+def _control(songs: pa.Table, times: str, tokens: str) -> dict[str, int]:
+    """How many songs use a controller, how often, and what it costs or would cost in tokens."""
+    return {**_loss(songs, times), "tokens": _sum(songs[tokens])}
 
 
 def _reading(ledger: pa.Table) -> dict[str, Any]:

@@ -29,6 +29,7 @@ TIMINGS_PAGE = ".timings.html"
 """After the dataset's own name: the page of what differs from run to run, beside its folder."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MOST_METERS = 10
+FIFTHS = ("F#", "C#", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B")
 MOST_SIZES = 8
 WHAT_REPAIRED = {code: done for code, _, done in REPAIRS}
 TIERS = {
@@ -226,7 +227,23 @@ def _time(report: dict[str, Any]) -> str:
         bars(rows, songs, longest=max((number for _, number, _ in rows), default=1)),
         '<p class="note">Files that state no meter count as 4/4; a share of 4/4 over 95 % means '
         "that most of them never said.</p>",
+        "<h3>Key</h3>",
+        _keys(report["keys"], songs),
+        '<p class="note">The best fit to the notes that a song plays, in the order of fifths. '
+        "Should be a hill over the keys with few sharps and flats; one tower is an archive that "
+        "was transposed, an even floor is noise taken for music.</p>",
     )
+
+
+def _keys(keys: list[list[Any]], songs: int) -> str:
+    """Songs by key: major keys, and minor keys, each in the order of fifths."""
+    found = dict(keys)
+    longest = max(found.values(), default=1)
+    blocks = ""
+    for mode, mark in (("Major", ""), ("Minor", "m")):
+        rows = [(tonic + mark, found.get(tonic + mark, 0), "") for tonic in FIFTHS]
+        blocks += f"<div><h3>{mode}</h3>{bars(rows, songs, longest=longest)}</div>"
+    return f'<div class="families keys">{blocks}</div>'
 
 
 def _sound(report: dict[str, Any]) -> str:
@@ -287,6 +304,7 @@ def _fidelity(report: dict[str, Any]) -> str:
         f"note. {hours(silence['hours'])} of silence were taken out of {count(silence['songs'])} "
         "songs, by whole bars.",
         table(("", "times", "per 10,000 kept", "songs", "what"), rows),
+        _controls(report),
         _charts(report, "fidelity"),
         "<h3>What another grid would do to onsets</h3>",
         grids(report["counts"]["grids"], report["vocabulary"]["steps_per_beat"]),
@@ -294,6 +312,21 @@ def _fidelity(report: dict[str, Any]) -> str:
         "grids that `--steps-per-beat` could name; this dataset's in bold. Take the coarsest "
         "whose bar is as dark as you want: each doubling costs more duration tokens. Listeners "
         "notice about 20 ms.</p>".replace("`--steps-per-beat`", "<code>--steps-per-beat</code>"),
+    )
+
+
+def _controls(report: dict[str, Any]) -> str:
+    songs, tokens = _songs(report), report["totals"]["primary"]["tokens"]
+    rows = [
+        (text(words(name)), count(one["songs"]), share(one["songs"], songs), count(one["times"]),
+         count(one["tokens"]), share(one["tokens"], tokens))
+        for name, one in report["controls"].items()
+    ]  # fmt: skip
+    columns = ("", "songs", "of all", "changes", "tokens", "of all tokens")
+    return (
+        table(columns, rows) + '<p class="note">Pitch bend and modulation: the tokens are what '
+        "they cost where <code>--controls</code> puts them into the stream, and would cost where "
+        "not.</p>"
     )
 
 

@@ -92,6 +92,7 @@ details .plain tr:last-child td { border-bottom: 0; }
   align-items: center; }
 .families .drums .bars .n, .families .drums .bars .p { width: auto; }
 .panorama { min-width: 46rem; }
+.keys th { width: 4rem !important; }
 .pairs { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 section > figure { margin: 2.5rem 0; }
 line.octave { stroke: var(--line); stroke-width: 1; }
@@ -126,7 +127,8 @@ footer { margin-top: 4rem; padding-top: 1.2rem; border-top: 1px solid var(--line
 code { font-size: .92em; }
 @media (max-width: 58rem) { .headline { grid-template-columns: repeat(3, 1fr); } }
 @media (max-width: 34rem) {
-  .pairs { grid-template-columns: minmax(0, 1fr); }
+  .keys th { width: 4rem !important; }
+.pairs { grid-template-columns: minmax(0, 1fr); }
   .headline { grid-template-columns: repeat(2, 1fr); }
   body { padding-top: 1.75rem; }
   .bars tr { display: grid; grid-template-columns: 1fr auto 4.6rem; align-items: baseline;

@@ -106,6 +106,16 @@ def test_programs_and_drums_are_those_of_the_shards(report, songs):
     assert found["drum_songs"] == sum(row["drums"] > 0 for row in songs)
 
 
+def test_keys_and_controls_are_those_of_the_index(report, songs):
+    assert dict(report["keys"]) == Counter(row["key"] for row in songs if row["key"])
+    for name, tokens in (("bends", "bend_tokens"), ("modulations", "modulation_tokens")):
+        assert report["controls"][name] == {
+            "songs": sum(row[name] > 0 for row in songs),
+            "times": sum(row[name] for row in songs),
+            "tokens": sum(row[tokens] for row in songs),
+        }
+
+
 def test_silence_that_was_cut_adds_up(report, songs):
     for row in songs:
         assert sum(bars for _, bars in row["silences"]) == row["silence_bars"]

@@ -49,7 +49,7 @@ function columnOf({name, kind}) {
     headerFilterPlaceholder: {number: ">=", truth: "yes", text: ""}[kind],
     hozAlign: kind === "number" ? "right" : "left", headerHozAlign: kind === "number" ? "right" : "left",
     formatter: kind === "truth" ? (cell) => (cell.getValue() ? "yes" : "no") : "plaintext",
-    minWidth: name === "path" ? 240 : 48 + 8 * name.length, widthGrow: name === "path" ? 4 : 1,
+    minWidth: name === "path" ? 180 : 44 + 8 * name.length, widthGrow: name === "path" ? 4 : 1,
     tooltip: name === "path",
   };
 }
