@@ -82,6 +82,11 @@ def saved_steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
+def steps(folder: Path) -> set[int]:
+    """The steps that a folder has checkpoints of."""
+    return {int(path.stem.split("-")[1]) for path in saved_steps(folder)}
+
+
 def drop_old(folder: Path, keep: int) -> None:
     """Delete all but the last `keep` checkpoints of steps, and what a kill left half-written."""
     for path in [*saved_steps(folder)[:-keep], *folder.glob("*.tmp")]:

@@ -14,9 +14,9 @@ from shards.errors import LakhxlError
 from shards.layout import SPLITS
 from shards.settings import options_for, take
 from shards.writer import write_json
-from trainer import checkpoint, devices, evaluate, presets, run, samples
+from trainer import checkpoint, devices, evaluate, knn_file, presets, run, samples
 from trainer.band import parse_band
-from trainer.config import Config, override
+from trainer.config import Config, for_dataset, override
 from trainer.fit import Fit
 from trainer.generate import SampleConfig, generate
 from trainer.loop import Trainer
@@ -92,7 +92,7 @@ def _new_config(
 ) -> Config:
     config = presets.preset(preset or "tiny")
     config = override(config, [*assignments, *([f"steps={steps}"] if steps else [])])
-    return dataclasses.replace(config, model=config.model.for_vocabulary(data.vocabulary))
+    return for_dataset(config, data)
 
 
 def _known_run(folder: Path, data: Any, steps: int | None) -> run.Run:
@@ -115,7 +115,8 @@ def _load_last(trainer: Trainer, opened: run.Run) -> dict[str, Any]:
     if last is None:
         return {}
     tensors, state = checkpoint.load(last)
-    trainer.load(tensors, state)
+    store = knn_file.database_file(last.parent, "train", state["step"])
+    trainer.load(tensors, state, store=(store, state.get("knn_seal") or ""))
     if trainer.step >= trainer.config.train.steps:
         raise LakhxlError(
             f"{opened.path} has done all its {trainer.config.train.steps} steps: name more with "

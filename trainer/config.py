@@ -8,11 +8,14 @@ import dataclasses
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from shards import settings
 from shards.errors import SettingError
 from shards.settings import setting
 from shards.vocabulary import Vocabulary
+from trainer.knn_search import BACKENDS
+from trainer.rtf import MODES
 
 FROM_VOCABULARY = ("tokens", "instruments", "bar_steps")
 """Fields of ModelConfig that come with the dataset."""
@@ -71,6 +74,33 @@ class ModelConfig:
         "predict, a third head also says it of the next.",
         choices=("none", "embed", "predict"),
     )
+    knn: bool = setting(
+        False,
+        "Keep what leaves the memory, while the song plays, and let one layer look it up. Off: "
+        "it has not lowered the loss on real songs yet.",
+    )
+    knn_layer: int | None = setting(
+        None, "Which layer looks up, counted from 0.  none: the second to last.", low=0
+    )
+    knn_k: int = setting(32, "Neighbours of a query; more helped nobody (Wu et al. 2022).", low=1)
+    knn_backend: str = setting(
+        "topk",
+        "How neighbours are found: topk and faiss exactly, hnsw nearly, dense takes all keys. "
+        "At 8,192 keys topk takes a fifth of dense's time; faiss and hnsw need the extra knn.",
+        choices=BACKENDS,
+    )
+    knn_capacity: int | None = setting(
+        None,
+        "Tokens of a song that a lane keeps, beyond which the oldest go.  none: as many as the "
+        "dataset's longest song has.",
+        low=1,
+    )
+    rtf: str = setting(
+        "off",
+        "Reverse teacher forcing, in training: off; shift, attention does not see its own "
+        "place; window, nor its own window of tokens; strict, nor are some inputs there at all.",
+        choices=MODES,
+    )
     max_bars: int = setting(
         512,
         "Bars that are told apart; all later ones count as the last. Most songs have 60-200.",
@@ -89,6 +119,17 @@ class ModelConfig:
             )
         if not self.dropout < 1:
             raise SettingError(f"dropout is {self.dropout}; expected less than 1")
+        if self.knn_layer is not None and self.knn_layer >= self.layers:
+            raise SettingError(
+                f"knn_layer is {self.knn_layer}; expected less than layers = {self.layers}"
+            )
+
+    @property
+    def knn_at(self) -> int | None:
+        """The layer that looks up; None where none does."""
+        if not self.knn:
+            return None
+        return max(self.layers - 2, 0) if self.knn_layer is None else self.knn_layer
 
     def for_vocabulary(self, vocabulary: Vocabulary) -> "ModelConfig":
         """The same model for another dataset."""
@@ -135,6 +176,12 @@ class TrainConfig:
         "Memory of AdamW's second moment; 0.999 is too slow for runs of thousands of steps.",
         low=0,
     )
+    rtf_p: float = setting(
+        0.5, "Share of the lanes, drawn anew in each step, that rtf is applied to.", low=0
+    )
+    rtf_max: int = setting(
+        8, "Longest window of rtf window; rtf strict hides at least one input in so many.", low=1
+    )
     clip: float = setting(1.0, "Longest gradient that is let through, in the 2-norm.", low=0)
     precision: str = setting(
         "auto",
@@ -166,7 +213,7 @@ class TrainConfig:
             raise SettingError(
                 f"accumulate is {self.accumulate}; expected a divisor of batch = {self.batch}"
             )
-        for name, most in (("final_rate", 1.0), ("beta2", 0.999999)):
+        for name, most in (("final_rate", 1.0), ("beta2", 0.999999), ("rtf_p", 1.0)):
             if not getattr(self, name) <= most:
                 raise SettingError(f"{name} is {getattr(self, name)}; expected at most {most}")
 
@@ -177,6 +224,15 @@ class Config:
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+def for_dataset(config: Config, dataset: Any) -> Config:
+    """The same settings, with what a dataset dictates or is to decide."""
+    model = config.model.for_vocabulary(dataset.vocabulary)
+    if model.knn and model.knn_capacity is None:
+        longest = int(max(dataset.index["tokens"].to_numpy(), default=1))
+        model = dataclasses.replace(model, knn_capacity=longest)
+    return dataclasses.replace(config, model=model)
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from shards.console import progress_bar
 from shards.errors import LakhxlError
-from trainer import checkpoint, devices
+from trainer import checkpoint, devices, knn_file
 from trainer.board import Board, place_losses
 from trainer.generate import SampleConfig, generate
 from trainer.loop import Scores, Trainer
@@ -129,6 +129,7 @@ class Fit:
             "update": float(self.trainer.update),
             "epoch": self.trainer.epoch,
             "utilisation": float(tally.targets) / positions,
+            **self.trainer.neighbour_figures(),
         }
         measured = self._measure()
         board.write(self.trainer.step, "train", {**figures, **measured})
@@ -185,6 +186,7 @@ class Fit:
             return
         self.evaluated = step
         self._report(board, "valid", scored)
+        self._time_search(board)
         self._draw_sample(board)
         self.since_best += 1
         if self.best is None or self.last_valid["loss"] < self.best:
@@ -196,6 +198,11 @@ class Fit:
         self.last_valid = {**scored.means(), "by_place": place_losses(scored.places)}
         board.write(self.trainer.step, group, self.last_valid)
         board.draw_places(self.trainer.step, self.last_valid["by_place"])
+
+    def _time_search(self, board: Board) -> None:
+        seconds = self.trainer.search_seconds()
+        if seconds is not None:
+            board.write(self.trainer.step, "knn", {"search_ms": 1000 * seconds})
 
     def _draw_sample(self, board: Board) -> None:
         """Let the model write a few bars, and draw them."""
@@ -239,9 +246,12 @@ class Fit:
         due = step % self.train.checkpoint_every == 0 and step > 0
         if (due or final) and self._saved != step:
             self._read_tallies()
-            path = checkpoint.step_file(self.run.checkpoints, step)
-            checkpoint.save(path, self.trainer.tensors(), self._state())
-            checkpoint.drop_old(self.run.checkpoints, self.train.keep)
+            folder = self.run.checkpoints
+            seal = self.trainer.save_store(knn_file.database_file(folder, "train", step))
+            path = checkpoint.step_file(folder, step)
+            checkpoint.save(path, self.trainer.tensors(), {**self._state(), "knn_seal": seal})
+            checkpoint.drop_old(folder, self.train.keep)
+            knn_file.drop_orphans(folder, checkpoint.steps(folder))
             self._saved = step
 
     def _save_best(self) -> None:

@@ -22,14 +22,19 @@ keys rotated or with a T5 bias, and all documents' tokens; ours is local to the 
 """
 
 import math
+import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.batches import Batch
 from trainer.knn_search import look_up
-from trainer.memory import EMPTY
+
+EMPTY = -1
+"""Visit of a memory slot that was never written. Songs count from 0, padding is another number."""
 
 STORED_AS = torch.float16
 """Precision of everything stored, on every device and on disk. Keys of length 1 keep 11 bits in
@@ -47,7 +52,7 @@ class Leaving(NamedTuple):
 
     Attributes:
         keys, values: shape (B, H, L, E), as they will be stored.
-        visits, bars: shape (B, L), int64.
+        visits, bars: shape (B, L).
     """
 
     keys: Tensor
@@ -57,10 +62,16 @@ class Leaving(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the last block has found, for the board: weights and bars back, shape (B, H, T, k)."""
+    """What the last block has found, for the board.
+
+    Attributes:
+        weights, slots: of the neighbours, shape (B, H, T, k).
+        bars: of the queries, shape (B, T).
+    """
 
     weights: Tensor
-    bars_back: Tensor
+    slots: Tensor
+    bars: Tensor
 
 
 class Store(NamedTuple):
@@ -71,10 +82,11 @@ class Store(NamedTuple):
 
     Attributes:
         keys, values: shape (B, H, N + 1, E).
-        bars: shape (B, N + 1), int64; the bar of each slot's token.
+        bars: shape (B, N + 1), int32; the bar of each slot's token.
         visit: shape (B,), int64; whose tokens they are, EMPTY before the first.
         count: shape (B,), int64; tokens of that visit so far: slots in use, until it passes N.
-        near_bars: shape (B, M), int64; the bars of what is still in the memory.
+        near_bars: shape (B, M), int32; the bars of what is still in the memory.
+        layer: whose keys and values they are.
         leaving: to be appended when the next block begins.
         found: by the last block.
     """
@@ -85,6 +97,7 @@ class Store(NamedTuple):
     visit: Tensor
     count: Tensor
     near_bars: Tensor
+    layer: int
     leaving: Leaving | None = None
     found: Found | None = None
 
@@ -97,6 +110,7 @@ class Store(NamedTuple):
         capacity: int,
         head_width: int,
         length: int,
+        layer: int,
         device: torch.device | str = "cpu",
     ) -> "Store":
         """A store that holds nothing, beside a memory of `length` tokens.
@@ -112,10 +126,11 @@ class Store(NamedTuple):
         return cls(
             zeros(*shape, dtype=dtype),
             zeros(*shape, dtype=dtype),
-            zeros(lanes, capacity + 1),
+            zeros(lanes, capacity + 1, dtype=torch.int32),
             zeros(lanes) + EMPTY,
             zeros(lanes),
-            zeros(lanes, length),
+            zeros(lanes, length, dtype=torch.int32),
+            layer,
         )
 
     @property
@@ -135,9 +150,9 @@ class Store(NamedTuple):
         does the same as once.
         """
         if self.leaving is None:
-            return self
+            return self._replace(found=None)
         keys, values, visits, bars = self.leaving
-        arriving = visits[:, -1]
+        arriving = copied(visits[:, -1])
         # What came before is over: its song has ended. Below 0 no song plays.
         mine = (visits == arriving[:, None]) & (arriving >= 0)[:, None]
         first = torch.where(arriving == self.visit, self.count, 0)
@@ -150,48 +165,62 @@ class Store(NamedTuple):
             for stored, new in ((self.keys, keys), (self.values, values)):
                 stored.transpose(1, 2)[lanes, slots] = new.transpose(1, 2).to(stored.dtype)
             self.bars[lanes, slots] = bars
-        return self._replace(visit=arriving, count=count, leaving=None)
+        return self._replace(visit=arriving, count=count, leaving=None, found=None)
 
-    def after(
-        self, keys: Tensor, values: Tensor, visits: Tensor, bars: Tensor, length: int
-    ) -> "Store":
-        """The store for the next block.
+    def grown(self, bars: Tensor) -> "Store":
+        """Beside a memory that a block was added to, with the block's bars, shape (B, T)."""
+        return self._replace(near_bars=torch.cat([self.near_bars, bars.int()], dim=1))
+
+    def cut(self, keys: Tensor, values: Tensor, visits: Tensor, length: int) -> "Store":
+        """Beside a memory that is cut to a length: what is cut off will be appended.
 
         Args:
-            keys, values: of memory and block, not rotated, shape (B, H, K, E).
-            visits: of memory and block, shape (B, K).
-            bars: of the block, shape (B, T).
-            length: of the memory that the block leaves; what is older goes to the store.
+            keys, values: of all tokens of the memory, not rotated, shape (B, H, K, E).
+            visits: of the same, shape (B, K).
+            length: of what stays in the memory.
         """
+        assert self.leaving is None, "Memory.settled is to be called before each block"
         out = visits.shape[1] - length
-        bars = torch.cat([self.near_bars, bars], dim=1)
-        leaving = None
-        if out:
-            leaving = Leaving(
-                as_stored(functional.normalize(keys.detach()[:, :, :out].float(), dim=-1)),
-                as_stored(values.detach()[:, :, :out]),
-                visits[:, :out].clone(),
-                bars[:, :out].clone(),
-            )
-        return self._replace(near_bars=bars[:, out:].clone(), leaving=leaving)
+        if out == 0:
+            return self
+        leaving = Leaving(
+            as_stored(functional.normalize(keys[:, :, :out].float(), dim=-1)),
+            as_stored(values[:, :, :out]),
+            copied(visits[:, :out]),
+            copied(self.near_bars[:, :out]),
+        )
+        return self._replace(near_bars=copied(self.near_bars[:, out:]), leaving=leaving)
+
+    def small_tensors(self) -> dict[str, Tensor]:
+        """All but the slots' keys and values, and but what is leaving, by name."""
+        return {name: getattr(self, name) for name in ("bars", "visit", "count", "near_bars")}
+
+    @classmethod
+    def joined(cls, stores: Sequence["Store"]) -> "Store":
+        """The store of all lanes, copied from those of groups of them; settled."""
+        settled = [store.settled() for store in stores]
+        names = ("keys", "values", *settled[0].small_tensors())
+        columns = {name: torch.cat([getattr(s, name) for s in settled]) for name in names}
+        return cls(**columns, layer=settled[0].layer)
 
     def lanes(self, first: int, last: int) -> "Store":
-        """Lanes [first, last) of it: views, so that what they append is appended here."""
-        parts = {
-            name: getattr(self, name)[first:last]
-            for name in ("keys", "values", "bars", "visit", "count", "near_bars")
-        }
-        groups = {
-            name: None if group is None else type(group)(*(part[first:last] for part in group))
-            for name, group in (("leaving", self.leaving), ("found", self.found))
-        }
-        return Store(**parts, **groups)
+        """Lanes [first, last) of it, settled: views, so that what they append is appended here."""
+        settled = self.settled()
+        names = ("keys", "values", *settled.small_tensors())
+        return Store(
+            **{name: getattr(settled, name)[first:last] for name in names}, layer=self.layer
+        )
 
 
 def as_stored(tensor: Tensor) -> Tensor:
     """In the precision of the store, copied."""
     most = torch.finfo(STORED_AS).max
-    return tensor.clamp(-most, most).to(STORED_AS).clone(memory_format=torch.contiguous_format)
+    return copied(tensor.clamp(-most, most).to(STORED_AS))
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A copy of its own, with the same strides whatever it was a part of."""
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 class NearestNeighbours(nn.Module):
@@ -244,3 +273,67 @@ class NearestNeighbours(nn.Module):
         """Whether anything is stored of a query's visit, shape (B, 1, T, 1)."""
         mine = (query_visits == store.visit[:, None]) & (store.count > 0)[:, None]
         return mine[:, None, :, None]
+
+
+class Recollection:
+    """Looks one block's queries up, for `Attention.forward`, and keeps what was found.
+
+    Args:
+        neighbours: of the model.
+        batch: the block.
+        store: settled.
+    """
+
+    def __init__(self, neighbours: NearestNeighbours, batch: Batch, store: Store) -> None:
+        self.neighbours, self.batch, self.store = neighbours, batch, store
+        self.found: Found | None = None
+
+    def __call__(self, queries: Tensor, local: Tensor) -> Tensor:
+        """Queries before rotation and local results, (B, H, T, E) each -> results."""
+        mixed, weights, slots = self.neighbours(local, queries, self.batch.visits, self.store)
+        self.found = Found(weights, slots, self.batch.bars)
+        return mixed
+
+
+def figures(neighbours: NearestNeighbours, store: Store) -> dict[str, float]:
+    """What the board shows of a block just played.
+
+    Args:
+        neighbours: of the model.
+        store: as the block has left it, not settled.
+
+    Returns:
+        knn_gate_H, the share of the store in head H; knn_stored, tokens a lane on average;
+        and of the queries that found something: knn_queries, their share, and knn_bars_back,
+        how far back their neighbours lie by weight. Not the last for backend dense.
+    """
+    gates = neighbours.gate.detach().sigmoid().tolist()
+    result = {f"knn_gate_{head}": gate for head, gate in enumerate(gates)}
+    result["knn_stored"] = float(store.stored.float().mean())
+    if store.found is None or store.found.weights.shape[-1] == 0:
+        return result
+    weights, slots, bars = store.found
+    lanes = torch.arange(len(slots), device=slots.device)[:, None, None, None]
+    back = bars[:, None, :, None] - store.bars[lanes, slots]
+    weight = weights.sum()
+    result["knn_queries"] = float((weights.sum(dim=-1) > 0).float().mean())
+    result["knn_bars_back"] = float((back * weights).sum() / weight.clamp(min=1e-9))
+    return result
+
+
+def search_seconds(neighbours: NearestNeighbours, store: Store, block: int) -> float:
+    """How long one search takes of all lanes, each asking with some of its own keys.
+
+    Args:
+        neighbours: of the model.
+        store: settled.
+        block: queries a lane.
+    """
+    B, _, rows, _ = store.keys.shape
+    queries = store.keys[:, :, torch.arange(block) % rows].float().nan_to_num()
+    visits = store.visit[:, None].expand(B, block)
+    begun = time.perf_counter()
+    with torch.no_grad():
+        mixed, _, _ = neighbours(torch.zeros_like(queries), queries, visits, store)
+        float(mixed[0, 0, 0, 0])  # waits for a GPU
+    return time.perf_counter() - begun

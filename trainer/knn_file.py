@@ -36,10 +36,10 @@ def database_file(folder: Path, mode: str, step: int) -> Path:
     return folder / f"knn-{mode}-{step:08d}.bin"
 
 
-def drop_orphans(folder: Path, kept: set[str]) -> None:
-    """Delete the files that no checkpoint names, such as those of checkpoints dropped."""
+def drop_orphans(folder: Path, steps: set[int]) -> None:
+    """Delete the files of all steps but these, as of checkpoints that were dropped."""
     for path in folder.glob("knn-*.bin"):
-        if path.name not in kept:
+        if int(path.stem.split("-")[-1]) not in steps:
             path.unlink()
 
 

@@ -9,14 +9,16 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shards import settings
 from shards.errors import LakhxlError
-from trainer import checkpoint, devices, optim
+from trainer import checkpoint, devices, knn, knn_file, optim, rtf
 from trainer.batches import IGNORED, Batch, Blocks, once, select
 from trainer.config import Config
 from trainer.loader import Loader
@@ -114,16 +116,33 @@ class Trainer:
 
     def _backward(self, batch: Batch) -> Tally:
         """The batch's gradient, one group of lanes after the other; its sum is that of all."""
+        batch = self._keep_back(batch)
         targets = (batch.targets != IGNORED).sum().clamp(min=1)
         lanes, tallies = len(batch.targets) // len(self._memories), []
         for group, memory in enumerate(self._memories):
             part = batch.lanes(group * lanes, (group + 1) * lanes)
             with keyed([self.config.train.seed, self.step, group], self.device):
                 with devices.autocast(self.device, self._dtype):
-                    _, scored, self._memories[group] = self._score(self.model, part, memory)
+                    _, scored, self._memories[group] = self._score(
+                        self.model, part, memory.settled()
+                    )
                 (scored.nats / targets).backward()
             tallies.append(Tally(*(part.detach() for part in scored)))
         return tallies[0] if len(tallies) == 1 else Tally(*map(sum, zip(*tallies, strict=True)))
+
+    def _keep_back(self, batch: Batch) -> Batch:
+        """The batch with what reverse teacher forcing draws for this step."""
+        train = self.config.train
+        hidden = rtf.draw(
+            self.config.model.rtf,
+            lanes=len(batch.tokens),
+            block=train.block,
+            share=train.rtf_p,
+            longest=train.rtf_max,
+            seed=train.seed,
+            step=self.step,
+        )
+        return batch._replace(**hidden.to(self.device)._asdict()) if hidden else batch
 
     def _learn(self) -> None:
         """Clip the gradient, and change the weights by it."""
@@ -167,7 +186,7 @@ class Trainer:
                     if stopped():
                         return None
                     with devices.autocast(self.device, self._dtype):
-                        scored, tally, memory = self._score(self.model, batch, memory)
+                        scored, tally, memory = self._score(self.model, batch, memory.settled())
                     tallies.append(tally)
                     places.append(by_place(scored, batch))
                     advance()
@@ -183,19 +202,58 @@ class Trainer:
             **memory_tensors(self.memory),
         }
 
+    def save_store(self, path: Path) -> str | None:
+        """Write what the kNN memory holds to a file; returns its seal. None without kNN."""
+        if self.model.neighbours is None:
+            return None
+        return knn_file.save(path, self.memory.settled().store, self._store_settings())
+
+    def _store_settings(self) -> dict[str, Any]:
+        """What must not change between the file's writing and its reading."""
+        return {"model": settings.to_json(self.config.model), "seed": self.config.train.seed}
+
+    def neighbour_figures(self) -> dict[str, float]:
+        """What the board shows of the kNN memory; nothing without one."""
+        if self.model.neighbours is None:
+            return {}
+        each = [knn.figures(self.model.neighbours, memory.store) for memory in self._memories]
+        return {name: sum(part[name] for part in each) / len(each) for name in each[0]}
+
+    def search_seconds(self) -> float | None:
+        """How long the kNN memory takes to look a batch up; None without one."""
+        if self.model.neighbours is None:
+            return None
+        stores = [memory.store.settled() for memory in self._memories]
+        block = self.config.train.block
+        return sum(knn.search_seconds(self.model.neighbours, store, block) for store in stores)
+
     def state(self) -> dict[str, Any]:
         """Where the training stands, as plain data, for a checkpoint."""
         return {"step": self.step, "position": self._position}
 
-    def load(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    def load(
+        self,
+        tensors: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        *,
+        store: tuple[Path, str] | None = None,
+    ) -> None:
         """Go on from what `tensors` and `state` once returned.
 
+        Args:
+            tensors, state: see there.
+            store: the file that `save_store` wrote at the same time, and its seal; with kNN.
+
         Raises:
-            LakhxlError: the weights are those of another configuration.
+            LakhxlError: the weights are those of another configuration, or the file is not that
+                of the same moment.
         """
         checkpoint.load_model(self.model, tensors)
         checkpoint.load_optimizers(self.model, self.optimizers, tensors)
         memory = load_memory(self.memory, tensors)
+        if memory.store is not None:
+            path, seal = store or (Path("a file of the kNN memory"), "")
+            knn_file.load(path, memory.store, self._store_settings(), seal)
         self._memories = split_lanes(memory, self.config.train.accumulate)
         self.step, self._position = state["step"], dict(state["position"])
         self.epoch = self._position["epoch"]

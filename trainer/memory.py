@@ -17,8 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-EMPTY = -1
-"""Visit of a memory slot that was never written. Songs count from 0, padding is another number."""
+from trainer.knn import EMPTY, Store
 
 
 class Memory(NamedTuple):
@@ -30,11 +29,13 @@ class Memory(NamedTuple):
     Attributes:
         keys, values: for each layer, shape (B, H, M, E), contiguous, no gradient.
         visits: shape (B, M), int64.
+        store: of the kNN memory, where the model has one; what is cut off goes there.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     visits: Tensor
+    store: Store | None = None
 
     @property
     def length(self) -> int:
@@ -61,6 +62,52 @@ class Memory(NamedTuple):
 
         visits = torch.full((lanes, length), EMPTY, device=device)
         return cls(zeros(), zeros(), visits)
+
+    def grown(
+        self, keys: tuple[Tensor, ...], values: tuple[Tensor, ...], visits: Tensor, bars: Tensor
+    ) -> "Memory":
+        """The memory and a block after it, K tokens in all.
+
+        Args:
+            keys, values: for each layer, of memory and block, shape (B, H, K, E).
+            visits, bars: of the block, shape (B, T).
+        """
+        dtype = self.keys[0].dtype
+        return Memory(
+            tuple(layer.detach().to(dtype) for layer in keys),
+            tuple(layer.detach().to(dtype) for layer in values),
+            torch.cat([self.visits, visits], dim=1),
+            None if self.store is None else self.store.grown(bars),
+        )
+
+    def cut(self, length: int) -> "Memory":
+        """The last `length` tokens, at most as many as there are; the others go to the store.
+
+        Copied, not a view: a view would keep the whole block alive, and would make torch.compile
+        build its graph again for the other strides. (`contiguous` copies no row that is alone.)
+        """
+        first = self.length - length
+
+        def copy(tensor: Tensor) -> Tensor:
+            return tensor.clone(memory_format=torch.contiguous_format)
+
+        store = self.store
+        if store is not None:
+            store = store.cut(self.keys[store.layer], self.values[store.layer], self.visits, length)
+        return Memory(
+            tuple(copy(layer[:, :, first:]) for layer in self.keys),
+            tuple(copy(layer[:, :, first:]) for layer in self.values),
+            copy(self.visits[:, first:]),
+            store,
+        )
+
+    def settled(self) -> "Memory":
+        """Ready for the next block: what left the memory with the last one is in the store.
+
+        To be called before each block, outside of a compiled graph and after the last block's
+        backward pass, if any. Without a store there is nothing to do.
+        """
+        return self if self.store is None else self._replace(store=self.store.settled())
 
 
 def visible(
@@ -112,54 +159,46 @@ def readable(memory: Memory, mask: Tensor) -> Memory:
     )
 
 
-def remember(
-    keys: tuple[Tensor, ...], values: tuple[Tensor, ...], visits: Tensor, length: int
-) -> Memory:
-    """The memory that a block leaves: the last `length` of all its keys.
-
-    Copied, not a view: a view would keep the whole block alive, and would make torch.compile
-    build its graph again for the other strides. (`contiguous` copies no row that is alone.)
-
-    Args:
-        keys, values: for each layer, shape (B, H, K, E), memory and block.
-        visits: shape (B, K).
-        length: M of the memory to make; at most K.
-    """
-    first = visits.shape[1] - length
-
-    def copy(tensor: Tensor) -> Tensor:
-        return tensor.detach().clone(memory_format=torch.contiguous_format)
-
-    return Memory(
-        tuple(copy(layer[:, :, first:]) for layer in keys),
-        tuple(copy(layer[:, :, first:]) for layer in values),
-        copy(visits[:, first:]),
-    )
-
-
 def memory_tensors(memory: Memory) -> dict[str, Tensor]:
-    """A memory by names, `memory.…`, for a checkpoint."""
+    """A memory by names, `memory.…`, for a checkpoint.
+
+    Without what a store holds in its slots, which has a file of its own: `trainer.knn_file`.
+    """
     layers = {
         f"memory.{name}.{layer}": tensor
         for name in ("keys", "values")
         for layer, tensor in enumerate(getattr(memory, name))
     }
-    return {**layers, "memory.visits": memory.visits}
+    small = {} if memory.store is None else memory.store.settled().small_tensors()
+    return {
+        **layers,
+        "memory.visits": memory.visits,
+        **{f"memory.store.{name}": tensor for name, tensor in small.items()},
+    }
 
 
 def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
-    """The memory that `memory_tensors` named, where and in what precision the given one is."""
+    """The memory that `memory_tensors` named, where and in what precision the given one is.
+
+    A store's slots are those of the given one, which are to be filled from its file.
+    """
     device, dtype = memory.keys[0].device, memory.keys[0].dtype
 
     def layers(name: str) -> tuple[Tensor, ...]:
         count = range(len(memory.keys))
         return tuple(tensors[f"memory.{name}.{layer}"].to(device, dtype) for layer in count)
 
-    return Memory(layers("keys"), layers("values"), tensors["memory.visits"].to(device))
+    store = memory.store
+    if store is not None:
+        names = store.small_tensors()
+        store = store._replace(**{n: tensors[f"memory.store.{n}"].to(device) for n in names})
+        store = store._replace(leaving=None, found=None)
+    return Memory(layers("keys"), layers("values"), tensors["memory.visits"].to(device), store)
 
 
 def split_lanes(memory: Memory, groups: int) -> list[Memory]:
-    """A memory for each of so many groups of lanes, copied."""
+    """A memory for each of so many groups of lanes, copied; of a store's slots views."""
+    lanes = len(memory.visits) // groups
 
     def part(tensor: Tensor, group: int) -> Tensor:
         return tensor.chunk(groups)[group].clone(memory_format=torch.contiguous_format)
@@ -169,6 +208,7 @@ def split_lanes(memory: Memory, groups: int) -> list[Memory]:
             tuple(part(keys, group) for keys in memory.keys),
             tuple(part(values, group) for values in memory.values),
             part(memory.visits, group),
+            memory.store and memory.store.lanes(group * lanes, (group + 1) * lanes),
         )
         for group in range(groups)
     ]
@@ -178,9 +218,10 @@ def join_lanes(memories: Sequence[Memory]) -> Memory:
     """The memory of all lanes, from those of groups of them."""
     if len(memories) == 1:
         return memories[0]
-    keys, values, visits = zip(*memories, strict=True)
+    keys, values, visits, stores = zip(*memories, strict=True)
     return Memory(
         tuple(torch.cat(layer) for layer in zip(*keys, strict=True)),
         tuple(torch.cat(layer) for layer in zip(*values, strict=True)),
         torch.cat(visits),
+        None if stores[0] is None else Store.joined(stores),
     )

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shards.errors import SettingError
 from shards.vocabulary import VELOCITY_BINS
 from trainer.attention import Attention, Recall
 from trainer.batches import Batch
 from trainer.config import ModelConfig
-from trainer.memory import Memory, readable, remember, visible
+from trainer.knn import NearestNeighbours, Recollection, Store
+from trainer.memory import Memory, readable, visible
 
 
 class Output(NamedTuple):
@@ -64,6 +66,11 @@ class TransformerXL(nn.Module):
             if config.velocity == "predict"
             else None
         )
+        self.neighbours = (
+            NearestNeighbours(config.heads, config.knn_k, config.knn_backend)
+            if config.knn
+            else None
+        )
 
     def forward(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
         """Predict, and remember.
@@ -76,36 +83,35 @@ class TransformerXL(nn.Module):
         Returns:
             The predictions, and the memory for the next block, as long as the one given.
         """
-        output, keys, values = self.attend(batch, memory)
-        visits = torch.cat([memory.visits, batch.visits], dim=1)
-        dtype = memory.keys[0].dtype
-        kept = remember(
-            tuple(layer.to(dtype) for layer in keys),
-            tuple(layer.to(dtype) for layer in values),
-            visits,
-            memory.length,
-        )
-        return output, kept
+        output, grown = self.attend(batch, memory)
+        return output, grown.cut(memory.length)
 
-    def attend(
-        self, batch: Batch, memory: Memory
-    ) -> tuple[Output, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Predict, and hand out every layer's keys and values, each shape (B, H, K, E)."""
+    def attend(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
+        """Predict, and hand out the memory with the block added, not yet cut to its length."""
         mask = visible(
             batch.visits, memory.visits, window=self.config.window, nearest=batch.nearest
         )
-        memory = readable(memory, mask)
+        past = readable(memory, mask)
         table = self.layers[0].attention.positions.table(mask.shape[2], mask.device)
         mask = mask[:, None]
         x = self.embed(batch)
         all_keys, all_values = [], []
-        for layer, past_keys, past_values in zip(
-            self.layers, memory.keys, memory.values, strict=True
+        recall = self._recollection(batch, memory)
+        for number, (layer, past_keys, past_values) in enumerate(
+            zip(self.layers, past.keys, past.values, strict=True)
         ):
-            x, keys, values = layer(x, past_keys, past_values, mask, table)
+            at_store = recall if number == self.config.knn_at else None
+            x, keys, values = layer(x, past_keys, past_values, mask, table, at_store)
             all_keys.append(keys)
             all_values.append(values)
-        return self.predict(self.norm(x), batch), tuple(all_keys), tuple(all_values)
+        grown = memory.grown(tuple(all_keys), tuple(all_values), batch.visits, batch.bars)
+        if recall is not None:
+            grown = grown._replace(store=grown.store._replace(found=recall.found))
+        return self.predict(self.norm(x), batch), grown
+
+    def _recollection(self, batch: Batch, memory: Memory) -> Recollection | None:
+        """Of the block, where the memory has a store; without one the model does without."""
+        return memory.store and Recollection(self.neighbours, batch, memory.store)
 
     def predict(self, hidden: Tensor, batch: Batch) -> Output:
         """What the heads make of the last layer's normed output, shape (B, T, C)."""
@@ -146,15 +152,20 @@ class TransformerXL(nn.Module):
         self, lanes: int, *, length: int | None = None, dtype: torch.dtype = torch.float32
     ) -> Memory:
         """A memory for this model, on its device; `length` instead of the configured M."""
-        return Memory.empty(
-            layers=self.config.layers,
-            lanes=lanes,
-            heads=self.config.heads,
-            length=self.config.memory if length is None else length,
-            head_width=self.config.width // self.config.heads,
-            device=self.norm.weight.device,
-            dtype=dtype,
-        )
+        config = self.config
+        shape = {
+            "lanes": lanes,
+            "heads": config.heads,
+            "length": config.memory if length is None else length,
+            "head_width": config.width // config.heads,
+            "device": self.norm.weight.device,
+        }
+        store = None
+        if config.knn:
+            if config.knn_capacity is None:
+                raise SettingError("knn_capacity is none; expected the longest song's tokens")
+            store = Store.empty(**shape, capacity=config.knn_capacity, layer=config.knn_at)
+        return Memory.empty(**shape, layers=config.layers, dtype=dtype)._replace(store=store)
 
     def initialize(self, generator: torch.Generator) -> None:
         """Set all weights: normal, 0.02; what ends in the residual stream less, by the depth.
@@ -166,6 +177,8 @@ class TransformerXL(nn.Module):
             Zhang et al. 2019, Fixup, for the zeros. https://arxiv.org/abs/1901.09321
         """
         for name, parameter in self.named_parameters():
+            if name.startswith("neighbours."):
+                continue  # starts as it says itself
             ends_in_stream = name.endswith("_out.weight")
             if name.endswith((".bias", ".u", ".v")) or (ends_in_stream and self.config.zero_init):
                 nn.init.zeros_(parameter)
@@ -192,6 +205,7 @@ class Embedding(nn.Module):
         self.velocity = (
             nn.Embedding(VELOCITY_BINS + 1, config.width) if config.velocity != "none" else None
         )
+        self.unseen = nn.Embedding(1, config.width) if config.rtf == "strict" else None
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -201,6 +215,8 @@ class Embedding(nn.Module):
         x = x + self.bar(bars) + self.step(batch.steps)
         if self.velocity is not None:
             x = x + self.velocity(batch.velocities)
+        if batch.replaced is not None:
+            x = torch.where(batch.replaced[..., None], self.unseen.weight[0], x)
         return self.dropout(x)
 
 

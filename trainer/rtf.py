@@ -50,6 +50,10 @@ class Hidden(NamedTuple):
     nearest: Tensor
     replaced: Tensor | None
 
+    def to(self, device: torch.device) -> "Hidden":
+        """The same on a device."""
+        return Hidden(*(None if part is None else part.to(device) for part in self))
+
 
 def draw(
     mode: str, *, lanes: int, block: int, share: float, longest: int, seed: int, step: int

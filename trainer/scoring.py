@@ -82,7 +82,7 @@ def score_songs(
     for step in range(len(sampler)):
         blocks.fill(columns, sampler.pieces(0, step))
         batch = columns.to(device)
-        output, carried = model(batch, carried)
+        output, carried = model(batch, carried.settled())
         played = (batch.targets != IGNORED).cpu().numpy()
         # The sampler keeps the order given, so that a visit's number is its song's.
         at = starts[batch.visits.cpu().numpy()[played]] + batch.places.cpu().numpy()[played]

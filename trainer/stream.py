@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.batches import Batch
+from trainer.knn import Recollection
 from trainer.memory import Memory
 from trainer.model import Output, TransformerXL
 from trainer.positions import rotate
@@ -38,6 +39,7 @@ class Stream:
         self.model, self.block_size, self.lanes = model, block_size, lanes
         M = model.config.memory
         self._slots = model.empty_memory(lanes, length=M + block_size)
+        self._store = model.empty_memory(lanes, length=0).store
         self._first = self._next = M
         self._rotary = model.config.positions == "rope"
         if self._rotary:
@@ -82,14 +84,16 @@ class Stream:
             tuple(keys[:, :, seen] for keys in self._slots.keys),
             tuple(values[:, :, seen] for values in self._slots.values),
             visits,
+            self._store,
         )
-        output, keys, values = self.model.attend(_batch(columns), past)
+        output, grown = self.model.attend(_batch(columns), past)
         count = columns.shape[2]
         new = slice(self._next, self._next + count)
-        for layer in range(len(keys)):
-            self._slots.keys[layer][:, :, new] = keys[layer][:, :, -count:]
-            self._slots.values[layer][:, :, new] = values[layer][:, :, -count:]
+        for layer in range(len(grown.keys)):
+            self._slots.keys[layer][:, :, new] = grown.keys[layer][:, :, -count:]
+            self._slots.values[layer][:, :, new] = grown.values[layer][:, :, -count:]
             self._place(layer, new)
+        self._store = grown.store
         self._next += count
         return output
 
@@ -118,6 +122,9 @@ class Stream:
                 self._placed[number][:, :, first : at + 1],
                 self._slots.values[number][:, :, first : at + 1],
             )
+            if self._store is not None and number == self._store.layer:
+                mixed = Recollection(self.model.neighbours, batch, self._store)(queries, mixed)
+                self._store = self._store.grown(batch.bars)
             x = x + attention.project_out(mixed.transpose(1, 2).flatten(2))
             x = x + layer.feed(layer.feed_norm(x))
         self._next += 1
@@ -127,6 +134,11 @@ class Stream:
         """Move the last M tokens to where the memory lies."""
         M = self.model.config.memory
         kept = min(M, self._next - self._first)
+        if self._store is not None:
+            past = slice(self._first, self._next)
+            keys, values = (part[self._store.layer][:, :, past] for part in self._slots[:2])
+            visits = torch.zeros_like(self._slots.visits[:, past])
+            self._store = self._store.cut(keys, values, visits, kept).settled()
         old, new = slice(self._next - kept, self._next), slice(M - kept, M)
         for layer in range(len(self._slots.keys)):
             for tensor in (self._slots.keys[layer], self._slots.values[layer]):

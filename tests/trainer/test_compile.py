@@ -64,6 +64,19 @@ def test_groups_of_one_lane_and_a_resumed_memory_need_no_other_graph(dataset, co
     assert graphs() == 2  # of one lane for training, of three for evaluation
 
 
+def test_a_knn_memory_that_fills_and_what_is_kept_back_need_no_other_graph(dataset, config, graphs):
+    model = {"memory": 8, "knn": True, "knn_capacity": 16, "rtf": "strict"}
+    for groups in (1, 3):
+        trainer = make_trainer(dataset, config, model=model, batch=3, block=8, accumulate=groups)
+        before = graphs()
+        for step in range(40):
+            trainer.train_step()
+            if step % 10 == 0:
+                trainer.evaluate(batches=2)
+        assert graphs() - before == (2 if groups == 1 else 1)  # evaluation's is known by then
+    assert counters["graph_break"] == {}
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_compiled_computes_the_same(dataset, config, precision):
     losses = []

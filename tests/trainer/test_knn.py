@@ -29,13 +29,13 @@ def feed(store, visits, *, seed=0, length=M, memory=None):
         all_keys = torch.cat([past[0], keys[:, :, here]], 2)
         all_values = torch.cat([past_values, values[:, :, here]], 2)
         all_visits = torch.cat([past[1], visits[:, here]], 1)
-        store = store.after(all_keys, all_values, all_visits, visits[:, here] * 10, length)
+        store = store.grown(visits[:, here] * 10).cut(all_keys, all_values, all_visits, length)
         past = all_keys[:, :, -length:], all_visits[:, -length:]
         past_values = all_values[:, :, -length:]
 
 
 def empty(lanes, capacity):
-    return Store.empty(lanes=lanes, heads=H, capacity=capacity, head_width=E, length=M)
+    return Store.empty(lanes=lanes, heads=H, capacity=capacity, head_width=E, length=M, layer=0)
 
 
 def stored_tokens(store, keys, values, lane):
@@ -74,10 +74,10 @@ def test_it_holds_exactly_what_has_left_the_memory_of_the_running_song(capacity)
 
 
 def test_a_block_longer_than_the_ring_leaves_its_last_tokens():
-    store = Store.empty(lanes=1, heads=H, capacity=3, head_width=E, length=0)
+    store = Store.empty(lanes=1, heads=H, capacity=3, head_width=E, length=0, layer=0)
     keys = torch.randn(1, H, 8, E, generator=torch.Generator().manual_seed(0))
     visits, bars = torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None]
-    store = store.after(keys, keys, visits, bars, 0).settled()
+    store = store.grown(bars).cut(keys, keys, visits, 0).settled()
     assert sorted(stored_tokens(store, keys, keys, 0)) == [5, 6, 7]
     assert sorted(store.bars[0, :3].tolist()) == [5, 6, 7]
 
@@ -169,7 +169,7 @@ def test_settling_twice_is_settling_once():
     for store, *_ in feed(empty(1, 10), visits):
         last = store
     keys = torch.randn(1, H, M + T, E)
-    left = last.after(keys, keys, torch.full((1, M + T), 2), torch.zeros(1, T).long(), M)
+    left = last.grown(torch.zeros(1, T)).cut(keys, keys, torch.full((1, M + T), 2), M)
     once = copy.deepcopy(left.settled())
     twice = left.settled()
     assert torch.equal(once.count, twice.count)
@@ -180,7 +180,7 @@ def test_lanes_are_views_and_append_to_the_whole():
     visits = torch.tensor([[1] * 24, [2] * 24])
     whole = [store for store, *_ in feed(empty(2, 30), visits)][-1]
     keys = torch.randn(2, H, M + T, E)
-    left = whole.after(keys, keys, visits[:, : M + T], visits[:, :T], M)
+    left = whole.grown(visits[:, :T]).cut(keys, keys, visits[:, : M + T], M)
     parts = [left.lanes(lane, lane + 1).settled() for lane in range(2)]
     assert torch.equal(left.settled().keys, whole.keys)
     assert [int(part.count) for part in parts] == left.settled().count.tolist()

@@ -15,7 +15,7 @@ H, N, E = 2, 12, 8
 
 
 def fresh():
-    return Store.empty(lanes=2, heads=H, capacity=N, head_width=E, length=4)
+    return Store.empty(lanes=2, heads=H, capacity=N, head_width=E, length=4, layer=0)
 
 
 def filled():
@@ -25,7 +25,7 @@ def filled():
     for visits in (torch.tensor([[3] * 6 + [4] * 4, [5] * 10]), torch.tensor([[4] * 3, [5] * 3])):
         keys = torch.randn(2, H, visits.shape[1], E, generator=generator)
         bars = torch.zeros_like(visits)
-        store = store._replace(near_bars=bars[:, :0]).after(keys, keys, visits, bars, 0).settled()
+        store = store._replace(near_bars=bars.int()).cut(keys, keys, visits, 0).settled()
     return store
 
 
@@ -65,7 +65,7 @@ def test_numpy_opens_it_as_documented(saved):
 
 
 def test_unused_slots_take_no_disk(tmp_path):
-    store = Store.empty(lanes=2, heads=H, capacity=100_000, head_width=E, length=0)
+    store = Store.empty(lanes=2, heads=H, capacity=100_000, head_width=E, length=0, layer=0)
     path = knn_file.database_file(tmp_path, "train", 0)
     knn_file.save(path, store, SETTINGS)
     assert path.stat().st_size > 10_000_000
@@ -121,6 +121,6 @@ def test_orphans_go(tmp_path):
     names = [knn_file.database_file(tmp_path, "train", step).name for step in (1, 2, 3)]
     for name in [*names, "step-00000002.safetensors"]:
         (tmp_path / name).touch()
-    knn_file.drop_orphans(tmp_path, {names[1]})
+    knn_file.drop_orphans(tmp_path, {2})
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [names[1], "step-00000002.safetensors"]

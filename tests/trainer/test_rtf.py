@@ -1,8 +1,13 @@
 """What reverse teacher forcing draws, and what an output then depends on."""
 
+import dataclasses
+
 import pytest
 import torch
 
+from trainer import rtf
+from trainer.batches import Batch
+from trainer.loop import Trainer
 from trainer.rtf import MODES, draw
 
 B, T = 64, 20
@@ -50,3 +55,79 @@ def test_strict_replaces_one_position_in_w_and_never_two_in_a_row():
     share = float(hidden.replaced[lanes].float().mean())
     assert abs(share - (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4) < 0.01
     assert hidden.replaced.any(dim=0).all()
+
+
+WIDTH = 3
+
+
+def expected_inputs(mode, visits, replaced):
+    """The sets that the docstring of `trainer.rtf` states, by position."""
+    sets = []
+    for t, visit in enumerate(visits):
+        mine = {j for j in range(t + 1) if visits[j] == visit}
+        if mode == "window":
+            mine = {j for j in mine if j < t - t % WIDTH} | {t}
+        if mode == "strict":
+            mine = {j for j in mine if not replaced[j]}
+        sets.append(mine)
+    return sets
+
+
+@pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_output_depends_on_what_the_docstring_says(make_model, vocabulary, mode, positions):
+    model = make_model(rtf=mode, positions=positions)
+    visits = [4] * 7 + [5] * 5
+    block = len(visits)
+    tokens = torch.arange(block)[None] + 10  # all different, so that each has its own row
+    nothing = torch.zeros_like(tokens)
+    batch = Batch(tokens, nothing, nothing, nothing, torch.tensor([visits]))
+    hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=0)
+    step = 0
+    while hidden and mode == "window" and hidden.nearest.max() < WIDTH:  # until w is WIDTH
+        step += 1
+        hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=step)
+    batch = batch._replace(**hidden._asdict()) if hidden else batch
+    memory = model.empty_memory(1)
+    memory = memory._replace(
+        values=tuple(torch.randn_like(layer).requires_grad_() for layer in memory.values),
+        visits=torch.full_like(memory.visits, 4),
+    )
+    replaced = [False] * block if batch.replaced is None else batch.replaced[0].tolist()
+    expected = expected_inputs(mode, visits, replaced)
+    output, _ = model.attend(batch, memory)
+    for t in range(block):
+        model.zero_grad()
+        output.tokens[0, t].square().sum().backward(retain_graph=True)
+        rows = model.embed.token.weight.grad.any(dim=1)[tokens[0]]
+        assert {j for j in range(block) if rows[j]} == expected[t]
+        for layer in memory.values:
+            assert layer.grad.any(dim=-1).all() == (visits[t] == 4)  # all of it, or nothing
+            layer.grad = None
+
+
+def test_a_probability_of_nothing_is_bit_identical_to_off(dataset, config):
+    def first_losses(**settings):
+        part = {key: settings.pop(key) for key in ("rtf",) if key in settings}
+        changed = dataclasses.replace(
+            config,
+            model=dataclasses.replace(config.model, **part),
+            train=dataclasses.replace(config.train, **settings),
+        )
+        trainer = Trainer(dataset, changed, torch.device("cpu"))
+        return [float(trainer.train_step().loss) for _ in range(4)]
+
+    off = first_losses()
+    for mode in ("shift", "window"):
+        assert first_losses(rtf=mode, rtf_p=0.0) == off
+        assert first_losses(rtf=mode, rtf_p=1.0) != off
+    assert first_losses(rtf="strict", rtf_p=1.0) != off
+
+
+def test_evaluation_keeps_nothing_back(dataset, config, monkeypatch):
+    settings = dataclasses.replace(config.model, rtf="strict")
+    trainer = Trainer(dataset, dataclasses.replace(config, model=settings), torch.device("cpu"))
+    monkeypatch.setattr(rtf, "draw", None)  # would raise
+    assert trainer.evaluate().means()["loss"] > 0
+    with pytest.raises(TypeError):
+        trainer.train_step()

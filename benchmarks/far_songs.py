@@ -1,0 +1,49 @@
+"""What the kNN memory and reverse teacher forcing do to the validation loss of a small model.
+
+    python -m benchmarks.far_songs DATASET plain|knn|shift|window|strict SEED [STEPS [BATCHES]]
+
+Three layers of width 128, T = M = 32, 32 lanes, AdamW: one line of JSON with the loss of the first
+BATCHES of validation, in all and by place in the song. All but the named part is equal, weights,
+order of songs and dropout (none) included. Songs have 11,000 tokens on average, 2 (T + M) is 128.
+"""
+
+import json
+import sys
+import time
+
+import torch
+
+from shards import open_dataset
+from trainer.board import PLACE_NAMES, place_losses
+from trainer.config import Config, ModelConfig, TrainConfig, for_dataset
+from trainer.loop import Trainer
+
+
+def settings(what: str, seed: int, steps: int) -> Config:
+    model = ModelConfig(
+        layers=3, width=128, heads=2, memory=32, dropout=0.0, knn=what == "knn",
+        rtf=what if what in ("shift", "window", "strict") else "off",
+    )  # fmt: skip
+    train = TrainConfig(
+        steps=steps, batch=32, block=32, learning_rate=3e-3, warmup=min(50, steps // 4), seed=seed
+    )
+    return Config(model=model, train=train)
+
+
+def main(path: str, what: str, seed: int, steps: int = 300, batches: int = 60) -> None:
+    torch.set_num_threads(1)
+    data = open_dataset(path)
+    trainer = Trainer(data, for_dataset(settings(what, seed, steps), data), torch.device("cpu"))
+    begun, work = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        trainer.train_step()
+    work, seconds = time.process_time() - work, time.perf_counter() - begun
+    scores = trainer.evaluate(batches=batches)
+    places = dict(zip(PLACE_NAMES, place_losses(scores.places), strict=True))
+    line = {"what": what, "seed": seed, "steps": steps, **scores.means(), "places": places}
+    figures = trainer.neighbour_figures()
+    print(json.dumps({**line, "seconds": seconds, "cpu": work, **figures}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
