@@ -13,6 +13,7 @@ import hashlib
 
 import numpy as np
 
+from pipeline import order
 from shards.codec import EncodedSong
 from shards.song import Song
 from shards.vocabulary import PROGRAMS
@@ -41,37 +42,19 @@ def signature(song: Song) -> np.ndarray | None:
         shape (HASHES,), uint32. The share of equal places in two signatures estimates the
         Jaccard similarity of the songs' gram sets, standard error at most 0.045.
     """
-    grams = melodic_grams(song)
-    if len(grams) < FEWEST_GRAMS:
+    grams = _grams(song)
+    if not order.are_at_least(grams, FEWEST_GRAMS):
         return None
-    hashes = zip(_MULTIPLIERS, _OFFSETS, strict=True)
-    return np.array([(grams * a + b).min() >> np.uint64(32) for a, b in hashes], np.uint32)
+    least = order.min_hash(grams, _MULTIPLIERS, _OFFSETS)
+    return (least >> np.uint64(32)).astype(np.uint32)
 
 
 def melodic_grams(song: Song) -> np.ndarray:
     """The song's grams as distinct 64-bit hashes, ascending; drums are left out."""
-    part, start, pitch = _skylines(song)
-    if len(part) <= GRAM:
-        return np.zeros(0, np.uint64)
-    same_part = part[1:] == part[:-1]
-    time, interval = np.diff(start), np.diff(pitch)
-    letters = (time.astype(np.uint64) << np.uint64(8)) + (interval + 128).astype(np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(letters, GRAM)
-    within = np.lib.stride_tricks.sliding_window_view(same_part, GRAM).all(axis=1)
-    grams = np.zeros(len(windows), np.uint64)
-    for column in range(GRAM):
-        grams = (grams ^ windows[:, column]) * _MIX
-        grams ^= grams >> np.uint64(29)
-    return np.unique(grams[within])
+    return np.unique(_grams(song))
 
 
-def _skylines(song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Part, start and pitch of the highest note at each onset of each part, part by part."""
-    notes = song.notes[song.notes["instrument"] < PROGRAMS]
-    part, start = notes["instrument"].astype(np.int64), notes["start"]
-    pitch = notes["pitch"].astype(np.int64)
-    order = np.lexsort((-pitch, start, part))
-    part, start, pitch = part[order], start[order], pitch[order]
-    top = np.ones(len(part), bool)
-    top[1:] = (part[1:] != part[:-1]) | (start[1:] != start[:-1])
-    return part[top], start[top], pitch[top]
+def _grams(song: Song) -> np.ndarray:
+    notes = song.notes
+    columns = (np.ascontiguousarray(notes[name]) for name in ("start", "instrument", "pitch"))
+    return order.grams(*columns, GRAM, PROGRAMS, _MIX)

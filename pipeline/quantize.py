@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline import order
 from pipeline.grid_controls import grid_controls
 from pipeline.grid_fit import GridFit, grid_fit
 from pipeline.midi import Recording
@@ -100,19 +101,31 @@ def _notes(
     played, classes = played[inside], classes[inside]
     starts = snap(played["start"])
     durations = np.maximum(snap(played["end"]) - starts, 1)
-    notes = np.empty(len(played), NOTE)
-    notes["start"] = starts
-    notes["duration"] = np.minimum(durations, vocabulary.max_duration)
-    notes["instrument"] = classes
-    notes["pitch"] = played["pitch"]
-    notes["velocity"] = velocity_of_bin(velocity_bin(played["velocity"]))
-    single = sort_notes(notes)
+    notes = {
+        "start": starts,
+        "duration": np.minimum(durations, vocabulary.max_duration),
+        "instrument": classes.astype(np.uint8),
+        "pitch": np.ascontiguousarray(played["pitch"]),
+        "velocity": velocity_of_bin(velocity_bin(played["velocity"])).astype(np.uint8),
+    }
+    single = _sorted(notes)
     return single, {
         "notes_outside_map": int((~inside).sum()),
-        "notes_doubled": len(notes) - len(single),
+        "notes_doubled": len(played) - len(single),
         "durations_cut": int((durations > vocabulary.max_duration).sum()),
         "durations_raised": int((snap(played["end"]) == starts).sum()),
     }
+
+
+def _sorted(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """`shards.song.sort_notes` of notes by start, faster."""
+    few = len(columns["start"]) < order.MOST_NOTES
+    kept = order.canonical_order(*columns.values()) if few else slice(None)
+    chosen = {name: column[kept] for name, column in columns.items()}
+    notes = np.empty(len(chosen["start"]), NOTE)
+    for name, column in chosen.items():
+        notes[name] = column
+    return notes if few else sort_notes(notes)
 
 
 def _meters(read: np.ndarray, snap: Snap, vocabulary: Vocabulary) -> tuple[np.ndarray, int]:

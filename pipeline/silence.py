@@ -66,6 +66,8 @@ def remove_silence(
     Returns:
         The shorter song, canonical, and what was taken out of it.
     """
+    if _surely_none(song, bar_steps, limits):
+        return song, Removed(0, 0.0)
     bars = Bars(song.meters, bar_steps)
     first, last = _excess(song, bars, limits)
     if not len(first):
@@ -90,6 +92,24 @@ def remove_silence(
         control_changes(controls),
     )
     return shorter, removed
+
+
+def _surely_none(
+    song: Song, bar_steps: Mapping[tuple[int, int], int], limits: SilenceSettings
+) -> bool:
+    """Whether, bar lines aside, no rest is long enough for a bar to leave: so it is in most songs.
+
+    With one meter only: a change of meter cuts bars short.
+    """
+    if len(song.meters) != 1:
+        return False
+    bar = bar_steps[int(song.meters["numerator"][0]), int(song.meters["denominator"][0])]
+    starts = song.notes["start"]
+    if starts[0] >= (limits.max_leading_silence + 1) * bar:
+        return False
+    sounding_until = np.maximum.accumulate(starts + song.notes["duration"])
+    rests = starts[1:] - sounding_until[:-1]
+    return bool(rests.max(initial=0) <= limits.max_silence * bar)
 
 
 def _excess(song: Song, bars: Bars, limits: SilenceSettings) -> tuple[np.ndarray, np.ndarray]:

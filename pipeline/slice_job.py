@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import midi, tally
+from pipeline import midi, order, tally
 from pipeline.config import DataSettings
 from pipeline.features import features
 from pipeline.fingerprint import music_hash, signature
@@ -60,8 +60,8 @@ class FileResult:
 
 def warm_up() -> None:
     """Load all compiled kernels, or compile them; see `pipeline.midi.warm_up`."""
-    midi.warm_up()
-    tally.warm_up()
+    for module in (midi, order, tally):
+        module.warm_up()
 
 
 def run_slice(job: SliceJob) -> Outcome:
