@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.batches import PADDING, Batch
-from trainer.memory import EMPTY, Memory, visible
+from trainer.memory import EMPTY, Memory, join_lanes, memory_tensors, split_lanes, visible
 
 SCHEMES = ["rope", "txl", "t5"]
 
@@ -33,10 +33,11 @@ def play(model, batch, edges, *, length):
     return torch.cat(parts, dim=1), memory
 
 
+@pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("positions", SCHEMES)
 @pytest.mark.parametrize("edges", [[0, 40], [0, 8, 16, 24, 32, 40], [0, 1, 2, 17, 39, 40]])
-def test_any_cutting_into_blocks_equals_one_pass(make_model, vocabulary, positions, edges):
-    model = make_model(positions=positions)
+def test_any_cutting_into_blocks_equals_one_pass(make_model, vocabulary, positions, qk_norm, edges):
+    model = make_model(positions=positions, qk_norm=qk_norm)
     visits = torch.tensor([[7] * 40, [3] * 15 + [4] * 25])  # the second lane changes songs
     batch = random_batch(vocabulary, visits)
     whole, _ = play(model, batch, [0, 40], length=0)
@@ -161,3 +162,29 @@ def test_the_memory_is_no_part_of_the_module(make_model):
     model = make_model()
     assert not list(model.buffers())
     assert not any("memory" in name for name in model.state_dict())
+
+
+def test_a_nearest_key_is_as_far_back_as_is_said(make_model):
+    nearest = torch.tensor([[0, 1, 1, 3]])
+    seen = visible(torch.tensor([[8, 8, 9, 9]]), torch.tensor([[8]]), window=None, nearest=nearest)
+    assert seen[0].int().tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 0, 1, 0],  # nothing is left of its song: itself
+        [0, 0, 0, 0, 1],
+    ]
+
+
+def test_lanes_are_split_and_joined_again(make_model, vocabulary):
+    model = make_model()
+    batch = random_batch(vocabulary, torch.arange(4)[:, None].expand(4, 10).contiguous())
+    _, memory = model(batch, model.empty_memory(4))
+    parts = split_lanes(memory, 2)
+    found = [model(batch.lanes(2 * n, 2 * n + 2), part) for n, part in enumerate(parts)]
+    expected, expected_memory = model(batch, memory)
+    joined = join_lanes([part for _, part in found])
+    assert torch.allclose(
+        torch.cat([part.tokens for part, _ in found]), expected.tokens, atol=1e-6, rtol=0
+    )
+    for name, tensor in memory_tensors(expected_memory).items():
+        assert torch.allclose(memory_tensors(joined)[name], tensor, atol=1e-6), name

@@ -4,17 +4,22 @@ import pytest
 import torch
 
 from shards.errors import SettingError
+from trainer import checkpoint
 from trainer.batches import Batch
 from trainer.config import ModelConfig
-from trainer.model import TransformerXL
+from trainer.loss import nats, tally
+from trainer.model import FeedForward, TransformerXL
 
 
 def batch_of(vocabulary, **columns):
     """Four <sos>, unless told otherwise."""
-    usual = {"tokens": vocabulary.sos, "instruments": 0, "bars": 0, "steps": 0, "visits": 0}
-    values = (usual | columns).values()
+    usual = dict.fromkeys(["instruments", "bars", "steps", "visits", "velocities"], 0)
+    values = {"tokens": vocabulary.sos, **usual, **columns}
     return Batch(
-        *(torch.tensor([value if isinstance(value, list) else [value] * 4]) for value in values)
+        **{
+            name: torch.tensor([value if isinstance(value, list) else [value] * 4])
+            for name, value in values.items()
+        }
     )
 
 
@@ -86,3 +91,86 @@ def test_an_untrained_model_finds_everything_about_equally_likely(vocabulary):
 def test_a_model_that_cannot_be_built_is_refused(settings, message):
     with pytest.raises(SettingError, match=message):
         dataclasses.replace(ModelConfig(), **settings)
+
+
+OPTIONS = [
+    {"qk_norm": True},
+    {"activation": "relu2"},
+    {"zero_init": True},
+    {"tied": True},
+    {"instrument_head": "conditional"},
+    {"velocity": "embed"},
+    {"velocity": "predict"},
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
+    config = ModelConfig(layers=1, width=16, heads=2, memory=4, dropout=0.0, **option)
+    model = TransformerXL(config.for_vocabulary(vocabulary))
+    model.initialize(torch.Generator().manual_seed(0))
+    ids = vocabulary.ids
+    batch = batch_of(vocabulary, targets=ids["n60"], instrument_targets=5, velocity_targets=20)
+    for parameter in model.parameters():
+        parameter.data += 0.1
+    output, _ = model(batch, model.empty_memory(1))
+    tally(nats(output, batch), batch).loss.backward()
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+    copy = TransformerXL(config.for_vocabulary(vocabulary))
+    checkpoint.load_model(copy, checkpoint.model_tensors(model))
+    again, _ = copy(batch, copy.empty_memory(1))
+    assert torch.equal(output.tokens, again.tokens)
+
+
+def test_zero_init_makes_every_layer_begin_as_nothing(vocabulary):
+    config = ModelConfig(layers=3, width=16, heads=2, zero_init=True).for_vocabulary(vocabulary)
+    model = TransformerXL(config).eval()
+    model.initialize(torch.Generator().manual_seed(0))
+    batch = batch_of(vocabulary)
+    output, _ = model(batch, model.empty_memory(1))
+    assert torch.equal(output.hidden, model.norm(model.embed(batch)))
+
+
+def test_a_plain_instrument_head_does_not_look_at_the_next_token_and_a_conditional_one_does(
+    make_model, vocabulary
+):
+    for kind, looks in (("plain", False), ("conditional", True)):
+        model = make_model(instrument_head=kind)
+        one, other = (
+            model(batch_of(vocabulary, targets=target), model.empty_memory(1))[0]
+            for target in (10, 11)
+        )
+        assert torch.equal(one.tokens, other.tokens)
+        assert torch.equal(one.instruments, other.instruments) != looks
+        untold, _ = model(batch_of(vocabulary), model.empty_memory(1))
+        assert (untold.instruments is None) == looks
+        named = torch.full((1, 4), 11)
+        assert torch.equal(model.instruments(untold.hidden, named), other.instruments)
+
+
+def test_velocities_matter_only_where_they_are_embedded(make_model, vocabulary):
+    for option, matters in (("none", False), ("embed", True), ("predict", True)):
+        model = make_model(velocity=option)
+        soft, loud = (
+            model(batch_of(vocabulary, velocities=bin_), model.empty_memory(1))[0]
+            for bin_ in (3, 30)
+        )
+        assert torch.equal(soft.tokens, loud.tokens) != matters
+        assert (model.velocity_head is not None) == (option == "predict")
+
+
+def test_the_square_of_relu(vocabulary):
+    feed = FeedForward(ModelConfig(width=4, heads=1, feed=1, activation="relu2"))
+    feed.project_in.weight.data = feed.project_out.weight.data = torch.eye(4)
+    feed.project_in.bias.data = feed.project_out.bias.data = torch.zeros(4)
+    assert feed(torch.tensor([-2.0, -0.5, 0.5, 3.0])).tolist() == [0, 0, 0.25, 9]
+
+
+def test_queries_and_keys_of_length_one_are_all_that_counts(make_model, vocabulary):
+    model = make_model(qk_norm=True)
+    before, _ = model(batch_of(vocabulary, tokens=[5, 9, 7, 8]), model.empty_memory(1))
+    for layer in model.layers:
+        layer.attention.project_in.weight.data[:32] *= 7.0  # queries and keys
+    after, _ = model(batch_of(vocabulary, tokens=[5, 9, 7, 8]), model.empty_memory(1))
+    assert torch.allclose(before.tokens, after.tokens, atol=1e-4)

@@ -1,9 +1,10 @@
 import itertools
 
 import pytest
+import torch
 
 from trainer.config import TrainConfig
-from trainer.optim import make_optimizers, rate
+from trainer.optim import Muon, make_optimizers, orthogonal, rate
 
 
 def test_the_rate_rises_to_its_peak_falls_and_ends_at_the_final_share():
@@ -35,3 +36,51 @@ def test_only_matrices_that_multiply_are_decayed(make_model):
     assert "layers.0.attention.project_in.weight" in decayed
     assert {"embed.token.weight", "norm.weight", "layers.0.attention.positions.u"} <= kept
     assert not any("embed" in name or "norm" in name or "bias" in name for name in decayed)
+
+
+def test_muon_has_the_matrices_of_the_layers_and_adamw_the_rest(make_model):
+    model = make_model(positions="t5", qk_norm=True, tied=True)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    adamw, muon = make_optimizers(model, TrainConfig(optimizer="muon"))
+    decayed, plain, stacked, single = (
+        {names[id(parameter)] for parameter in group["params"]}
+        for group in (*adamw.param_groups, *muon.param_groups)
+    )
+    assert decayed | plain | stacked | single == set(names.values())
+    assert stacked == {f"layers.{n}.attention.project_in.weight" for n in (0, 1)}
+    assert {name.removeprefix("layers.0.") for name in single if "layers.0" in name} == {
+        "attention.project_out.weight",
+        "feed.project_in.weight",
+        "feed.project_out.weight",
+    }
+    assert decayed == {"instrument_head.project.weight"}
+    assert "layers.0.attention.positions.bias" in plain
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (8, 5), (6, 6)])
+def test_orthogonal_keeps_the_singular_vectors_and_evens_the_values(shape):
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    found = orthogonal(matrices)
+    for matrix, result in zip(matrices, found, strict=True):
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        in_its_axes = left.T @ result @ right.T
+        assert torch.allclose(in_its_axes, in_its_axes.diagonal().diag(), atol=1e-4)
+        assert ((in_its_axes.diagonal() > 0.6) & (in_its_axes.diagonal() < 1.25)).all()
+        assert values.max() / values.min() > 2
+
+
+def test_a_muon_step_written_out():
+    """Momentum, Nesterov's look ahead, each of the stacked matrices by itself, then the decay."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.nn.Parameter(torch.randn(6, 4, generator=generator))
+    optimizer = Muon([{"params": [matrix], "stacked": 3}], lr=0.1, weight_decay=0.5)
+    momentum, expected = torch.zeros(6, 4), matrix.detach().clone()
+    for _ in range(3):
+        gradient = torch.randn(6, 4, generator=generator)
+        momentum = 0.95 * momentum + 0.05 * gradient
+        wanted = 0.05 * gradient + 0.95 * momentum
+        update = torch.cat([orthogonal(part[None])[0] for part in wanted.split(2)])
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * 0.2 * 4**0.5 * update
+        matrix.grad = gradient
+        optimizer.step()
+    assert torch.allclose(matrix, expected, atol=1e-5)

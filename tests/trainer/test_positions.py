@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from trainer.positions import Rope, TransformerXLPositions, relative_shift, rotate
+from trainer.positions import (
+    Rope,
+    T5Positions,
+    TransformerXLPositions,
+    bucket,
+    relative_shift,
+    rotate,
+)
 
 
 @pytest.fixture
@@ -67,3 +74,38 @@ def test_txl_scores_match_the_papers_formula_term_by_term(generator):
                 q, key = queries[0, head, t], keys[0, head, k]
                 expected = (q @ key + q @ R + u @ key + v @ R) / math.sqrt(E)
                 assert torch.allclose(scores[0, head, t, k], expected, atol=1e-4)
+
+
+def slow_bucket(distance):
+    """T5's `_relative_position_bucket`, one distance, not bidirectional, 32 buckets to 1,024."""
+    if distance < 16:
+        return distance
+    return min(16 + int(math.log(distance / 16) / math.log(1024 / 16) * 16), 31)
+
+
+def test_t5_buckets_are_exact_near_by_and_grow_by_ratio():
+    distances = [*range(1100), 2000, 100_000]
+    found = bucket(torch.tensor(distances)).tolist()
+    borders = {16 * 2 ** (6 * n / 16) for n in range(17)}  # where rounding may go either way
+    for distance, number in zip(distances, found, strict=True):
+        if distance not in borders:
+            assert number == slow_bucket(distance), distance
+    assert found == sorted(found)
+    assert set(found) == set(range(32))
+
+
+@pytest.mark.parametrize("M", [0, 3])
+def test_t5_scores_match_their_definition(M, generator):
+    H, E, T = 2, 4, 40
+    scheme = T5Positions(H * E, H)
+    scheme.bias.data = torch.randn(H, 32, generator=generator)
+    queries = torch.randn(3, H, T, E, generator=generator)
+    keys = torch.randn(3, H, M + T, E, generator=generator)
+    same_queries, same_keys, bias = scheme(queries, keys, scheme.table(M + T, queries.device))
+    assert same_queries is queries
+    assert same_keys is keys
+    for head in range(H):
+        for t in range(T):
+            for k in range(M + t + 1):
+                expected = scheme.bias[head, slow_bucket(M + t - k)]
+                assert bias[0, head, t, k] == expected
