@@ -149,7 +149,7 @@ class Columns:
 
 
 class Blocks(Dataset[tuple[np.ndarray, ...]]):
-    """The blocks that a sampler names; the dataset of a `DataLoader`, with `collate`.
+    """The blocks that a sampler names; in mode join the dataset of a `DataLoader`, with `collate`.
 
     Args:
         songs: where the arrays are.
@@ -235,7 +235,7 @@ def once(sampler: ContiguousBatchSampler, blocks: Blocks, device: torch.device) 
     """The batches of one epoch, on a device."""
     sampler.set_epoch(0)
     columns = blocks.columns(sampler.batch_size)
-    for pieces in sampler:
+    for pieces in sampler.walk():
         blocks.fill(columns, pieces)
         yield columns.to(device)
 

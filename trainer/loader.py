@@ -99,7 +99,7 @@ def _make_ready(
     """The thread's work: fill what is free; None ends it. What goes wrong is the trainer's."""
     try:
         while True:
-            for pieces in sampler:
+            for pieces in sampler.walk():
                 room = free.get()
                 if room is None:
                     return

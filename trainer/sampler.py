@@ -127,11 +127,15 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
 
     def __iter__(self) -> Iterator[list[Any]]:
         """Batches from the current position to the end of the epoch; then the next is current."""
+        for pieces in self.walk():
+            yield pieces if self.mode == "join" else [self._block(lane) for lane in pieces]
+
+    def walk(self) -> Iterator[list[tuple[Piece, ...] | None]]:
+        """The same, but for every mode as `pieces` has it."""
         epoch = self.epoch
         for step in range(self.step, len(self)):
             self.step = step + 1
-            pieces = self.pieces(epoch, step)
-            yield pieces if self.mode == "join" else [self._block(lane) for lane in pieces]
+            yield self.pieces(epoch, step)
         self.set_epoch(epoch + 1)
 
     def _block(self, pieces: tuple[Piece, ...] | None) -> tuple[int, int] | None:

@@ -5,10 +5,11 @@ import signal
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shards.errors import LakhxlError
 from trainer import checkpoint, run
-from trainer.board import cut_back, read_metrics
+from trainer.board import cut_back, place_losses, read_metrics
 from trainer.fit import Fit, StopRequest
 from trainer.loop import Trainer
 from trainer.unigram import unigram
@@ -178,3 +179,69 @@ def test_every_line_of_metrics_is_json_without_nan(tmp_path, dataset, config):
     fit.go(measure)
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
+
+
+def test_patience_ends_a_run_that_gets_no_better(tmp_path, dataset, config):
+    train = dataclasses.replace(
+        config.train, steps=500, learning_rate=0.0, evaluate_every=3, patience=4
+    )
+    fit, measure = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
+    assert fit.go(measure)
+    valid = [line["step"] for line in lines(tmp_path / "run") if line["split"] == "valid"]
+    assert valid == [3, 6, 9, 12, 15]  # the first is the best, four are no better
+    assert fit.trainer.step == 15
+    assert run.open_run(tmp_path / "run").last_checkpoint().name == "step-00000015.safetensors"
+
+
+def test_the_loss_by_place_adds_up_to_the_loss(tmp_path, dataset, config):
+    fit, measure = start(tmp_path / "run", dataset, config)
+    fit.go(measure)
+    scored = fit.trainer.evaluate()
+    assert lines(tmp_path / "run")[-1]["by_place"] == place_losses(scored.places)
+    nats, targets = scored.places.sum(dim=1).tolist()
+    assert targets == float(scored.tally.targets)
+    assert nats / targets == pytest.approx(float(scored.tally.loss), rel=1e-6)
+    lengths = [len(dataset.song(number)) - 1 for number in (6, 7)]
+    assert scored.places[1, 0] == 2 * 16
+    assert scored.places[1, 1] == sum(min(length, 32) - 16 for length in lengths)
+
+
+def test_tensorboard_gets_all_that_a_person_learns_from(tmp_path, dataset, config):
+    train = dataclasses.replace(config.train, sample_bars=1, evaluate_batches=1)
+    model = dataclasses.replace(config.model, velocity="predict")
+    fit, measure = start(
+        tmp_path / "run", dataset, dataclasses.replace(config, train=train, model=model)
+    )
+    fit.go(measure)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    figures = "loss tokens instruments velocities bits_per_note perplexity"
+    measured = "rate gradient update utilisation epoch tokens_per_second waiting memory_mb"
+    assert set(tags["scalars"]) >= {
+        *(f"train/{name}" for name in f"{figures} {measured}".split()),
+        *(f"valid/{name}" for name in figures.split()),
+        "unigram/loss",
+        "valid_by_place/16-31",
+        "final/loss",
+    }
+    assert set(tags["images"]) == {"valid/by_place", "sample"}
+    assert len(events.Images("sample")) == 3  # at steps 5, 10 and 12
+    plugins = events.SummaryMetadata("_hparams_/session_start_info").plugin_data
+    assert plugins.plugin_name == "hparams"
+    assert b"model.width" in plugins.content
+    last = lines(tmp_path / "run")[-3]
+    assert events.Scalars("train/loss")[-1].value == pytest.approx(last["loss"], rel=1e-6)
+    assert last["utilisation"] == 1.0
+
+
+def test_a_run_is_the_same_with_and_without_samples(tmp_path, dataset, config):
+    weights = []
+    for bars in (0, 1):
+        train = dataclasses.replace(config.train, sample_bars=bars)
+        fit, measure = start(
+            tmp_path / str(bars), dataset, dataclasses.replace(config, train=train)
+        )
+        fit.go(measure)
+        weights.append({name: t.clone() for name, t in fit.trainer.tensors().items()})
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

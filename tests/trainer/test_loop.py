@@ -138,6 +138,55 @@ def test_gradients_are_clipped(dataset, config):
     assert seen[0] == pytest.approx(1e-3, rel=1e-2)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("model", [{}, {"instrument_head": "conditional", "velocity": "predict"}])
+def test_every_kind_of_training_resumes_bit_for_bit(dataset, config, optimizer, model):
+    config = dataclasses.replace(
+        with_train(config, optimizer=optimizer, accumulate=3, mode="pad"),
+        model=dataclasses.replace(config.model, qk_norm=True, positions="t5", **model),
+    )
+    unbroken = Trainer(dataset, config, CPU)
+    losses(unbroken, 7)
+    saved, state = everything(unbroken), dict(unbroken.state())
+    expected = losses(unbroken, 5)
+    resumed = Trainer(dataset, config, CPU)
+    losses(resumed, 2)  # its loader is ahead of where it will be
+    resumed.load(saved, state)
+    assert losses(resumed, 5) == expected
+    assert_same(everything(resumed), everything(unbroken))
+
+
+@pytest.mark.parametrize("groups", [2, 6])
+def test_lanes_in_groups_learn_what_they_learn_together(dataset, config, groups):
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=0.0))
+    together = Trainer(dataset, with_train(config, batch=6), CPU)
+    apart = Trainer(dataset, with_train(config, batch=6, accumulate=groups), CPU)
+    assert losses(apart, 12) == pytest.approx(losses(together, 12), rel=1e-4)
+    assert apart.gradient == pytest.approx(float(together.gradient), rel=1e-3)
+    for name, tensor in together.tensors().items():
+        if name.startswith("memory"):
+            assert torch.allclose(apart.tensors()[name], tensor, atol=1e-2), name
+
+
+def test_the_way_that_the_weights_moved_is_measured(dataset, config):
+    trainer = Trainer(dataset, config, CPU)
+    losses(trainer, 2)
+    before = everything(trainer)
+    trainer.train_step(measure=True)
+    after = everything(trainer)
+    moved = [(after[n] - before[n]).square().sum() for n in after if n.startswith("model.")]
+    assert float(trainer.update) == pytest.approx(float(sum(moved).sqrt()), rel=1e-5)
+    assert trainer.update > 0
+
+
+@pytest.mark.parametrize("mode", ["join", "pad", "crop"])
+def test_every_mode_trains_and_only_join_fills_every_position(dataset, config, mode):
+    trainer = Trainer(dataset, with_train(config, mode=mode, block=30), CPU)
+    targets = sum(int(trainer.train_step().targets) for _ in range(12))
+    share = targets / (12 * trainer.tokens_per_step)
+    assert (share < 0.995) == (mode == "pad")
+
+
 def test_a_split_without_songs_is_named(make_twin, make_songs, config):
     twin = make_twin(make_songs([9, 9, 9]), ["train"] * 3)
     with pytest.raises(LakhxlError, match="valid split has no songs"):

@@ -137,6 +137,24 @@ def test_each_epoch_and_seed_has_an_order_of_its_own():
     assert len(orders) == 4
 
 
+@given(LENGTHS, LANES, BLOCKS, st.sampled_from(["pad", "join"]))
+def test_lanes_are_balanced_to_within_one_song(lengths, lanes, block, mode):
+    sampler = ContiguousBatchSampler(lengths, lanes, block_size=block, mode=mode, tail="drain")
+    free = sampler.plan(0).free
+    assert max(free) - min(free) <= sampler._units.max()
+
+
+@given(LENGTHS, LANES, BLOCKS)
+def test_drop_stops_when_a_lane_finds_no_song_and_leaves_no_lane_idle(lengths, lanes, block):
+    sampler = ContiguousBatchSampler(lengths, lanes, block_size=block, mode="join", tail="drop")
+    played = 0
+    for batch in sampler:
+        for pieces in batch:
+            assert sum(piece.stop - piece.start for piece in pieces) == block
+            played += block
+    assert sum(lengths) - played <= lanes * (max(lengths) + block)
+
+
 def test_visits_never_come_again():
     sampler = ContiguousBatchSampler([5, 5], 1, block_size=5, mode="join", tail="wrap", seed=0)
     visits = [sampler.pieces(epoch, step)[0][0].visit for epoch in range(5) for step in range(2)]
@@ -148,7 +166,8 @@ class Echo(Dataset):
         return key
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 8")  # more than there are cores
+@pytest.mark.parametrize("workers", [0, 2, 8])
 def test_a_data_loader_gives_the_same_stream_whatever_its_workers(workers):
     def sampler():
         return ContiguousBatchSampler(

@@ -1,0 +1,103 @@
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from shards.errors import ShardError
+from trainer.batches import Blocks, collate
+from trainer.loader import Loader
+from trainer.sampler import ContiguousBatchSampler
+
+CPU = torch.device("cpu")
+
+
+def parts(songs, *, lanes=3, block=16, seed=2):
+    lengths = [len(songs.song(number)) - 1 for number in range(len(songs))]
+    sampler = ContiguousBatchSampler(
+        lengths, lanes, block_size=block, mode="join", tail="wrap", seed=seed
+    )
+    return sampler, Blocks(songs, np.arange(len(songs)), block)
+
+
+def assert_same(one, other):
+    for name, a, b in zip(one._fields, one, other, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b), name
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 8")  # more than there are cores
+@pytest.mark.parametrize("workers", [0, 2, 8])
+def test_a_torch_data_loader_gives_the_same_batches_whatever_its_workers(dataset, workers):
+    sampler, blocks = parts(dataset)
+    loader = DataLoader(blocks, batch_sampler=sampler, num_workers=workers, collate_fn=collate)
+    own = Loader(*parts(dataset), CPU)
+    batches = list(loader)
+    assert len(batches) > 5
+    for batch in batches:
+        assert_same(batch, next(own)[0])
+
+
+def test_a_batch_in_hand_does_not_change_when_the_next_is_made(dataset):
+    loader = Loader(*parts(dataset), CPU)
+    batch, _ = next(loader)
+    before = batch.visits.clone(), batch.tokens.clone()
+    for _ in range(20):
+        next(loader)
+    assert torch.equal(batch.visits, before[0])
+    assert torch.equal(batch.tokens, before[1])
+
+
+def test_devices_that_share_the_lanes_get_the_batch_between_them(dataset):
+    whole, first, second = (
+        Loader(*parts(dataset, lanes=4), CPU, lanes=lanes)
+        for lanes in (None, slice(0, 2), slice(2, 4))
+    )
+    for _ in range(20):
+        batch, position = next(whole)
+        (one, one_position), (other, _) = next(first), next(second)
+        assert position == one_position
+        assert_same(batch.lanes(0, 2), one)
+        assert_same(batch.lanes(2, 4), other)
+
+
+def test_a_damaged_dataset_is_the_trainers_error_and_not_lost_in_the_thread(twin, monkeypatch):
+    def damaged(number):
+        raise ShardError("tokens-00000.npy is missing")
+
+    monkeypatch.setattr(twin, "song", damaged)
+    lengths = [len(song) - 1 for song in twin.songs]
+    sampler = ContiguousBatchSampler(lengths, 2, block_size=4, mode="join", tail="wrap")
+    with pytest.raises(ShardError, match="is missing"):
+        next(Loader(sampler, Blocks(twin, np.arange(8), 4), CPU))
+
+
+def test_the_thread_ends_with_its_loader(dataset):
+    def threads():
+        return sum(thread.name == "loader" for thread in threading.enumerate())
+
+    before = threads()
+    loader = Loader(*parts(dataset), CPU)
+    next(loader)
+    del loader
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while threads() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threads() <= before
+
+
+def test_waiting_is_measured(dataset, monkeypatch):
+    sampler, blocks = parts(dataset)
+    fill = blocks.fill
+
+    def slow(*arguments):
+        time.sleep(0.05)
+        fill(*arguments)
+
+    monkeypatch.setattr(blocks, "fill", slow)
+    loader = Loader(sampler, blocks, CPU)
+    next(loader)
+    assert loader.waited >= 0.05
