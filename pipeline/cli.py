@@ -212,6 +212,38 @@ def verify(dataset: Path) -> None:
 
 @cli.command()
 @click.argument("dataset", type=Folder())
+def audit(dataset: Path) -> None:
+    """Look for copies in DATASET: clusters, the largest, and leakage between its splits.
+
+    Leakage is measured from the tokens, not from the clusters; any is an error.
+
+    \b
+    Example:
+        pipeline audit shards/lakh
+    """
+    from pipeline.audit import audit as audit_dataset
+    from shards import open_dataset
+
+    opened = open_dataset(dataset)
+    with progress_bar(total=len(opened), desc="auditing", unit=" songs") as bar:
+        found = audit_dataset(opened, bar.update)
+    click.echo(f"{found['songs']:,} songs in {found['clusters']:,} clusters of copies")
+    for kind, songs in found["copies"].items():
+        click.echo(f"  {songs:>7,}  {kind}")
+    for number, songs, path in found["biggest"]:
+        click.echo(f"  cluster {number}: {songs} songs, kept {path}")
+    click.echo(f"leakage across splits: {len(found['leaks'])} pairs")
+    click.echo(
+        f"a split by file would have leaked {100 * found['by_file']:.1f} % of what it held out"
+    )
+    for one, other, alike in found["leaks"]:
+        click.echo(f"  songs {one} and {other}: similarity {alike:.2f}")
+    if found["leaks"]:
+        raise LakhxlError(f"{opened.path}: {len(found['leaks'])} pairs of copies across splits")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
 def report(dataset: Path) -> None:
     """Summarize DATASET: what was found, what was thrown away and why, what is in it.
 

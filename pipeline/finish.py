@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.clusters import clusters
+from pipeline.clusters import clusters, read_list
 from pipeline.config import DataSettings
+from pipeline.fingerprint import PLACES
 from pipeline.report import measure_report, report_html
 from pipeline.slice_job import FRAGMENT_SCHEMA
-from pipeline.splits import splits
+from pipeline.splits import earlier_splits, splits
 from pipeline.tally import tally_fragment, total
 from pipeline.tasks import PLAN, index_fragment, ledger_fragment
 from pipeline.timings import write_timings
 from shards import settings
 from shards.layout import (
+    COPIES,
     FORMAT_VERSION,
     INDEX,
     INDEX_SCHEMA,
@@ -88,14 +90,20 @@ def _read_ledger(path: Path) -> tuple[pa.Table, dict[str, str]]:
 def _index(parts: Sequence[pa.Table], data_settings: DataSettings) -> pa.Table:
     songs = pa.concat_tables(parts)
     md5s, music = songs["md5"].to_pylist(), songs["music"].to_pylist()
-    cluster = clusters(md5s, music, _signatures(songs), data_settings.duplicates)
+    duplicates, split = data_settings.duplicates, data_settings.split
+    marks = _signatures(songs)
+    heard = cluster = clusters(md5s, music, marks, duplicates)
+    if duplicates.duplicate_list:
+        listed = read_list(duplicates.duplicate_list, md5s, songs["path"].to_pylist())
+        cluster = clusters(md5s, music, marks, duplicates, listed)
+    earlier = earlier_splits(split.keep_splits, md5s) if split.keep_splits else None
     columns: dict[str, Any] = {
         name: songs[name] for name in INDEX_SCHEMA.names if name in songs.column_names
     }
     columns["cluster"] = cluster
-    columns["split"] = splits(md5s, cluster, data_settings.split)
+    columns["split"] = splits(songs["anchor"].to_pylist(), cluster, split, earlier)
     columns["primary"] = primaries(songs, cluster)
-    columns["copy"] = copies(md5s, music, cluster)
+    columns["copy"] = copies(md5s, music, heard.tolist(), cluster.tolist())
     columns |= _places(parts)
     return pa.table([pa.array(columns[name], kind) for name, kind in _kinds()], INDEX_SCHEMA)
 
@@ -106,7 +114,9 @@ def _kinds() -> list[tuple[str, pa.DataType]]:
 
 def _signatures(songs: pa.Table) -> list[np.ndarray | None]:
     column = songs["signature"].combine_chunks()
-    return [None if scalar.values is None else scalar.values.to_numpy() for scalar in column]
+    told = column.is_valid().to_numpy(zero_copy_only=False)
+    rows = iter(column.flatten().to_numpy().reshape(-1, PLACES))
+    return [next(rows) if one else None for one in told.tolist()]
 
 
 def primaries(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
@@ -124,13 +134,18 @@ def primaries(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
     return primary
 
 
-def copies(md5s: Sequence[str], music: Sequence[str], cluster: np.ndarray) -> list[str | None]:
-    """How each song is known to repeat an earlier one, the strongest evidence; see COPIES."""
-    seen: tuple[set[str], set[str], set[int]] = set(), set(), set()
-    kinds = ("identical_file", "identical_music", "near_copy")
+def copies(*evidence: Sequence[Any]) -> list[str | None]:
+    """How each song is known to repeat an earlier one, the strongest evidence first.
+
+    Args:
+        evidence: parallel, in the order of COPIES: songs with equal entries are such copies.
+    """
+    seen: list[set[Any]] = [set() for _ in COPIES]
     found = []
-    for keys in zip(md5s, music, cluster.tolist(), strict=True):
-        known = (kind for kind, key, before in zip(kinds, keys, seen, strict=True) if key in before)
+    for keys in zip(*evidence, strict=True):
+        known = (
+            kind for kind, key, before in zip(COPIES, keys, seen, strict=True) if key in before
+        )
         found.append(next(known, None))
         for key, before in zip(keys, seen, strict=True):
             before.add(key)

@@ -5,6 +5,7 @@ then publishes its shard, its part of the index, its tally, its times and its pa
 ledger; the ledger part comes last, and where it stands the slice is done.
 """
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -19,15 +20,16 @@ import pyarrow as pa
 
 from pipeline import midi, order, tally
 from pipeline.config import DataSettings
+from pipeline.controls import PITCH_BEND
 from pipeline.features import features
-from pipeline.fingerprint import music_hash, signature
+from pipeline.fingerprint import fingerprint, music_hash
 from pipeline.journal import Journal
 from pipeline.members import Refused
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.pedal import extend_by_pedal
 from pipeline.quantize import quantize
 from pipeline.rules import Rejection, rejection
-from pipeline.silence import remove_silence
+from pipeline.silence import Removed, remove_silence
 from pipeline.sources import LOST, SourceFile, read_source
 from pipeline.splits import keyed_fraction
 from pipeline.tally import Tally, tally_fragment
@@ -44,7 +46,8 @@ from shards.writer import publish, write_shard, write_table
 DECIDED_LATER = ("shard", "start", "stop", "split", "cluster", "primary")
 FRAGMENT_SCHEMA = pa.schema(
     [column for column in INDEX_SCHEMA if column.name not in DECIDED_LATER]
-    + [pa.field("music", pa.string()), pa.field("signature", pa.list_(pa.uint32()))]
+    + [pa.field("music", pa.string()), pa.field("signature", pa.list_(pa.uint16()))]
+    + [pa.field("anchor", pa.uint64())]
 )
 """A slice's part of the index: what can be known of a song by itself."""
 
@@ -62,6 +65,13 @@ def warm_up() -> None:
     """Load all compiled kernels, or compile them; see `pipeline.midi.warm_up`."""
     for module in (midi, order, tally):
         module.warm_up()
+    vocabulary = Vocabulary()
+    bent = np.zeros(1, midi.CONTROL_DTYPE)
+    bent["kind"], bent["value"] = PITCH_BEND, 100
+    recording = dataclasses.replace(read_midi(midi.warm_up_file()), controls=bent)
+    quantized = quantize(recording, vocabulary)
+    features(recording, quantized, Removed(0, 0.0), quantized.song, vocabulary)
+    fingerprint(recording, "0" * 32)
 
 
 def run_slice(job: SliceJob) -> Outcome:
@@ -202,14 +212,16 @@ class FileProcessor:
         fault = self._round_trip_fault(song, encoded, known["md5"])
         if fault:
             return _row(file, "rejected", **known, **vars(fault))
-        marks = signature(song)
+        music = music_hash(encoded)
+        marks = fingerprint(recording, music)
         index = {
             "path": file.name,
             "md5": known["md5"],
             "tokens": len(encoded),
             **described,
-            "music": music_hash(encoded),
-            "signature": None if marks is None else marks.tolist(),
+            "music": music,
+            "signature": marks.signature,
+            "anchor": marks.anchor,
         }
         self.tally.count(song, encoded, recording)
         return FileResult(_row(file, "kept", **known).ledger, index, encoded)

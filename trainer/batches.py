@@ -238,14 +238,3 @@ def once(sampler: ContiguousBatchSampler, blocks: Blocks, device: torch.device) 
     for pieces in sampler.walk():
         blocks.fill(columns, pieces)
         yield columns.to(device)
-
-
-def select(dataset: Songs, split: str) -> np.ndarray:
-    """Numbers of the songs of a split that are no duplicates and have something to predict.
-
-    Returns:
-        shape (songs,), int64, ascending.
-    """
-    index = dataset.index
-    wanted = (index["split"].to_numpy() == split) & index["primary"].to_numpy()
-    return np.flatnonzero(wanted & (index["tokens"].to_numpy() > 1))

@@ -48,6 +48,7 @@ def cli() -> None:
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one setting."
 )
+@click.option("--where", metavar="SQL", help="Only songs of the index for which this is true.")
 @click.option("--device", help="cuda, mps or cpu.  [the best there is]")
 def fit(
     dataset: Path,
@@ -56,6 +57,7 @@ def fit(
     folder: Path | None,
     resume: bool,
     assignments: tuple[str, ...],
+    where: str | None,
     device: str | None,
 ) -> None:
     """Train on DATASET, a dataset or a folder that holds exactly one.
@@ -66,13 +68,16 @@ def fit(
     Example:
         trainer fit shards/ --preset tiny --run runs/first --set learning_rate=0.002
         trainer fit shards/ --run runs/first --resume
+        trainer fit shards/ --where "instruments >= 3 and meter = '4/4'"
     """
     place = devices.choose(device)
-    if resume and (preset or assignments):
+    if resume and (preset or assignments or where is not None):
         raise click.UsageError("--resume goes on with the run's own settings: only --steps may be")
     data = open_dataset(dataset)
     folder = folder or Path("runs") / f"{data.path.resolve().name}-{preset or 'tiny'}"
     opened = _known_run(folder, data, steps) if resume else None
+    if where is not None:
+        assignments = (*assignments, f"where={where}")
     config = opened.config if opened else _new_config(preset, steps, assignments, data)
     if opened is None:
         run.check_free(folder)
@@ -98,10 +103,11 @@ def _new_config(
 def _known_run(folder: Path, data: Any, steps: int | None) -> run.Run:
     """The run to go on with, held to the dataset."""
     opened = run.open_run(folder)
-    if run.dataset_fingerprint(data) != opened.fingerprint:
+    found = run.dataset_fingerprint(data, opened.config.train.where)
+    if found != opened.fingerprint:
         raise LakhxlError(
             f"{data.path} is not the dataset of {folder}: fingerprint "
-            f"{run.dataset_fingerprint(data)}, expected {opened.fingerprint}"
+            f"{found}, expected {opened.fingerprint}"
         )
     if steps:
         train = dataclasses.replace(opened.config.train, steps=steps)

@@ -189,6 +189,11 @@ class TrainConfig:
         choices=("auto", "fp32", "bf16"),
     )
     compile: bool = setting(False, "Compile the model; worth its minutes in runs of hours.")
+    where: str | None = setting(
+        None,
+        "Train and validate only on songs for which this SQL condition over the index's columns "
+        "is true, as in --where \"instruments >= 3 and meter = '4/4'\".",
+    )
     seed: int = setting(0, "Of weights, order of songs and dropout; each keyed by it.", low=0)
     log_every: int = setting(10, "Steps between lines of metrics.jsonl.", low=1)
     evaluate_every: int = setting(1000, "Steps between validations.", low=1)

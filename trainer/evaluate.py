@@ -16,10 +16,10 @@ from tqdm import tqdm
 from shards import open_dataset
 from shards.errors import LakhxlError
 from shards.layout import is_dataset
-from trainer.batches import select
 from trainer.breakdown import Mean, Targets, breakdowns, overall
 from trainer.run import CONFIG, Run, load_model, open_run
 from trainer.scoring import score_songs, steps_needed
+from trainer.selection import select
 
 Bar = Callable[..., AbstractContextManager[tqdm]]
 UNITS = {

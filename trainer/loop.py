@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from shards import settings
 from shards.errors import LakhxlError
 from trainer import checkpoint, devices, knn, knn_file, optim, rtf
-from trainer.batches import IGNORED, Batch, Blocks, once, select
+from trainer.batches import IGNORED, Batch, Blocks, once
 from trainer.config import Config
 from trainer.loader import Loader
 from trainer.loss import Nats, Tally, add, by_place, nats, tally
 from trainer.memory import Memory, join_lanes, load_memory, memory_tensors, split_lanes
 from trainer.model import TransformerXL
 from trainer.sampler import ContiguousBatchSampler
+from trainer.selection import select
 
 
 class Trainer:
@@ -48,7 +49,9 @@ class Trainer:
 
     def __init__(self, dataset: Any, config: Config, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.songs = {split: _songs(dataset, split) for split in ("train", "valid")}
+        self.songs = {
+            split: _songs(dataset, split, config.train.where) for split in ("train", "valid")
+        }
         _check_lanes(len(self.songs["train"]), config)
         self._dtype = devices.precision(config.train.precision, device)
         self.model = _build(config, device)
@@ -287,8 +290,10 @@ def score(model: nn.Module, batch: Batch, memory: Memory) -> tuple[Nats, Tally, 
     return scored, tally(scored, batch), memory
 
 
-def _songs(dataset: Any, split: str) -> np.ndarray:
-    numbers = select(dataset, split)
+def _songs(dataset: Any, split: str, where: str | None) -> np.ndarray:
+    numbers = select(dataset, split, where)
+    if not len(numbers) and where is not None and len(select(dataset, split)):
+        raise LakhxlError(f"no song of the {split} split fits --where {where!r}")
     if not len(numbers):
         raise LakhxlError(
             f"the dataset's {split} split has no songs ({len(dataset)} songs in all): "

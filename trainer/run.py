@@ -24,6 +24,7 @@ from shards.writer import write_json
 from trainer import checkpoint
 from trainer.config import Config
 from trainer.model import TransformerXL
+from trainer.selection import select
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
 VERSION = 1
@@ -104,7 +105,8 @@ def create(path: Path, config: Config, dataset: Any) -> Run:
     check_free(path)
     for folder in ("checkpoints", "samples"):
         (path / folder).mkdir(parents=True, exist_ok=True)
-    run = Run(path, config, dataset.vocabulary, dataset_fingerprint(dataset), Path(dataset.path))
+    fingerprint = dataset_fingerprint(dataset, config.train.where)
+    run = Run(path, config, dataset.vocabulary, fingerprint, Path(dataset.path))
     write_json(path / VOCABULARY, dataset.vocabulary.to_json())
     write_config(run, str(dataset.path))
     return run
@@ -159,12 +161,17 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def dataset_fingerprint(dataset: Any) -> str:
+def dataset_fingerprint(dataset: Any, where: str | None = None) -> str:
     """Sixteen hex digits that change with the vocabulary, the songs' lengths or their splits.
+
+    Where a condition selects some of the songs, also with which ones it selects.
 
     Not with where the dataset lies: one that was moved or made again stays the same.
     """
     digest = hashlib.sha256(dataset.vocabulary.fingerprint.encode())
     for column in ("md5", "tokens", "split", "primary"):
         digest.update(json.dumps(dataset.index[column].to_pylist()).encode())
+    if where is not None:
+        for split in ("train", "valid"):
+            digest.update(select(dataset, split, where).tobytes())
     return digest.hexdigest()[:16]

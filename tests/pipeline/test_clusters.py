@@ -1,10 +1,12 @@
 """Near-copies are found, different songs are not, and a cluster is never split."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from pipeline.clusters import DuplicateSettings, clusters
-from pipeline.fingerprint import FEWEST_GRAMS, melodic_grams, music_hash, signature
+from pipeline.fingerprint import FEWEST_FIGURES, fingerprint_of, melodic_figures, music_hash
 from pipeline.splits import SplitSettings, keyed_fraction, splits
 from shards.codec import Codec
 from shards.song import NOTE, Song, sort_notes
@@ -47,6 +49,50 @@ EDITS = {
 }
 
 
+def figures(song: Song) -> np.ndarray:
+    notes = song.notes
+    parts = np.minimum(notes["instrument"], 127)
+    is_drum = notes["instrument"] >= 128
+    return melodic_figures(notes["start"].copy(), parts, notes["pitch"].copy(), is_drum, 12)
+
+
+def signature(song: Song) -> np.ndarray | None:
+    return fingerprint_of(figures(song), "0" * 32).signature
+
+
+def mixed(value: int) -> int:
+    """The finalizer of splitmix64."""
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB % 2**64
+    return value ^ (value >> 31)
+
+
+def slow_figures(song: Song) -> set[int]:
+    """The hashes of a song's figures, from their definition; 12 steps a beat."""
+    found = set()
+    for part in range(128):
+        top = {}
+        for start, _, _, pitch, _ in song.notes[song.notes["instrument"] == part].tolist():
+            top[start] = max(top.get(start, 0), pitch)
+        line = sorted(top.items())
+        for first, (tick, pitch) in enumerate(line):
+            for three in combinations(line[first + 1 : first + 6], 3):
+                if {later[1] for later in three} == {pitch}:
+                    continue
+                figure = 0
+                for later, height in three:
+                    eighths = min((8 * (later - tick) * 2 + 12) // 24, 255)
+                    figure = figure << 16 | eighths << 8 | height - pitch + 128
+                found.add(mixed((figure + 0x9E3779B97F4A7C15) % 2**64))
+    return found
+
+
+@pytest.mark.parametrize("notes", [0, 3, 4, 7, 100, 400])
+def test_figures_are_those_of_their_definition(notes):
+    song = melody(notes, notes)
+    assert set(figures(song).tolist()) == slow_figures(song)
+
+
 def similarity(one: Song, other: Song) -> float:
     return float((signature(one) == signature(other)).mean())
 
@@ -64,18 +110,50 @@ def test_different_songs_share_next_to_nothing():
     assert max(pairs) < 0.1
 
 
-def test_a_signature_estimates_the_share_of_common_grams():
+def test_a_signature_estimates_the_share_of_common_figures():
     song, half = melody(1), melody(2)
     mixed = make_song([*song.notes.tolist()[:250], *half.notes.tolist()[250:]])
-    one, other = set(melodic_grams(song).tolist()), set(melodic_grams(mixed).tolist())
+    one, other = set(figures(song).tolist()), set(figures(mixed).tolist())
     jaccard = len(one & other) / len(one | other)
     assert 0.2 < jaccard < 0.8
     assert similarity(song, mixed) == pytest.approx(jaccard, abs=0.15)
 
 
-def test_a_song_with_too_few_grams_has_no_signature():
-    assert signature(melody(1, notes=20)) is None
-    assert len(melodic_grams(melody(1, notes=20))) < FEWEST_GRAMS
+def test_a_song_with_too_few_figures_has_no_signature():
+    assert signature(melody(1, notes=12)) is None
+    assert len(figures(melody(1, notes=12))) < FEWEST_FIGURES
+
+
+def test_one_pitch_repeated_has_no_figures():
+    assert not len(figures(make_song([(step, 1, 0, 60, 66) for step in range(100)])))
+
+
+def test_a_song_with_a_fifth_of_its_notes_cut_is_still_known():
+    random, alike = np.random.default_rng(0), []
+    for seed in range(20):
+        song = melody(seed, notes=1000)
+        cut = make_song(song.notes[random.random(1000) >= 0.2].tolist())
+        alike.append(similarity(song, cut))
+    assert np.mean(np.array(alike) >= DuplicateSettings().similarity) >= 0.9
+
+
+def test_an_outside_list_joins_what_it_names():
+    songs = [melody(1), melody(2), melody(3)]
+    marks, music = [signature(song) for song in songs], ["x", "y", "z"]
+    found = clusters(["a", "b", "c"], music, marks, DuplicateSettings(), [[0, 2]])
+    assert found.tolist() == [0, 1, 0]
+
+
+def test_an_earlier_datasets_songs_stay_and_merged_clusters_train():
+    anchors, cluster = list(range(400)), np.arange(400) // 2
+    drawn = splits(anchors, cluster, SplitSettings())
+    other = SplitSettings(split_salt="other")
+    assert splits(anchors, cluster, other) != drawn
+    assert splits(anchors, cluster, other, drawn) == drawn
+    merged = splits(anchors, np.zeros(400, np.int64), other, drawn)
+    assert set(merged) == {"train"}
+    new = [None if n % 2 else split for n, split in enumerate(drawn)]
+    assert splits(anchors, cluster, other, new) == drawn
 
 
 def test_copies_of_any_kind_share_a_cluster_and_others_do_not():
@@ -95,19 +173,18 @@ def test_music_hash_ignores_loudness_only():
 
 def test_a_cluster_lies_in_one_split_whatever_the_order_of_its_songs():
     random = np.random.default_rng(0)
-    md5s = [f"{number:032x}" for number in random.integers(0, 2**60, 2000)]
+    anchors = random.integers(0, 2**60, 2000).tolist()
     cluster = random.integers(0, 700, 2000)
-    drawn = splits(md5s, cluster, SplitSettings())
+    drawn = splits(anchors, cluster, SplitSettings())
     order = random.permutation(2000)
-    again = splits([md5s[n] for n in order], cluster[order], SplitSettings())
+    again = splits([anchors[n] for n in order], cluster[order], SplitSettings())
     assert again == [drawn[n] for n in order]
     for number in range(700):
         assert len({drawn[n] for n in np.flatnonzero(cluster == number)}) <= 1
 
 
 def test_splits_have_about_their_share():
-    md5s = [f"{number:032x}" for number in range(20_000)]
-    drawn = splits(md5s, np.arange(20_000), SplitSettings(valid=0.1, test=0.2))
+    drawn = splits(range(20_000), np.arange(20_000), SplitSettings(valid=0.1, test=0.2))
     assert drawn.count("valid") == pytest.approx(2000, rel=0.1)
     assert drawn.count("test") == pytest.approx(4000, rel=0.1)
     assert 0 <= keyed_fraction("salt", "key") < 1

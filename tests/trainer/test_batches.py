@@ -5,9 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.batches import IGNORED, PADDING, Blocks, collate, once, select
+from trainer.batches import IGNORED, PADDING, Blocks, collate, once
 from trainer.loader import Loader
 from trainer.sampler import ContiguousBatchSampler, Piece
+from trainer.selection import select
 
 CPU = torch.device("cpu")
 
