@@ -48,6 +48,7 @@ class FolderLock:
     """
 
     def __init__(self, partial: Path) -> None:
+        self._descriptor = -1
         self._descriptor = os.open(partial / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -209,6 +209,41 @@ def test_no_worker_outlives_its_parent(demo, tmp_path):
     assert not any(map(alive, workers))
 
 
+def may_mount() -> bool:
+    """Whether this system lets us have a file system of our own, as full as we like."""
+    if shutil.which("unshare") is None:
+        return False
+    words = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(words, capture_output=True).returncode == 0
+
+
+SMALL_DISK = """
+mount -t tmpfs -o size=400k none "$1" || exit 9
+shift
+"$@"; echo "full: $?"
+mount -o remount,ro "$DISK"; "$@"; echo "unwritable: $?"
+mount -o remount,rw,size=100m "$DISK"; "$@"; echo "roomy: $?"
+cp -r "$DISK/lakh" "$COPY"
+"""
+
+
+@pytest.mark.skipif(not may_mount(), reason="the system does not let us mount a small disk")
+def test_a_full_and_an_unwritable_disk_end_in_one_line_and_the_run_goes_on(demo, dataset, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", str(disk), *command(demo, disk)]
+    environment = {**os.environ, "DISK": str(disk), "COPY": str(tmp_path / "lakh")}
+    run = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    told = [line for line in run.stdout.splitlines() if ": " in line and line[-1].isdigit()]
+    assert {"full: 1", "unwritable: 1", "roomy: 0"} <= set(told)
+    errors = [line for line in run.stderr.splitlines() if "Error" in line]
+    assert len(errors) == 2
+    assert "No space left on device" in errors[0]
+    assert "Read-only file system" in errors[1]
+    assert "Traceback" not in run.stderr
+    assert contents(tmp_path / "lakh") == contents(dataset.path)
+
+
 def test_two_runs_do_not_work_in_one_folder(demo, tmp_path):
     first = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
     with pytest.raises(RunError, match="another run is at work"):
