@@ -1,0 +1,99 @@
+"""Whole runs of the pipeline beside MidiTok's REMI tokenizer alone, and one worker beside two.
+
+Each run is the command as a user gives it: start of Python, reading, report and all. REMI gets
+the same files, every 25th of them, is started and warm, and writes nothing. Files that it cannot
+read count as done.
+
+Example:
+    LAKHXL_CORPUS=~/midi python -m benchmarks.pipeline_speed --rounds 3
+    LAKHXL_CORPUS=~/midi python -m benchmarks.pipeline_speed --copies 8 --rounds 1
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
+
+
+def midi_files(corpus: Path) -> list[Path]:
+    """Every MIDI file of the corpus."""
+    return sorted(path for path in corpus.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def remi(files: list[Path]) -> float:
+    """Files a second and core of REMI with one stream of tokens for all programs."""
+    warnings.simplefilter("ignore")
+    from miditok import REMI, TokenizerConfig
+    from symusic import Score
+
+    tokenizer = REMI(
+        TokenizerConfig(
+            use_programs=True,
+            one_token_stream_for_programs=True,
+            use_tempos=True,
+            use_time_signatures=True,
+        )
+    )
+    begun = time.process_time()
+    for path in files:
+        try:
+            tokenizer(Score(path))
+        except Exception:  # noqa: BLE001 (whatever it says of a bad file, the file is done)
+            continue
+    return len(files) / (time.process_time() - begun)
+
+
+def whole_run(corpus: Path, workers: int, check: str) -> tuple[float, float]:
+    """Seconds of one run, and peak memory of its parent in MiB."""
+    with tempfile.TemporaryDirectory() as out:
+        words = [sys.executable, "-m", "pipeline", "run", str(corpus), "--out", out]
+        words += ["--workers", str(workers), "--round-trip-check", check]
+        begun = time.perf_counter()
+        run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(run.pid, 0)
+        run.returncode = status
+        assert status == 0
+        return time.perf_counter() - begun, used.ru_maxrss / 1024
+
+
+def copied(corpus: Path, copies: int, folder: Path) -> Path:
+    """The corpus several times over, by links to its files under other names."""
+    for number, path in enumerate(midi_files(corpus) * copies):
+        (folder / f"{number // 1000:03d}").mkdir(exist_ok=True)
+        os.link(path, folder / f"{number // 1000:03d}" / f"{number:06d}.mid")
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=1)
+    parser.add_argument("--round-trip-check", default="0.01")
+    parser.add_argument("--no-peer", action="store_true")
+    options = parser.parse_args()
+    corpus = Path(os.environ["LAKHXL_CORPUS"])
+    files = midi_files(corpus)
+    with tempfile.TemporaryDirectory(dir=corpus.parent) as folder:
+        if options.copies > 1:
+            corpus = copied(corpus, options.copies, Path(folder))
+        count = len(files) * options.copies
+        for _ in range(options.rounds):
+            two, memory = whole_run(corpus, 2, options.round_trip_check)
+            one, _ = whole_run(corpus, 1, options.round_trip_check)
+            line = f"{count} files: 2 workers {two:.1f} s, 1 worker {one:.1f} s, "
+            line += f"efficiency {one / 2 / two:.2f}, parent {memory:.0f} MiB; "
+            line += f"{count / two / 2:.0f} files a second and core"
+            if not options.no_peer:
+                peer = remi(files[::25])
+                line += f", REMI {peer:.1f}: {count / two / 2 / peer:.1f} times"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
