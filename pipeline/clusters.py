@@ -19,7 +19,7 @@ from shards.settings import setting
 
 BAND = 2
 """Places in a band. Of 128 bands, a pair of similarity 0.3 shares 11.5, one of 0.2 shares 5."""
-MOST_COMPARED = 32
+MOST_COMPARED = 128
 """Songs of a band that each is compared with, those that share its next place too first."""
 
 

@@ -144,11 +144,6 @@ def melodic_figures(start, channel, pitch, is_drum, ticks_per_beat):
             for a in range(1, reach - 1):
                 for b in range(a + 1, reach):
                     for c in range(b + 1, reach + 1):
-                        if (
-                            step[a] & step[b] & step[c] & 255 == 128
-                            and (step[a] | step[b] | step[c]) & 255 == 128
-                        ):
-                            continue  # one pitch repeated: says nothing of a song
                         figure = step[a] << np.uint64(32) | step[b] << np.uint64(16) | step[c]
                         figures[found] = mixed(figure + np.uint64(0x9E3779B97F4A7C15))
                         found += 1
