@@ -79,6 +79,7 @@ def kills(work: Path, times: int) -> None:
             subprocess.run(command(work / "midi", out), check=True, **quiet)
         same += contents(out / "lakh") == expected
         shutil.rmtree(out)
+        print(f"run {number + 1}: {same} identical", file=sys.stderr, flush=True)
     print(f"{times} runs of {undisturbed:.1f} s undisturbed, {in_time} killed before their end")
     print(f"slices published when killed: {dict(sorted(slices.items()))}")
     print(f"identical to the undisturbed run after resuming: {same} of {times}")
