@@ -71,12 +71,13 @@ def _spread(files: list[int]) -> str:
         max(min(filled, default=1) - 1, 0),
         min(max(filled, default=1) + 1, len(files) - 1),
     )
+    every = max(3, -(-(last - first + 1) // 3))  # columns from label to label: three fit any width
     edges = ["0 ms", *(f"{digits(1000 * edge)} ms" for edge in TIME_BINS), "more"]
     return histogram_of(
         "How long a file takes",
         files[first : last + 1],
         [f"{edges[n]} to {edges[n + 1]}" for n in range(first, last + 1)],
-        [(n - first, edges[n]) for n in range(first, last + 1) if (n - first) % 3 == 1],
+        [(n - first, edges[n]) for n in range(first, last + 1) if (n - first) % every == 1],
         "From column to column the time doubles. Should be one hill; a second one far to the "
         "right is a kind of file that the reader finds hard.",
     )
