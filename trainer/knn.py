@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.batches import Batch
-from trainer.knn_search import look_up
+from trainer.knn_search import check_backend, look_up
 
 EMPTY = -1
 """Visit of a memory slot that was never written. Songs count from 0, padding is another number."""
@@ -234,6 +234,7 @@ class NearestNeighbours(nn.Module):
 
     def __init__(self, heads: int, k: int, backend: str) -> None:
         super().__init__()
+        check_backend(backend)
         self.k, self.backend = k, backend
         self.gate = nn.Parameter(torch.full((heads,), FIRST_GATE))
         self.sharpness = nn.Parameter(torch.full((heads,), math.log(FIRST_SHARPNESS)))

@@ -1,11 +1,13 @@
 """The store of the kNN memory, by what may be found in it."""
 
 import copy
+import sys
 
 import pytest
 import torch
 from torch.nn import functional
 
+from shards.errors import SettingError
 from trainer.knn import NearestNeighbours, Store, as_stored
 
 H, E, T, M = 2, 8, 4, 6
@@ -192,3 +194,10 @@ def test_bars_travel_with_their_tokens():
     for store, keys, values, _ in feed(empty(1, 30), visits):
         for slot, token in enumerate(stored_tokens(store, keys, values, 0)):
             assert int(store.bars[0, slot]) == 10 * int(visits[0, token])
+
+
+def test_a_backend_that_is_not_installed_is_refused_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as where it is missing
+    with pytest.raises(SettingError, match=r"pip install 'lakhxl\[knn\]'"):
+        NearestNeighbours(2, 4, "hnsw")
+    NearestNeighbours(2, 4, "topk")
