@@ -232,6 +232,11 @@ def generate_(
 @cli.command(name="evaluate")
 @click.argument("paths", metavar="RUN... [DATASET]", nargs=-1, required=True, type=FOLDER)
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Only songs of the index for which this is true; true for all.  [that of the runs]",
+)
 @click.option("--songs", type=click.IntRange(min=1), help="Only so many, drawn at random.  [all]")
 @click.option(
     "--memory",
@@ -246,6 +251,7 @@ def generate_(
 def evaluate_(
     paths: tuple[Path, ...],
     split: str,
+    where: str | None,
     songs: int | None,
     memories: tuple[int, ...],
     out: Path | None,
@@ -253,8 +259,9 @@ def evaluate_(
 ) -> None:
     """Score each RUN on songs that it was not trained on: what it pays for what, and how sure.
 
-    Every target counts once, on a memory of its own. Without a DATASET the run's own is taken.
-    The figures go to RUN/evaluation/SPLIT.json.
+    Every target counts once, on a memory of its own. Without a DATASET the run's own is taken,
+    and runs that were trained with --where are scored on songs of that kind. The figures go to
+    RUN/evaluation/SPLIT.json.
 
     \b
     Example:
@@ -266,7 +273,8 @@ def evaluate_(
 
     place = devices.choose(device)
     runs, dataset = evaluate.sort_out(paths)
-    numbers = evaluate.choose_songs(dataset, split, songs)
+    where = evaluate.condition(runs, where)
+    numbers = evaluate.choose_songs(dataset, split, songs, where)
     targets = Targets.of(dataset, numbers)
     results = []
     for opened in runs:
@@ -276,6 +284,7 @@ def evaluate_(
             numbers,
             targets,
             split=split,
+            where=where,
             memories=[*memories],
             device=place,
             bar=progress_bar,

@@ -62,11 +62,36 @@ def sort_out(paths: Iterable[Path]) -> tuple[list[Run], Any]:
     return runs, dataset
 
 
-def choose_songs(dataset: Any, split: str, most: int | None) -> np.ndarray:
-    """The songs of a split, or some of them drawn at random, the same each time."""
-    numbers = select(dataset, split)
+def condition(runs: list[Run], where: str | None) -> str | None:
+    """The condition that songs must meet: the one asked for, else the one runs were trained by.
+
+    Raises:
+        LakhxlError: none is asked for, and the runs' own differ.
+    """
+    own = {run.config.train.where for run in runs}
+    if where is None and len(own) > 1:
+        raise LakhxlError(
+            "the runs were trained with different --where: say with --where which songs all are "
+            'to be scored on, --where "true" for every one'
+        )
+    return where if where is not None else own.pop()
+
+
+def choose_songs(
+    dataset: Any, split: str, most: int | None, where: str | None = None
+) -> np.ndarray:
+    """The songs of a split, or some of them drawn at random, the same each time.
+
+    Args:
+        dataset: with the `index`.
+        split: train, valid or test.
+        most: so many at most; None: all.
+        where: a condition as in `select`.
+    """
+    numbers = select(dataset, split, where)
     if not len(numbers):
-        raise LakhxlError(f"{dataset.path} has no songs in its {split} split")
+        fitting = f" that fit --where {where!r}" if where is not None else ""
+        raise LakhxlError(f"{dataset.path} has no songs in its {split} split{fitting}")
     if most is not None and most < len(numbers):
         numbers = np.sort(np.random.default_rng(0).choice(numbers, most, replace=False))
     return numbers
@@ -79,6 +104,7 @@ def evaluate(
     targets: Targets,
     *,
     split: str,
+    where: str | None,
     memories: list[int],
     device: torch.device,
     bar: Bar,
@@ -88,7 +114,7 @@ def evaluate(
     Args:
         run: whose best checkpoint is taken.
         dataset, numbers, targets: the songs, and what their targets are.
-        split: named in the result.
+        split, where: named in the result.
         memories: tokens remembered, beside the run's own setting, that the loss is found for.
         device: where.
         bar: makes a progress bar.
@@ -119,6 +145,7 @@ def evaluate(
         "step": run.best_step(),
         "dataset": str(dataset.path),
         "split": split,
+        "where": where,
         "songs": len(numbers),
         "targets": len(targets.kinds),
         "seconds": float(targets.seconds.sum()),
@@ -135,9 +162,10 @@ def table(results: list[dict[str, Any]]) -> str:
     """All figures of all runs, side by side."""
     first = results[0]
     names = [Path(result["run"]).name for result in results]
+    fitting = f" where {first['where']}" if first["where"] is not None else ""
     wide = max(20, *(len(name) + 2 for name in names))
     lines = [
-        f"{first['dataset']}, {first['split']}: {first['songs']:,} songs, "
+        f"{first['dataset']}, {first['split']}{fitting}: {first['songs']:,} songs, "
         f"{first['targets']:,} targets, {first['seconds'] / 3600:.1f} hours; "
         "95 % intervals over songs",
         "",

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import duckdb
 import numpy as np
 
-from shards.errors import LakhxlError
+from shards.where import holds
 
 
 def select(dataset: Any, split: str, where: str | None = None) -> np.ndarray:
@@ -26,22 +25,5 @@ def select(dataset: Any, split: str, where: str | None = None) -> np.ndarray:
     wanted = (index["split"].to_numpy() == split) & index["primary"].to_numpy()
     wanted &= index["tokens"].to_numpy() > 1
     if where is not None:
-        wanted &= _holds(index, where)
+        wanted &= holds(index, where)
     return np.flatnonzero(wanted)
-
-
-def _holds(index: Any, where: str) -> np.ndarray:
-    """For which songs the condition is true, shape (songs,), bool."""
-    with duckdb.connect() as connection:
-        connection.register("songs", index.append_column("row", [range(index.num_rows)]))
-        connection.execute("set enable_external_access = false")
-        try:
-            statement = f"select row from songs where ({where}\n)"
-            if len(duckdb.extract_statements(statement)) != 1:
-                raise LakhxlError(f"--where {where!r}: expected one condition")
-            rows = connection.execute(statement).fetchnumpy()["row"]
-        except duckdb.Error as error:
-            raise LakhxlError(f"--where {where!r}: {str(error).splitlines()[0]}") from error
-    holds = np.zeros(index.num_rows, bool)
-    holds[rows.astype(np.int64)] = True
-    return holds
