@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.report import measure_report, report_html, report_text
+from pipeline.rules import Limits
 from pipeline.tally import Tally, total
 from shards import open_dataset
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
@@ -58,7 +59,7 @@ def main() -> None:
 
     begun = time.perf_counter()
     tally = total(dataset.vocabulary, tallies)
-    report = measure_report(index, ledger, tally)
+    report = measure_report(index, ledger, tally, Limits())
     data = json.dumps(report, indent=1, ensure_ascii=False).encode()
     measured = time.perf_counter() - begun
     page = report_html(report).encode()

@@ -258,6 +258,28 @@ def report(dataset: Path) -> None:
     click.echo(f"\nmore in {opened.path / REPORT_PAGE}")
 
 
+@cli.command(name="what-if")
+@click.argument("dataset", type=Folder())
+@click.option(
+    "--where", metavar="SQL", help="Say what this condition over the index keeps instead."
+)
+def what_if(dataset: Path, where: str | None) -> None:
+    """Tell what other bounds would keep of DATASET: thresholds, and the share of songs left.
+
+    A bound found here needs no other run: give it to `trainer fit --where`.
+
+    \b
+    Example:
+        pipeline what-if shards/lakh --where "instruments >= 3 and meter = '4/4'"
+    """
+    from pipeline.report import read_report
+    from pipeline.what_if import what_if_text, where_text
+    from shards import open_dataset
+
+    opened = open_dataset(dataset)
+    click.echo(where_text(opened.index, where) if where else what_if_text(read_report(opened.path)))
+
+
 @cli.command()
 @click.argument("a", type=Folder())
 @click.argument("b", type=Folder())

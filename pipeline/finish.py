@@ -58,7 +58,7 @@ def _complete(partial: Path, folder: Path, slices: int, data_settings: DataSetti
     index = _index(parts, data_settings)
     ledger = _ledger([table for table, _ in ledgers])
     tally = total(vocabulary, (np.load(partial / tally_fragment(n)) for n in range(slices)))
-    report = measure_report(index, ledger, tally)
+    report = measure_report(index, ledger, tally, data_settings.limits)
     write_timings(partial, folder, slices, ledger)
     files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}
     files |= {

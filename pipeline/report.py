@@ -24,7 +24,9 @@ from pipeline.report_html import report_html
 from pipeline.report_measures import MEASURES, distribution
 from pipeline.report_tally import measure_tally
 from pipeline.report_text import report_text
+from pipeline.rules import Limits
 from pipeline.tally import Tally
+from pipeline.what_if import what_if
 from shards.errors import ShardError
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
 from shards.layout import REPORT, SPLITS
@@ -33,7 +35,7 @@ from shards.vocabulary import PROGRAMS
 
 __all__ = ["measure_report", "read_report", "report_html", "report_text"]
 
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 SAMPLES = 5
 """Files shown of each reason: the first, the last, and others evenly between."""
 BLOCKS = (256, 512, 1024, 2048, 4096)
@@ -42,13 +44,16 @@ BIGGEST = 10
 LOSSES = ("notes_doubled", "notes_outside_map", "durations_cut", "meters_dropped")
 
 
-def measure_report(index: pa.Table, ledger: pa.Table, tally: Tally) -> dict[str, Any]:
+def measure_report(
+    index: pa.Table, ledger: pa.Table, tally: Tally, limits: Limits
+) -> dict[str, Any]:
     """Measure a dataset, from what its workers measured: no token is looked at again.
 
     Args:
         index: `shards.layout.INDEX_SCHEMA`, one row a kept song.
         ledger: `shards.layout.LEDGER_SCHEMA`, one row an input file.
         tally: counts over the kept songs.
+        limits: that its songs were held to.
 
     Returns:
         What report.json holds: dicts, lists, strings, numbers and None. A function of the
@@ -83,6 +88,8 @@ def measure_report(index: pa.Table, ledger: pa.Table, tally: Tally) -> dict[str,
             "songs": _rows_above_zero(songs["silence_seconds"]),
             "hours": _sum(songs["silence_seconds"]) / 3600,
         },
+        "clickless": _rows_above_zero(songs["clickless"].cast(pa.int8())),
+        "what_if": what_if(index, ledger, limits),
         "reading": _reading(ledger),
         "duplicates": _duplicates(index),
         "blocks": _blocks(songs.filter(pc.equal(songs["split"], "train"))),

@@ -23,6 +23,7 @@ from pipeline.report_counts import (
 from pipeline.report_figures import count, digits, hours, share, short, words
 from pipeline.report_measures import MEASURES
 from pipeline.report_style import STYLE
+from pipeline.what_if import SHARES, cells
 from shards.layout import OUTCOMES, SPLITS
 
 TIMINGS_PAGE = ".timings.html"
@@ -48,8 +49,8 @@ LOSSES = {
 def report_html(report: dict[str, Any]) -> str:
     """The report of `pipeline.report.measure_report` as a page of its own."""
     sections = (
-        _head, _funnel, _splits, _rejected, _lengths, _time, _sound, _fidelity, _vocabulary,
-        _reading, _duplicates, _times, _foot,
+        _head, _funnel, _splits, _rejected, _what_if, _lengths, _time, _sound, _fidelity,
+        _vocabulary, _reading, _duplicates, _times, _foot,
     )  # fmt: skip
     body = "\n".join(part(report) for part in sections)
     return page(f"Dataset report: {count(_songs(report))} songs", body)
@@ -190,6 +191,20 @@ def _cell(value: Any) -> str:
     return count(int(value)) if value == int(value) else digits(value)
 
 
+def _what_if(report: dict[str, Any]) -> str:
+    shares = [f"{100 * part:g} %" for part in SHARES]
+    return section(
+        "What another bound would keep",
+        "The bound that, by itself, would still keep a share of the different songs. Those of "
+        "rules, named as their options, take another run; any of them can be put to use without "
+        'one, as in <code>trainer fit --where "notes &gt;= 300 and instruments &gt;= 3"</code>. '
+        "<code>pipeline what-if DATASET --where …</code> says what a condition keeps.",
+        table(
+            ("", "now", *shares), ([text(cell) for cell in cells(row)] for row in report["what_if"])
+        ),
+    )
+
+
 def _charts(report: dict[str, Any], group: str, *more: str) -> str:
     drawn = [
         histogram(measure, report["distributions"][measure.name])
@@ -302,7 +317,10 @@ def _fidelity(report: dict[str, Any]) -> str:
         "What tokens keep and lose",
         f"Onsets move to the nearest of {report['vocabulary']['steps_per_beat']} steps a quarter "
         f"note. {hours(silence['hours'])} of silence were taken out of {count(silence['songs'])} "
-        "songs, by whole bars.",
+        f"songs, by whole bars. {count(report['clickless'])} songs "
+        f"({share(report['clickless'], _songs(report))}) were played without a click, or to "
+        "another tempo than the file's: their ticks have nothing to do with beats, and rhythm "
+        'learnt from them is noise (<code>--where "not clickless"</code>).',
         table(("", "times", "per 10,000 kept", "songs", "what"), rows),
         _controls(report),
         _charts(report, "fidelity"),

@@ -8,7 +8,7 @@ from pipeline.report_measures import MEASURES
 
 COLUMNS = 80
 BAR = 26
-REASONS = 7
+REASONS = 5
 """Reasons and copies shown by name; what is rarer is added up in one line."""
 CURVE = 22
 STAGES = {
@@ -127,11 +127,36 @@ def _remarks(report: dict[str, Any]) -> list[str]:
         ("meters", [f"{n} {share(c, songs)}" for n, c in report["meters"][:4]]),
         ("read as", [f"{tier} {count(files)}" for tier, files in tiers.items()]),
         ("notes lost", [f"{share(lost, lost + primary['notes'])} (doubled, or unknown drums)"]),
+        ("grid error, ms", _grids(report)),
+        ("controls", _controls(report)),
+        ("no click", [f"{count(report['clickless'])} songs, {share(report['clickless'], songs)}"]),
         ("silence removed", [f"{hours(report['silence']['hours'])} in "
                              f"{count(report['silence']['songs'])} songs"]),
         ("leakage", [f"{leaks} copies across splits" if leaks else "none: no copy across splits"]),
     )  # fmt: skip
     return [_list(name, items) for name, items in rows if items]
+
+
+def _controls(report: dict[str, Any]) -> list[str]:
+    """The songs that bend and modulate, and what that would cost."""
+    songs, tokens = (report["totals"]["primary"][name] for name in ("songs", "tokens"))
+    bend, mod = report["controls"]["bends"], report["controls"]["modulations"]
+    return [
+        f"bend {share(bend['songs'], songs)} of songs",
+        f"mod {share(mod['songs'], songs)}",
+        f"cost {share(bend['tokens'], tokens)}, {share(mod['tokens'], tokens)} tokens",
+    ]
+
+
+def _grids(report: dict[str, Any]) -> list[str]:
+    """The mean distance of onsets from each grid's steps, this dataset's in brackets."""
+    own = report["vocabulary"]["steps_per_beat"]
+    errors = [(g["steps"], g["mean_ms"]) for g in report["counts"]["grids"]]
+    return [
+        f"[{steps}: {error:.1f}]" if steps == own else f"{steps}: {error:.1f}"
+        for steps, error in errors
+        if error is not None
+    ]
 
 
 def _list(name: str, items: Sequence[str]) -> str:

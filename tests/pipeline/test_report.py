@@ -14,6 +14,7 @@ import pytest
 from pipeline.report import measure_report, report_html, report_text
 from pipeline.report_figures import digits, hours, share, short
 from pipeline.report_measures import MEASURES, even, octaves
+from pipeline.rules import Limits
 from pipeline.tally import Tally
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA, OUTCOMES, SPLITS
@@ -61,7 +62,7 @@ def song_row(random, number, path):
         "key": "C",
         "copy": None,
         "grid_error_ms": random.gamma(2, 4, 9).tolist(),
-        "clickless": False,
+        "clickless": bool(number % 3 == 0),
         "meter": str(random.choice(["4/4", "3/4", "6/8", "7/8"])),
         "bpm": float(random.uniform(20, 300)),
         "programs": programs,
@@ -131,7 +132,7 @@ def tables(request):
 
 @pytest.fixture(scope="module")
 def report(tables):
-    return measure_report(*tables, TALLY)
+    return measure_report(*tables, TALLY, Limits())
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +233,7 @@ def test_meters_pitches_programs_and_losses_are_counted_over_the_songs(report, s
     for name, loss in report["losses"].items():
         assert loss["times"] == sum(row[name] for row in songs)
         assert loss["songs"] == sum(row[name] > 0 for row in songs)
+    assert report["clickless"] == sum(row["clickless"] for row in songs)
     silent = [row["silence_seconds"] for row in songs]
     assert report["silence"]["songs"] == sum(seconds > 0 for seconds in silent)
     assert report["silence"]["hours"] == pytest.approx(sum(silent) / 3600)
@@ -274,7 +276,7 @@ def test_a_copy_in_another_split_is_called_leakage():
     rows = index.to_pylist()
     copy = next(row for row in rows if not row["primary"])
     copy["split"] = next(split for split in SPLITS if split != copy["split"])
-    report = measure_report(pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger, TALLY)
+    report = measure_report(pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger, TALLY, Limits())
     assert report["duplicates"]["clusters_in_two_splits"] == 1
     assert "Leakage" in report_html(report)
     assert "copies across splits" in report_text(report)
@@ -283,7 +285,7 @@ def test_a_copy_in_another_split_is_called_leakage():
 def test_the_same_tables_give_the_same_bytes_however_they_are_chunked():
     index, ledger = make_tables(90, seed=5)
     pieces = [pa.concat_tables([table.slice(0, 31), table.slice(31)]) for table in (index, ledger)]
-    whole, cut = (measure_report(*pair, TALLY) for pair in ((index, ledger), pieces))
+    whole, cut = (measure_report(*pair, TALLY, Limits()) for pair in ((index, ledger), pieces))
     assert json.dumps(whole) == json.dumps(cut)
     assert report_html(whole) == report_html(cut)
     assert report_text(whole) == report_text(cut)
@@ -292,7 +294,7 @@ def test_the_same_tables_give_the_same_bytes_however_they_are_chunked():
 def test_a_slice_of_a_table_is_reported_as_itself():
     index, ledger = make_tables(90, seed=6)
     part = ledger.slice(40)
-    report = measure_report(index, part, TALLY)
+    report = measure_report(index, part, TALLY, Limits())
     files = sum(bool(row["repairs"]) for row in part.to_pylist())
     assert max(repair["files"] for repair in report["reading"]["repairs"].values()) <= files
 
@@ -307,7 +309,7 @@ def test_report_json_is_plain_json_and_says_all_that_the_page_needs(report):
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_dataset_of_nothing_is_reported(kept):
     index, ledger = make_tables(4 if not kept else 0, outcomes=("unreadable",))
-    report = measure_report(index, ledger, TALLY)
+    report = measure_report(index, ledger, TALLY, Limits())
     assert report["totals"]["primary"]["songs"] == 0
     assert "No song to measure." in report_html(report)
     assert report_text(report)
@@ -315,15 +317,27 @@ def test_a_dataset_of_nothing_is_reported(kept):
 
 @pytest.mark.parametrize("files", [0, 1, 400, 3000])
 def test_the_terminal_summary_fits_one_screen(files):
-    lines = report_text(measure_report(*make_tables(files, seed=7), TALLY)).splitlines()
+    lines = report_text(measure_report(*make_tables(files, seed=7), TALLY, Limits())).splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 37  # the command adds two lines, the shell its prompt
     assert all(line == line.rstrip() and line.isprintable() for line in lines)
 
 
+def test_the_terminal_summary_says_what_timing_and_controls_need():
+    report = measure_report(*make_tables(400, seed=9), TALLY, Limits())
+    songs = report["totals"]["primary"]["songs"]
+    remarks = {line[:17].rstrip(): line[17:] for line in report_text(report).splitlines()}
+    assert remarks["no click"].split(",")[0] == f"{report['clickless']} songs"
+    bends = report["controls"]["bends"]
+    assert share(bends["songs"], songs) in remarks["controls"]
+    assert share(bends["tokens"], report["totals"]["primary"]["tokens"]) in remarks["controls"]
+    own = next(grid for grid in report["counts"]["grids"] if grid["steps"] == 12)
+    assert f"[12: {own['mean_ms']:.1f}]" in remarks["grid error, ms"]
+
+
 def test_the_terminal_summary_loses_no_file():
     index, ledger = make_tables(3000, seed=8)
-    text = report_text(measure_report(index, ledger, TALLY))
+    text = report_text(measure_report(index, ledger, TALLY, Limits()))
     lost = [int(number.replace(",", "")) for number in re.findall(r" - ([\d,]+) ", text)]
     assert sum(lost) == ledger.num_rows - sum(index["primary"].to_pylist())
 
@@ -366,7 +380,7 @@ def hostile_page():
     for shown in (HOSTILE[:4], HOSTILE[4:]):
         others = [row for row in rows if row["path"] not in HOSTILE or row["path"] in shown]
         table = pa.Table.from_pylist(others, LEDGER_SCHEMA)
-        pages.append(report_html(measure_report(index, table, TALLY)))
+        pages.append(report_html(measure_report(index, table, TALLY, Limits())))
     return pages
 
 
@@ -407,7 +421,7 @@ def test_every_chart_has_a_sentence_and_a_description(report):
 
 def test_the_page_shows_the_headline_figures():
     index, ledger = make_tables(3000, seed=10)
-    report = measure_report(index, ledger, TALLY)
+    report = measure_report(index, ledger, TALLY, Limits())
     text = " ".join(Page(report_html(report)).text)
     primary = report["totals"]["primary"]
     for figure in (f"{primary['songs']:,}", short(primary["tokens"]), hours(primary["hours"])):

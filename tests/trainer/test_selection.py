@@ -78,7 +78,7 @@ def test_what_is_unknown_of_a_song_is_not_true_of_it(folder):
     ],
 )
 def test_what_is_no_condition_is_refused_in_one_line(folder, where):
-    with pytest.raises(LakhxlError, match="^--where ") as refused:
+    with pytest.raises(LakhxlError, match=r"^--where ") as refused:
         select(open_dataset(folder), "train", where)
     assert "\n" not in str(refused.value)
 
