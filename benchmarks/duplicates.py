@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.clusters import DuplicateSettings, clusters
+from pipeline.clusters import clusters
+from pipeline.duplicates import DuplicateSettings
 from pipeline.fingerprint import PLACES, fingerprint
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 import numpy as np
 
-from pipeline.clusters import DuplicateSettings
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus, is_demo
+from pipeline.duplicates import DuplicateSettings
 from pipeline.fetch import ARCHIVES, LAKH, download
 from pipeline.pool import PoolSettings
 from pipeline.rules import Limits
@@ -151,12 +151,14 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
     from pipeline.progress import ListingProgress, RunProgress
     from pipeline.run import begin, carry_out
     from pipeline.timings import timings_page_path
+    from pipeline.worker import start_server
 
     how = take(PoolSettings, options)
     data_settings = DataSettings(**{stage: take(cls, options) for stage, cls in STAGES.items()})
     if not sources and not Path("data").is_dir():
         raise LakhxlError(NO_DATA)
     folder = out / _plain_name(name)
+    start_server()  # it loads its libraries while the files are listed
     try:
         with ListingProgress() as bar:
             began = begin(

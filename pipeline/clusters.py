@@ -6,43 +6,17 @@ places. Being a copy is taken to be transitive. An outside list may join more.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numba import njit
 
+from pipeline.duplicates import DuplicateSettings
 from pipeline.fingerprint import PLACES
-from shards import settings
-from shards.errors import LakhxlError
-from shards.settings import setting
 
 BAND = 2
 """Places in a band. Of 128 bands, a pair of similarity 0.3 shares 11.5, one of 0.2 shares 5."""
 MOST_COMPARED = 128
 """Songs of a band that each is compared with, those that share its next place too first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DuplicateSettings:
-    """When two songs count as copies."""
-
-    similarity: float = setting(
-        0.2,
-        "Share of melodic figures from which two songs are near-copies. With a fifth of its notes "
-        "cut a song keeps 0.29 (median), different songs have under 0.01; more than 1 compares "
-        "exact music alone.",
-        low=0.0,
-    )
-    duplicate_list: str | None = setting(
-        None,
-        "A text file with a group of copies a line: md5 checksums or paths as in the ledger, "
-        "between tabs. What the dataset does not hold is passed over.",
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse a negative share."""
-        settings.check(self)
 
 
 def clusters(
@@ -79,27 +53,6 @@ def clusters(
             join_band(parent, told, matrix, *_in_order(matrix, band), least)
     roots = np.array([root(parent, song) for song in range(len(md5s))], np.int64)
     return np.unique(roots, return_inverse=True)[1].astype(np.int32)
-
-
-def read_list(path: str, md5s: Sequence[str], paths: Sequence[str]) -> list[list[int]]:
-    """The groups of songs that an outside list of duplicates names.
-
-    Raises:
-        LakhxlError: it cannot be read.
-    """
-    places: dict[str, list[int]] = {}
-    for names in (md5s, paths):
-        for song, name in enumerate(names):
-            places.setdefault(name, []).append(song)
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LakhxlError(f"{path}: --duplicate-list cannot be read ({error})") from error
-    groups = [
-        [song for name in line.split("\t") for song in places.get(name.strip(), ())]
-        for line in lines
-    ]
-    return [group for group in groups if len(group) > 1]
 
 
 def _in_order(matrix: np.ndarray, band: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ change from one run to the next without changing a byte.
 
 from dataclasses import dataclass, field
 
-from pipeline.clusters import DuplicateSettings
+from pipeline.duplicates import DuplicateSettings
 from pipeline.rules import Limits
 from pipeline.silence import SilenceSettings
 from pipeline.splits import SplitSettings

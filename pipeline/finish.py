@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.clusters import clusters, read_list
+from pipeline.clusters import clusters
 from pipeline.config import DataSettings
+from pipeline.duplicates import read_list
 from pipeline.fingerprint import PLACES
 from pipeline.report import measure_report, report_html
 from pipeline.slice_job import FRAGMENT_SCHEMA

@@ -20,9 +20,9 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.members import Damaged, Member
-from pipeline.slice_job import SliceJob
 from pipeline.sources import Slice, SourceFile
 from pipeline.tars import Stream, open_tar
+from pipeline.tasks import SliceJob
 
 
 def spool_path(folder: Path, number: int) -> Path:

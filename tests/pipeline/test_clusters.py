@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.clusters import DuplicateSettings, clusters
+from pipeline.clusters import clusters
+from pipeline.duplicates import DuplicateSettings
 from pipeline.fingerprint import FEWEST_FIGURES, fingerprint_of, melodic_figures, music_hash
 from pipeline.splits import SplitSettings, keyed_fraction, splits
 from shards.codec import Codec
