@@ -17,9 +17,10 @@ import numpy as np
 
 from pipeline.feature_kernels import (
     busiest_second,
-    most_at_once,
-    neighbouring_bars_alike,
+    rhythm,
+    sounding_together,
     tallies,
+    unoccupied,
 )
 from pipeline.grid_fit import GridFit
 from pipeline.midi import Recording
@@ -27,7 +28,7 @@ from pipeline.quantize import Quantized
 from pipeline.silence import Removed
 from shards.bars import Bars
 from shards.song import BEND, Song
-from shards.vocabulary import PROGRAMS, Vocabulary
+from shards.vocabulary import Vocabulary
 
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
@@ -60,22 +61,23 @@ def features(
         song: what is left, at least one note.
         vocabulary: of the dataset.
     """
-    notes, bars = song.notes, Bars(song.meters, vocabulary.bar_steps)
-    bar, place = bars.positions(notes["start"])
-    times = song.seconds(notes["start"])
+    notes, bars = np.ascontiguousarray(song.notes), Bars(song.meters, vocabulary.bar_steps)
+    last_bar, onsets, on_beat, groove = rhythm(
+        notes, bars.starts, bars.lengths, bars.first_bars, song.steps_per_beat
+    )
     seconds = float(song.seconds(song.end))
     return {
         "notes": len(notes),
-        "bars": int(bar[-1]) + 1,
+        "bars": last_bar + 1,
         "seconds": seconds,
         **_time(song),
-        **_sounds(song),
+        **_sounds(notes),
         "notes_per_second": len(notes) / max(seconds, 1.0),
-        "busiest_second": int(busiest_second(times)),
+        "busiest_second": busiest_second(notes, *song.tempo_map()),
         "parts": _parts(recording.notes),
-        "onsets": int(np.count_nonzero(np.diff(notes["start"]))) + 1,
-        "on_beat": float(np.mean(place % song.steps_per_beat == 0)),
-        "groove": neighbouring_bars_alike(bar, place, bars.lengths[bars.segment(notes["start"])]),
+        "onsets": onsets,
+        "on_beat": on_beat / len(notes),
+        "groove": groove,
         **_grid(quantized.fit),
         "silence_seconds": removed.seconds,
         "silence_bars": removed.bars,
@@ -110,11 +112,10 @@ def _parts(played: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(pairs)))
 
 
-def _sounds(song: Song) -> dict[str, Any]:
+def _sounds(notes: np.ndarray) -> dict[str, Any]:
     """Instruments, pitches, durations and velocities."""
-    notes, drums = song.notes, song.notes["instrument"] >= PROGRAMS
-    tally = tallies(notes["instrument"], notes["pitch"], notes["velocity"] >> 2, notes["duration"])
-    count, melodic = len(notes), int(len(notes) - drums.sum())
+    tally = tallies(notes)
+    count, melodic = len(notes), int(tally.programs.sum())
     programs = np.flatnonzero(tally.programs)
     row = {
         "instruments": len(programs),
@@ -130,7 +131,7 @@ def _sounds(song: Song) -> dict[str, Any]:
         nothing = {"pitches": 0, "pitch_class_entropy": 0.0, "polyphony": 0.0, "polyphony_most": 0}
         return {**row, **dict.fromkeys(unknown), **nothing}
     pitches = np.flatnonzero(tally.pitches)
-    tuned = notes[~drums]
+    most, steps, added = sounding_together(notes, len(tally.durations) - 1)
     share = np.bincount(pitches % 12, tally.pitches[pitches]) / melodic
     share = share[share > 0]
     return {
@@ -141,8 +142,8 @@ def _sounds(song: Song) -> dict[str, Any]:
         "pitches": len(pitches),
         "pitch_class_entropy": float(-(share * np.log2(share)).sum()),
         "same_duration": int(tally.durations.max()) / melodic,
-        "polyphony": float(tuned["duration"].sum() / sounding_steps(tuned)),
-        "polyphony_most": int(most_at_once(tuned["start"], tuned["start"] + tuned["duration"])),
+        "polyphony": added / steps,
+        "polyphony_most": most,
     }
 
 
@@ -174,21 +175,13 @@ def _controls(quantized: Quantized) -> dict[str, int]:
     controls = quantized.controls
     if not len(controls):
         return dict.fromkeys(("bends", "modulations", "bend_tokens", "modulation_tokens"), 0)
-    song = quantized.song
-    stops = [song.notes["start"], song.meters["start"], song.tempos["start"]]
-    occupied = np.concatenate(stops)
+    song, notes = quantized.song, np.ascontiguousarray(quantized.song.notes)
+    meters, tempos = song.meters["start"].copy(), song.tempos["start"].copy()
     is_bend = controls["kind"] == BEND
     bends, modulations = controls["start"][is_bend], controls["start"][~is_bend]
     return {
         "bends": len(bends),
         "modulations": len(modulations),
-        "bend_tokens": len(bends) + 2 * len(np.setdiff1d(bends, occupied)),
-        "modulation_tokens": len(modulations) + 2 * len(np.setdiff1d(modulations, occupied)),
+        "bend_tokens": len(bends) + 2 * unoccupied(bends, notes, meters, tempos),
+        "modulation_tokens": len(modulations) + 2 * unoccupied(modulations, notes, meters, tempos),
     }
-
-
-def sounding_steps(notes: np.ndarray) -> int:
-    """Steps in which at least one of the notes sounds; notes by start, at least one."""
-    ends = np.maximum.accumulate(notes["start"] + notes["duration"])
-    silent = np.maximum(notes["start"][1:] - ends[:-1], 0).sum()
-    return int(ends[-1] - notes["start"][0] - silent)

@@ -10,13 +10,11 @@ Source:
     (all controllers off) resets.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numba import njit
 
 from pipeline.controls import ALL_CONTROLLERS_OFF, PITCH_BEND
-from shards.song import BEND, CONTROL, control_changes
+from shards.song import BEND, CONTROL
 from shards.vocabulary import (
     BEND_VALUES,
     MODULATION_VALUES,
@@ -27,13 +25,16 @@ from shards.vocabulary import (
 
 MODULATION_WHEEL = 1
 CHANNELS = 16
+EVENT = np.dtype([("tick", "<i8"), ("instrument", "u1"), ("kind", "u1"), ("value", "<i4")])
+"""What a class's channel does, as it was played."""
 
 
 def grid_controls(
     played: np.ndarray,
     controls: np.ndarray,
     notes: np.ndarray,
-    snap: Callable[[np.ndarray], np.ndarray],
+    ticks_per_beat: int,
+    steps_per_beat: int,
 ) -> np.ndarray:
     """The bends and modulations of a song.
 
@@ -41,107 +42,180 @@ def grid_controls(
         played: the recording's notes, by start.
         controls: the recording's controls, by tick.
         notes: the song's notes, canonical.
-        snap: ticks -> steps.
+        ticks_per_beat, steps_per_beat: of the recording and of the song.
 
     Returns:
         dtype CONTROL, canonical; values are those of the vocabulary's bins.
     """
-    kind = controls["kind"]
-    heard = (kind == PITCH_BEND) | (kind == MODULATION_WHEEL) | (kind == ALL_CONTROLLERS_OFF)
-    moves = controls[heard]
-    if not moves["value"].any() or not len(notes):
+    if not len(notes) or not moves_any(controls):
         return np.zeros(0, CONTROL)
-    rows = follow_channels(
-        played["start"].copy(),
-        played["channel"].astype(np.int64),
-        np.where(played["is_drum"], -1, played["program"].astype(np.int64)),
-        moves["tick"].copy(),
-        moves["channel"].astype(np.int64),
-        moves["kind"].astype(np.int64),
-        moves["value"].astype(np.int64),
-    )
-    events = np.empty(rows.shape[1], CONTROL)
-    events["start"] = snap(rows[0])
-    events["instrument"], events["kind"] = rows[1], rows[2]
+    played = np.ascontiguousarray(played)
+    events = np.empty(most_events(played, controls), EVENT)
+    events = events[: follow_channels(played, controls, events)]
+    values = events["value"]
     events["value"] = np.where(
-        rows[2] == BEND,
-        BEND_VALUES[bend_bins(rows[3])],
-        MODULATION_VALUES[modulation_bins(np.clip(rows[3], 0, 127))],
+        events["kind"] == BEND,
+        BEND_VALUES[bend_bins(values)],
+        MODULATION_VALUES[modulation_bins(np.clip(values, 0, 127))],
     )
-    audible = control_changes(_when_heard(events, notes))
-    return audible[audible["start"] <= notes["start"][-1]]
+    heard = np.empty(len(events), CONTROL)
+    return heard[: when_heard(events, notes, ticks_per_beat, steps_per_beat, heard)]
 
 
 @njit(cache=True)
-def follow_channels(start, channel, program, tick, moved, kind, value):
+def _is_heard(kind):
+    return kind in (PITCH_BEND, MODULATION_WHEEL, ALL_CONTROLLERS_OFF)
+
+
+@njit(cache=True)
+def moves_any(controls):
+    """Whether any bend or modulation is not 0."""
+    found = False
+    for i in range(len(controls)):
+        found |= controls[i].value != 0 and _is_heard(controls[i].kind)
+    return found
+
+
+@njit(cache=True)
+def most_events(played, controls):
+    """At least as many as `follow_channels` can give."""
+    playing = np.full(CHANNELS, -1, np.int64)
+    changes = 0
+    for i in range(len(played)):
+        note = played[i]
+        if not note.is_drum and note.program != playing[note.channel]:
+            playing[note.channel] = note.program
+            changes += 1
+    return 2 * (len(controls) + changes)
+
+
+@njit(cache=True)
+def follow_channels(played, controls, events):
     """What each class's channel does while it plays the class.
 
     Args:
-        start, channel, program: int64, shape (notes,), by start; program -1 for a drum.
-        tick, moved, kind, value: int64, shape (moves,), by tick; `moved` is the channel.
+        played: dtype NOTE_DTYPE, by start.
+        controls: dtype CONTROL_DTYPE, by tick.
+        events: dtype EVENT, written, by tick.
 
     Returns:
-        int64, shape (4, events): tick, class, BEND or MODULATION, value; by tick.
+        How many there are.
     """
     count = np.zeros((PROGRAMS, CHANNELS), np.int64)
-    for i in range(len(start)):
-        if program[i] >= 0:
-            count[program[i], channel[i]] += 1
+    for i in range(len(played)):
+        if not played[i].is_drum:
+            count[played[i].program, played[i].channel] += 1
     leader = np.empty(PROGRAMS, np.int64)
     for p in range(PROGRAMS):
         leader[p] = np.argmax(count[p])
-    changes = 0
-    playing = np.full(CHANNELS, -1, np.int64)
-    for i in range(len(start)):
-        if program[i] >= 0 and program[i] != playing[channel[i]]:
-            playing[channel[i]] = program[i]
-            changes += 1
-    events = np.empty((4, 2 * (len(tick) + changes)), np.int64)
     state = np.zeros((2, CHANNELS), np.int64)
-    playing[:] = -1
+    playing = np.full(CHANNELS, -1, np.int64)
     k, m = 0, 0
-    for i in range(len(start) + 1):
-        while m < len(tick) and (i == len(start) or tick[m] <= start[i]):
-            c = moved[m]
-            for which in range(2):
-                if kind[m] == ALL_CONTROLLERS_OFF:
+    for i in range(len(played) + 1):
+        while m < len(controls) and (i == len(played) or controls[m].tick <= played[i].start):
+            kind, c = controls[m].kind, controls[m].channel
+            for which in range(2 if _is_heard(kind) else 0):
+                if kind == ALL_CONTROLLERS_OFF:
                     state[which, c] = 0
-                elif (kind[m] == PITCH_BEND) == (which == BEND):
-                    state[which, c] = value[m]
+                elif (kind == PITCH_BEND) == (which == BEND):
+                    state[which, c] = controls[m].value
                 else:
                     continue
                 if playing[c] >= 0 and leader[playing[c]] == c:
-                    events[0, k], events[1, k] = tick[m], playing[c]
-                    events[2, k], events[3, k] = which, state[which, c]
+                    events[k].tick, events[k].instrument = controls[m].tick, playing[c]
+                    events[k].kind, events[k].value = which, state[which, c]
                     k += 1
             m += 1
-        if i == len(start) or program[i] < 0 or program[i] == playing[channel[i]]:
+        if i == len(played) or played[i].is_drum or played[i].program == playing[played[i].channel]:
             continue
-        c = channel[i]
-        playing[c] = program[i]
-        if leader[program[i]] == c:
+        c = played[i].channel
+        playing[c] = played[i].program
+        if leader[playing[c]] == c:
             for which in range(2):
-                events[0, k], events[1, k] = start[i], program[i]
-                events[2, k], events[3, k] = which, state[which, c]
+                events[k].tick, events[k].instrument = played[i].start, playing[c]
+                events[k].kind, events[k].value = which, state[which, c]
                 k += 1
-    return events[:, :k]
+    return k
 
 
-def _when_heard(events: np.ndarray, notes: np.ndarray) -> np.ndarray:
-    """Move what happens while its class is silent to the class's next note, or drop it.
+@njit(cache=True)
+def when_heard(events, notes, ticks_per_beat, steps_per_beat, heard):
+    """Put events on the grid, where their class sounds: at once, or else at its next note.
 
-    Times of one class are told from another's by the class in their high bits.
+    Of several of one class and kind at one step the last holds; what changes nothing is left
+    out, as is what would come after the last note's start.
+
+    Args:
+        events: dtype EVENT, by tick.
+        notes: dtype NOTE, canonical, at least one.
+        heard: dtype CONTROL, written, canonical; as long as `events`.
+
+    Returns:
+        How many there are.
     """
-    order = np.argsort(notes["instrument"], kind="stable")
-    offset = notes["instrument"][order].astype(np.int64) << 40
-    starts = notes["start"][order] + offset
-    ends = np.maximum.accumulate(starts + notes["duration"][order])
-    own = events["instrument"].astype(np.int64) << 40
-    times = events["start"] + own
-    before = np.searchsorted(starts, times, side="right") - 1
-    sounding = (before >= 0) & (ends[np.maximum(before, 0)] > times)
-    following = np.append(starts, 1 << 62)[before + 1]
-    times = np.where(sounding, times, following) - own
-    moved = events[times < 1 << 40]
-    moved["start"] = times[times < 1 << 40]
-    return moved
+    until = np.zeros(PROGRAMS, np.int64)  # where each class's sound stops
+    waiting = np.zeros((PROGRAMS, 2), np.bool_)
+    held = np.zeros((PROGRAMS, 2), np.int64)  # what waits
+    stated = np.zeros((PROGRAMS, 2), np.int64)  # what is in force
+    n, e, filled, group = 0, 0, 0, 0
+    last = notes[len(notes) - 1].start
+    while n < len(notes) or e < len(events):
+        tick = events[e].tick if e < len(events) else 0
+        at = (2 * steps_per_beat * tick + ticks_per_beat) // (2 * ticks_per_beat)
+        if e < len(events) and (n == len(notes) or at < notes[n].start):
+            step = at
+            if step > last:
+                break
+        else:
+            step = notes[n].start
+        if filled > group and heard[group].start != step:
+            filled = _close_step(heard, group, filled, stated)
+            group = filled
+        if n < len(notes) and notes[n].start == step:
+            p = notes[n].instrument
+            if p < PROGRAMS:
+                until[p] = max(until[p], step + notes[n].duration)
+                for kind in range(2):
+                    if waiting[p, kind]:
+                        filled = _state(heard, group, filled, step, p, kind, held[p, kind])
+                        waiting[p, kind] = False
+            n += 1
+            continue
+        p, kind = np.int64(events[e].instrument), np.int64(events[e].kind)
+        if until[p] > step:
+            filled = _state(heard, group, filled, step, p, kind, events[e].value)
+        else:
+            waiting[p, kind], held[p, kind] = True, events[e].value
+        e += 1
+    return _close_step(heard, group, filled, stated)
+
+
+@njit(cache=True)
+def _state(heard, group, filled, step, instrument, kind, value):
+    """Enter a value at a step, in order of class and kind; returns how many are entered."""
+    at = filled
+    while at > group and (
+        heard[at - 1].instrument > instrument
+        or (heard[at - 1].instrument == instrument and heard[at - 1].kind >= kind)
+    ):
+        at -= 1
+    taken = at < filled and heard[at].instrument == instrument and heard[at].kind == kind
+    if not taken:
+        for i in range(filled, at, -1):
+            heard[i] = heard[i - 1]
+        heard[at].start, heard[at].instrument, heard[at].kind = step, instrument, kind
+    heard[at].value = value
+    return filled if taken else filled + 1
+
+
+@njit(cache=True)
+def _close_step(heard, group, filled, stated):
+    """Of one step's entries keep those that change something; returns where the next one goes."""
+    kept = group
+    for i in range(group, filled):
+        row = heard[i]
+        if row.value != stated[row.instrument, row.kind]:
+            stated[row.instrument, row.kind] = row.value
+            heard[kept] = row
+            kept += 1
+    return kept

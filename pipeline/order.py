@@ -1,10 +1,12 @@
-"""Compiled: notes into canonical order, doubles out.
+"""Compiled: a recording's notes onto the grid, in canonical order, doubles out.
 
-It states the slow form that it equals, which is what its test compares it with.
+Each kernel states the slow form that it equals, which is what its test compares it with.
 """
 
 import numpy as np
 from numba import njit
+
+from shards.vocabulary import NO_INSTRUMENT
 
 MOST_NOTES = 1 << 21
 """Places in the file fit into the low bits of a sort key up to here."""
@@ -58,7 +60,54 @@ def canonical_order(start, duration, instrument, pitch, velocity):
     return kept[:filled]
 
 
-def warm_up() -> None:
-    """Load the compiled kernel, or compile it."""
-    step, byte = (np.zeros(1, dtype) for dtype in (np.int64, np.uint8))
-    canonical_order(step, step, byte, byte, byte)
+@njit(cache=True)
+def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, longest):
+    """Notes inside the percussion map, in steps; as `pipeline.quantize.Snap` rounds, and in order.
+
+    Args:
+        played: dtype NOTE_DTYPE, by start.
+        drum_classes: of the vocabulary.
+        longest: steps in the longest duration; what is longer is cut to it.
+
+    Returns:
+        start, duration, instrument, pitch and velocity, one a note inside; and how many are
+        outside, were cut, and were raised to one step.
+    """
+    start = np.empty(len(played), np.int64)
+    duration = np.empty(len(played), np.int64)
+    instrument = np.empty(len(played), np.uint8)
+    pitch = np.empty(len(played), np.uint8)
+    velocity = np.empty(len(played), np.uint8)
+    filled, cut, raised = 0, 0, 0
+    twice, tick, step = 2 * ticks_per_beat, np.int64(-1), np.int64(0)
+    for i in range(len(played)):
+        note = played[i]
+        class_ = drum_classes[note.pitch] if note.is_drum else note.program
+        if class_ == NO_INSTRUMENT:
+            continue
+        if note.start != tick:
+            tick = note.start
+            step = (2 * steps_per_beat * tick + ticks_per_beat) // twice
+        held = (2 * steps_per_beat * note.end + ticks_per_beat) // twice - step
+        raised += held == 0
+        cut += held > longest
+        start[filled] = step
+        duration[filled] = min(max(held, 1), longest)
+        instrument[filled], pitch[filled] = class_, note.pitch
+        velocity[filled] = (note.velocity >> 2) * 4 + 2
+        filled += 1
+    columns = start[:filled], duration[:filled], instrument[:filled], pitch[:filled]
+    return (*columns, velocity[:filled]), (len(played) - filled, cut, raised)
+
+
+@njit(cache=True)
+def fill_notes(columns, kept, notes):
+    """Write the kept entries of the columns into an array of dtype NOTE, shape (kept,)."""
+    start, duration, instrument, pitch, velocity = columns
+    for i in range(len(kept)):
+        k = kept[i]
+        notes[i].start = start[k]
+        notes[i].duration = duration[k]
+        notes[i].instrument = instrument[k]
+        notes[i].pitch = pitch[k]
+        notes[i].velocity = velocity[k]

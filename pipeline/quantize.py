@@ -18,7 +18,7 @@ from pipeline.grid_controls import grid_controls
 from pipeline.grid_fit import GridFit, grid_fit
 from pipeline.midi import Recording
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
-from shards.vocabulary import NO_INSTRUMENT, Vocabulary, velocity_bin, velocity_of_bin
+from shards.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
     last = int(notes["start"].max(initial=0))
     meters, dropped = _meters(recording.meters, snap, vocabulary)
     tempos = _tempos(recording.tempos, snap, vocabulary)
-    controls = grid_controls(recording.notes, recording.controls, notes, snap)
+    controls = grid_controls(
+        recording.notes, recording.controls, notes, snap.ticks_per_beat, snap.steps_per_beat
+    )
     song = Song(
         notes,
         changes(meters[meters["start"] <= last], COMMON_TIME),
@@ -94,38 +96,25 @@ class Snap:
 def _notes(
     played: np.ndarray, snap: Snap, vocabulary: Vocabulary
 ) -> tuple[np.ndarray, dict[str, int]]:
-    classes = np.where(
-        played["is_drum"], vocabulary.drum_classes[played["pitch"]], played["program"]
+    columns, (outside, cut, raised) = order.snap_notes(
+        np.ascontiguousarray(played),
+        vocabulary.drum_classes,
+        snap.ticks_per_beat,
+        snap.steps_per_beat,
+        vocabulary.max_duration,
     )
-    inside = classes != NO_INSTRUMENT
-    played, classes = played[inside], classes[inside]
-    starts = snap(played["start"])
-    durations = np.maximum(snap(played["end"]) - starts, 1)
-    notes = {
-        "start": starts,
-        "duration": np.minimum(durations, vocabulary.max_duration),
-        "instrument": classes.astype(np.uint8),
-        "pitch": np.ascontiguousarray(played["pitch"]),
-        "velocity": velocity_of_bin(velocity_bin(played["velocity"])).astype(np.uint8),
+    count = len(played) - outside
+    few = count < order.MOST_NOTES
+    kept = order.canonical_order(*columns) if few else np.arange(count)
+    notes = np.empty(len(kept), NOTE)
+    order.fill_notes(columns, kept, notes)
+    notes = notes if few else sort_notes(notes)
+    return notes, {
+        "notes_outside_map": outside,
+        "notes_doubled": count - len(notes),
+        "durations_cut": cut,
+        "durations_raised": raised,
     }
-    single = _sorted(notes)
-    return single, {
-        "notes_outside_map": int((~inside).sum()),
-        "notes_doubled": len(played) - len(single),
-        "durations_cut": int((durations > vocabulary.max_duration).sum()),
-        "durations_raised": int((snap(played["end"]) == starts).sum()),
-    }
-
-
-def _sorted(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """`shards.song.sort_notes` of notes by start, faster."""
-    few = len(columns["start"]) < order.MOST_NOTES
-    kept = order.canonical_order(*columns.values()) if few else slice(None)
-    chosen = {name: column[kept] for name, column in columns.items()}
-    notes = np.empty(len(chosen["start"]), NOTE)
-    for name, column in chosen.items():
-        notes[name] = column
-    return notes if few else sort_notes(notes)
 
 
 def _meters(read: np.ndarray, snap: Snap, vocabulary: Vocabulary) -> tuple[np.ndarray, int]:

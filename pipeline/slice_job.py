@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import midi, order, tally
+from pipeline import midi, tally
 from pipeline.config import DataSettings
 from pipeline.controls import PITCH_BEND
 from pipeline.features import features
@@ -63,7 +63,7 @@ class FileResult:
 
 def warm_up() -> None:
     """Load all compiled kernels, or compile them; see `pipeline.midi.warm_up`."""
-    for module in (midi, order, tally):
+    for module in (midi, tally):
         module.warm_up()
     vocabulary = Vocabulary()
     bent = np.zeros(1, midi.CONTROL_DTYPE)

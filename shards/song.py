@@ -75,11 +75,19 @@ class Song:
 
     def seconds(self, steps: np.ndarray | int) -> np.ndarray:
         """Seconds from the start of the song to each step, by the song's tempos; float64."""
-        starts, tempos = self.tempos["start"], self.tempos["microseconds"]
-        scale = tempos / (1e6 * self.steps_per_beat)
-        before = np.concatenate([[0.0], np.cumsum(np.diff(starts) * scale[:-1])])
+        starts, before, scale = self.tempo_map()
         segment = np.searchsorted(starts, steps, side="right") - 1
         return before[segment] + (steps - starts[segment]) * scale[segment]
+
+    def tempo_map(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """When each tempo comes into force, in steps and in seconds, and seconds a step from there.
+
+        Returns:
+            shape (tempos,): int64, float64, float64.
+        """
+        starts = self.tempos["start"].copy()
+        scale = self.tempos["microseconds"] / (1e6 * self.steps_per_beat)
+        return starts, np.concatenate([[0.0], np.cumsum(np.diff(starts) * scale[:-1])]), scale
 
 
 def sort_notes(notes: np.ndarray) -> np.ndarray:

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 
 from pipeline import order
+from pipeline.midi import NOTE_DTYPE
+from pipeline.quantize import Snap
 from shards.song import NOTE, sort_notes
+from shards.vocabulary import NO_INSTRUMENT, Vocabulary, velocity_bin, velocity_of_bin
 
 notes = st.lists(
     st.tuples(
@@ -51,3 +54,42 @@ def test_notes_in_order_are_left_alone_and_others_are_sorted(played):
     once = sort_notes(played)
     assert sort_notes(once) is once
     assert sort_notes(np.concatenate([once, once])).tolist() == once.tolist()
+
+
+recorded = st.lists(
+    st.tuples(
+        st.integers(0, 2000),
+        st.integers(0, 9000),
+        st.integers(0, 127),
+        st.integers(1, 127),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@given(recorded, st.sampled_from([96, 120, 480, 1]), st.sampled_from([4, 12, 96]))
+def test_notes_are_snapped_and_counted_as_array_by_array_says(rows, beat, steps):
+    played = np.zeros(len(rows), NOTE_DTYPE)
+    for i, (start, length, pitch, velocity, is_drum) in enumerate(sorted(rows)):
+        played[i] = (start, start + length, pitch, velocity, 0, 0, pitch // 2, is_drum)
+    vocabulary, snap = Vocabulary(), Snap(beat, steps)
+    classes = [
+        vocabulary.drum_classes[note["pitch"]] if note["is_drum"] else note["program"]
+        for note in played
+    ]
+    classes = np.array(classes, np.uint8)
+    inside = classes != NO_INSTRUMENT
+    notes, starts = played[inside], snap(played["start"][inside])
+    held = snap(notes["end"]) - starts
+    columns, counts = order.snap_notes(played, vocabulary.drum_classes, beat, steps, 100)
+    expected = [starts, np.clip(held, 1, 100), classes[inside], notes["pitch"]]
+    expected.append(velocity_of_bin(velocity_bin(notes["velocity"])))
+    for column, wanted in zip(columns, expected, strict=True):
+        assert column.tolist() == wanted.tolist()
+    assert counts == ((~inside).sum(), (held > 100).sum(), (held == 0).sum())
+
+    kept = np.arange(len(starts))[::2]
+    filled = np.empty(len(kept), NOTE)
+    order.fill_notes(columns, kept, filled)
+    assert filled.tolist() == list(zip(*(column[kept].tolist() for column in columns), strict=True))
