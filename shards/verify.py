@@ -8,7 +8,7 @@ from shards.errors import LakhxlError
 from shards.layout import ARRAYS, INDEX, LEDGER, MANIFEST, OUTCOMES, SPLITS
 from shards.reader import Dataset, find_dataset, read_manifest
 from shards.vocabulary import Kind
-from shards.writer import checksum, manifest_checksum
+from shards.writer import checksum, json_text, manifest_checksum
 
 
 def verify(
@@ -42,7 +42,8 @@ def verify(
 
 def _wrong_files(folder: Path) -> Iterator[str]:
     manifest = read_manifest(folder)
-    if manifest.get("checksum") != manifest_checksum(manifest):
+    own = manifest.get("checksum") == manifest_checksum(manifest)
+    if not own or (folder / MANIFEST).read_bytes() != json_text(manifest).encode():
         yield f"{folder / MANIFEST} does not have the checksum that it states"
         return
     files = manifest["files"]

@@ -92,7 +92,12 @@ def write_table(path: Path, table: pa.Table) -> str:
 
 def write_json(path: Path, data: Any) -> str:
     """Write JSON for people and programs; returns its sha256."""
-    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    return write_text(path, json_text(data))
+
+
+def json_text(data: Any) -> str:
+    """The one text that `write_json` writes of data."""
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> str:

@@ -126,9 +126,12 @@ def test_a_shard_of_another_length_is_named(dataset, tmp_path):
     assert "steps-00000.npy holds" in complaint("show", tmp_path, 0)
 
 
-def test_a_setting_changed_in_the_manifest_is_found(dataset, tmp_path):
+@pytest.mark.parametrize("changed", ["51", " 50", "5e1"])
+def test_a_manifest_with_other_bytes_is_found_though_it_may_read_alike(dataset, tmp_path, changed):
     manifest = copy_of(dataset, tmp_path) / "dataset.json"
-    manifest.write_text(manifest.read_text().replace('"min_notes": 50', '"min_notes": 51'))
+    whole = manifest.read_text()
+    assert '"min_notes": 50' in whole
+    manifest.write_text(whole.replace('"min_notes": 50', f'"min_notes": {changed}'))
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert "dataset.json" in result.stdout
