@@ -26,7 +26,7 @@ from pathlib import Path
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
-from pipeline.pool import PoolSettings
+from pipeline.pool_settings import PoolSettings
 from pipeline.run import begin, carry_out
 from shards.errors import LakhxlError
 from shards.verify import verify

@@ -13,7 +13,7 @@ from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus, is_demo
 from pipeline.duplicates import DuplicateSettings
 from pipeline.fetch import ARCHIVES, LAKH, download
-from pipeline.pool import PoolSettings
+from pipeline.pool_settings import PoolSettings
 from pipeline.rules import Limits
 from pipeline.silence import SilenceSettings
 from pipeline.splits import SplitSettings

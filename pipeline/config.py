@@ -1,7 +1,7 @@
 """Every setting that decides what a dataset holds; it travels with it in dataset.json.
 
-How a run is carried out (workers, timeouts, memory) is in `pipeline.pool.PoolSettings`: it may
-change from one run to the next without changing a byte.
+How a run is carried out (workers, timeouts, memory) is in `pipeline.pool_settings.PoolSettings`:
+it may change from one run to the next without changing a byte.
 """
 
 from dataclasses import dataclass, field

@@ -10,13 +10,7 @@ worker busy. If that fails too it is condemned, for good: its slice runs again w
 failure that no file is to blame for, such as a full disk, ends the run; what is done stays done.
 """
 
-import contextlib
 import errno
-import multiprocessing
-import os
-import resource
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,97 +23,26 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from pipeline.journal import Progress, journal_path, read_journal
+from pipeline.pool_settings import PoolSettings
+from pipeline.processes import (
+    POLL_SECONDS,
+    PoolError,
+    end_of,
+    end_pool,
+    kill,
+    start_pool,
+    without_bounds,
+)
 from pipeline.sources import Slice, SourceFile
 from pipeline.spool import Feed
+from pipeline.status import Status
 from pipeline.tasks import Condemned, Outcome, SliceJob, keep_verdicts
-from pipeline.worker import bound_memory, prepare, start_server, work
-from shards import settings
-from shards.errors import LakhxlError
-from shards.settings import setting
+from pipeline.worker import prepare, work
 
-POLL_SECONDS = 0.1
 MOST_FAILURES = 3
 """Failures of one slice that no file is to blame for, before the run gives up."""
 STALLED_SECONDS = 60.0
 """Without a worker taking up a task that is waiting, after which the pool is made anew."""
-SLICES_OF_A_WORKER = 100
-"""After which a fresh process takes its place: no leak grows for days."""
-
-
-class PoolError(LakhxlError):
-    """The run cannot go on: the disk is full, or workers die whatever they are given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolSettings:
-    """How a run is carried out; none of it changes what the dataset holds of good files."""
-
-    workers: int | None = setting(None, "Worker processes; by default one for each core.", low=1)
-    file_timeout: float = setting(
-        60.0,
-        "Seconds a file may take before its worker is killed. A real one takes milliseconds.",
-        low=0.1,
-    )
-    soft_timeout: float = setting(
-        20.0,
-        "Seconds of processor time a file may take before its worker gives it up by itself, "
-        "which costs no more than that file.",
-        low=0.1,
-    )
-    memory_limit: int = setting(
-        2000, "Megabytes a worker may allocate; it needs about 200 itself.", low=400
-    )
-    spool_limit: int = setting(
-        1000,
-        "Megabytes that a compressed archive may lie unpacked beside the unfinished dataset, "
-        "waiting for workers.",
-        low=1,
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their bounds."""
-        settings.check(self)
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """What a file may be condemned for breaking."""
-        return {
-            "file_timeout": self.file_timeout,
-            "soft_timeout": self.soft_timeout,
-            "memory_limit": self.memory_limit,
-        }
-
-    @property
-    def processes(self) -> int:
-        """How many workers there will be."""
-        return self.workers or len(os.sched_getaffinity(0))
-
-
-@dataclass
-class Status:
-    """How far a run is, at any time.
-
-    Attributes:
-        kept: files that became songs.
-        dropped: files that did not, by rule or outcome.
-        slowest: seconds on the clock, and name, of the file that took longest so far.
-        in_hand: the same of the file that a worker has been on for longest, right now.
-    """
-
-    kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    slowest: tuple[float, str] = (0.0, "")
-    in_hand: tuple[float, str] = (0.0, "")
-
-    @property
-    def files(self) -> int:
-        """Files done."""
-        return self.kept + self.dropped.total()
-
-    def count(self, progress: Progress) -> None:
-        """Add the files of a slice."""
-        self.kept += progress.kept
-        self.dropped += progress.dropped
 
 
 @dataclass
@@ -190,7 +113,7 @@ class SlicePool:
             KeyboardInterrupt: as it came; workers are stopped first.
         """
         try:
-            self._pool = _start_pool(self._how.processes)
+            self._pool = start_pool(self._how.processes)
             if slices:
                 self._all_together(slices)
                 self._suspects_alone()
@@ -198,7 +121,7 @@ class SlicePool:
         except OSError as error:
             raise _disk_error(error, self._folder) from error
         finally:
-            _end_pool(self._pool)
+            end_pool(self._pool)
 
     def _all_together(self, slices: Sequence[Slice]) -> None:
         """Every slice but those with suspects in them."""
@@ -334,7 +257,7 @@ class SlicePool:
             running.seconds += passed
             if running.seconds > self._how.file_timeout and not running.overdue:
                 running.overdue = True
-                _kill(running.progress.process)
+                kill(running.progress.process)
 
     def _settle(self, running: Running) -> Outcome | Condemned:
         """What came of a task, or of the worker that had it."""
@@ -350,7 +273,7 @@ class SlicePool:
         if running.overdue:
             return Condemned("timeout", f"more than {self._how.file_timeout:g} s")
         if isinstance(error, ProcessExpired):
-            return Condemned("crash", _end_of(error.exitcode))
+            return Condemned("crash", end_of(error.exitcode))
         if isinstance(error, BrokenProcessPool):
             raise PoolError(f"the worker processes die as they start: {error}") from error
         if isinstance(error, MemoryError):
@@ -373,8 +296,8 @@ class SlicePool:
         """Make the pool anew if no worker takes up what waits: one died with the lock in hand."""
         waiting = self._running and not any(one.future.running() for one in self._running.values())
         if waiting and now - self._moved > STALLED_SECONDS:
-            _end_pool(self._pool)
-            self._pool = _start_pool(self._how.processes)
+            end_pool(self._pool)
+            self._pool = start_pool(self._how.processes)
             self._moved = now
             for running in self._running.values():
                 running.future = self._schedule(running.job)
@@ -386,70 +309,11 @@ class SlicePool:
             self._watch(replace(self._status, in_hand=(0.0, "")))
         error = future.exception()
         if isinstance(error, ProcessExpired):
-            raise PoolError(f"the dataset could not be put together: {_end_of(error.exitcode)}")
+            raise PoolError(f"the dataset could not be put together: {end_of(error.exitcode)}")
         if isinstance(error, MemoryError):
             raise PoolError("the dataset could not be put together: it needs more --memory-limit")
         if error is not None:
             raise error
-
-
-def _start_pool(processes: int) -> ProcessPool:
-    """A pool whose workers are forked from the server, once that has loaded what they need."""
-    start_server()
-    pool = ProcessPool(
-        max_workers=processes,
-        max_tasks=SLICES_OF_A_WORKER,
-        context=multiprocessing.get_context("forkserver"),
-    )
-    # In a thread, as it may take the compiler a minute to make what the server loads, and Ctrl-C
-    # in the middle of starting a process would leave that with half a message.
-    started: list[BaseException | bool] = []
-
-    def start() -> None:
-        try:
-            started.append(pool.active)  # asking starts it
-        except (OSError, EOFError, BrokenProcessPool) as error:
-            started.append(error)
-
-    thread = threading.Thread(target=start, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS)
-    if started != [True]:
-        why = f": {started[0]!r}" if started and started[0] else ""
-        raise PoolError(f"the worker processes cannot be started{why}")
-    return pool
-
-
-def _end_pool(pool: ProcessPool | None) -> None:
-    """Kill the workers: none has anything to lose, and one may hang."""
-    if pool is not None:
-        pool.stop()
-        for child in multiprocessing.active_children():
-            child.kill()
-        pool.join()
-
-
-def without_bounds(last: Callable[[], None]) -> None:
-    """What a worker does last: memory in proportion to the dataset, and no foreign data."""
-    bound_memory(resource.RLIM_INFINITY)
-    last()
-
-
-def _kill(process: int) -> None:
-    """Kill a worker; SIGTERM it may ignore, and it has nothing to lose."""
-    if process in {child.pid for child in multiprocessing.active_children()}:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-
-
-def _end_of(exitcode: int | None) -> str:
-    """How a process ended, in words."""
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return f"killed by {name}{hint}"
-    return f"exit code {exitcode}"
 
 
 def _disk_error(error: OSError, folder: Path) -> PoolError:

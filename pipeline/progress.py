@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline.pool import Status
+from pipeline.status import Status
 from shards.console import progress_bar
 
 LONG = 1.0

@@ -16,8 +16,10 @@ from typing import Any
 
 from pipeline.config import DataSettings
 from pipeline.journal import Progress
-from pipeline.pool import PoolSettings, SlicePool, Status
+from pipeline.pool import SlicePool
+from pipeline.pool_settings import PoolSettings
 from pipeline.sources import Slice, SourceFile, keep_listings, list_files
+from pipeline.status import Status
 from pipeline.tasks import (
     LOCK,
     PLAN,

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
-from pipeline.pool import PoolSettings
+from pipeline.pool_settings import PoolSettings
 from pipeline.run import begin, carry_out
 from shards import Dataset
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import spool, tars
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.pool import PoolSettings
+from pipeline.pool_settings import PoolSettings
 from pipeline.run import begin, carry_out
 from pipeline.sources import Refused, SourceError, list_files, read_source
 from pipeline.tars import Stream, open_tar

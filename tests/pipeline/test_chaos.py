@@ -13,7 +13,9 @@ from random import Random
 import pytest
 
 from pipeline.config import IntakeSettings
-from pipeline.pool import PoolError, PoolSettings, SlicePool
+from pipeline.pool import SlicePool
+from pipeline.pool_settings import PoolSettings
+from pipeline.processes import PoolError
 from pipeline.run import RunError, begin, carry_out
 from pipeline.tasks import Condemned, begin_slice, keep_verdicts, read_verdicts
 from tests.pipeline import faults

@@ -1,0 +1,33 @@
+"""How far a run is: what the pool tells whoever watches."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pipeline.journal import Progress
+
+
+@dataclass
+class Status:
+    """How far a run is, at any time.
+
+    Attributes:
+        kept: files that became songs.
+        dropped: files that did not, by rule or outcome.
+        slowest: seconds on the clock, and name, of the file that took longest so far.
+        in_hand: the same of the file that a worker has been on for longest, right now.
+    """
+
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    slowest: tuple[float, str] = (0.0, "")
+    in_hand: tuple[float, str] = (0.0, "")
+
+    @property
+    def files(self) -> int:
+        """Files done."""
+        return self.kept + self.dropped.total()
+
+    def count(self, progress: Progress) -> None:
+        """Add the files of a slice."""
+        self.kept += progress.kept
+        self.dropped += progress.dropped
