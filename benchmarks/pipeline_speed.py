@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
@@ -49,17 +50,42 @@ def remi(files: list[Path]) -> float:
     return len(files) / (time.process_time() - begun)
 
 
-def whole_run(corpus: Path, workers: int, check: str) -> tuple[float, float]:
-    """Seconds of one run, and peak memory of its parent in MiB."""
-    with tempfile.TemporaryDirectory() as out:
+@dataclass
+class Run:
+    """One run of the command: seconds, and the parent's resident memory, MiB, as it went on."""
+
+    seconds: float
+    memory: list[float]
+
+    @property
+    def growth(self) -> str:
+        """Memory at a tenth, half and the end of the time, and the most."""
+        early, middle = (self.memory[int(share * len(self.memory))] for share in (0.1, 0.5))
+        told = f"{early:.0f}, {middle:.0f}, {self.memory[-1]:.0f}"
+        return f"parent {told} MiB after a tenth, half, all, at most {max(self.memory):.0f}"
+
+
+def whole_run(corpus: Path, workers: int, check: str, scratch: Path) -> Run:
+    """The command, start of Python and report and all."""
+    with tempfile.TemporaryDirectory(dir=scratch) as out:
         words = [sys.executable, "-m", "pipeline", "run", str(corpus), "--out", out]
         words += ["--workers", str(workers), "--round-trip-check", check]
-        begun = time.perf_counter()
+        begun, memory = time.perf_counter(), []
         run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, used = os.wait4(run.pid, 0)
-        run.returncode = status
+        while True:
+            try:
+                status = run.wait(0.2)
+                break
+            except subprocess.TimeoutExpired:
+                memory.append(resident(run.pid))
         assert status == 0
-        return time.perf_counter() - begun, used.ru_maxrss / 1024
+        return Run(time.perf_counter() - begun, memory)
+
+
+def resident(process: int) -> float:
+    """Resident memory of a process, MiB; Linux."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def copied(corpus: Path, copies: int, folder: Path) -> Path:
@@ -76,6 +102,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--round-trip-check", default="0.01")
     parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--no-single", action="store_true", help="not with one worker")
     options = parser.parse_args()
     corpus = Path(os.environ["LAKHXL_CORPUS"])
     files = midi_files(corpus)
@@ -84,14 +111,16 @@ def main() -> None:
             corpus = copied(corpus, options.copies, Path(folder))
         count = len(files) * options.copies
         for _ in range(options.rounds):
-            two, memory = whole_run(corpus, 2, options.round_trip_check)
-            one, _ = whole_run(corpus, 1, options.round_trip_check)
-            line = f"{count} files: 2 workers {two:.1f} s, 1 worker {one:.1f} s, "
-            line += f"efficiency {one / 2 / two:.2f}, parent {memory:.0f} MiB; "
-            line += f"{count / two / 2:.0f} files a second and core"
+            two = whole_run(corpus, 2, options.round_trip_check, corpus.parent)
+            line = f"{count} files: 2 workers {two.seconds:.1f} s, {two.growth}; "
+            line += f"{count / two.seconds / 2:.0f} files a second and core"
             if not options.no_peer:
                 peer = remi(files[::25])
-                line += f", REMI {peer:.1f}: {count / two / 2 / peer:.1f} times"
+                line += f", REMI {peer:.1f}: {count / two.seconds / 2 / peer:.1f} times"
+            if not options.no_single:
+                one = whole_run(corpus, 1, options.round_trip_check, corpus.parent)
+                line += f"; 1 worker {one.seconds:.1f} s, "
+                line += f"efficiency {one.seconds / 2 / two.seconds:.2f}"
             print(line, flush=True)
 
 

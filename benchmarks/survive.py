@@ -5,11 +5,13 @@
     chaos    1 % each of files that hang, spin, die by a signal, exit or eat memory among copies
              of real songs: every good file kept, every bad one named?
     flips    one bit anywhere in any file of a dataset: does verify find it?
+    begin    workers that cannot be made ready: how soon does the run say so?
 
 Example:
     python -m benchmarks.survive kills --times 50
     LAKHXL_CORPUS=~/midi python -m benchmarks.survive chaos --files 2000
     python -m benchmarks.survive flips --times 200
+    python -m benchmarks.survive begin --times 10
 """
 
 import argparse
@@ -26,11 +28,15 @@ from pathlib import Path
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
+from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
-from pipeline.run import begin, carry_out
+from pipeline.processes import PoolError
+from pipeline.run import Began, begin, carry_out
+from pipeline.sources import Slice
+from pipeline.tasks import SliceJob, begin_slice
 from shards.errors import LakhxlError
 from shards.verify import verify
-from tests.pipeline.faults import run_slice_with_faults
+from tests.pipeline import faults
 
 FAULTS = {
     "HANG": "timeout",
@@ -99,7 +105,7 @@ def chaos(work: Path, files: int) -> None:
     for name, fault in bad.items():
         (work / "midi" / name).write_text(fault)
     begun = time.perf_counter()
-    hurt = run(work / "midi", work / "hurt", settings, task=run_slice_with_faults)
+    hurt = run(work / "midi", work / "hurt", settings, task=faults.run_slice_with_faults)
     seconds = time.perf_counter() - begun
     rows = {row["path"]: row for row in hurt.ledger().to_pylist()}
     right = sum(rows[name]["outcome"] == FAULTS[fault] for name, fault in bad.items())
@@ -141,9 +147,32 @@ def flips(work: Path, times: int) -> None:
     print(f"{times} bits flipped in {len(files)} files: found {found}, file named {named}")
 
 
+def cannot_begin(work: Path, times: int) -> None:
+    """Workers that fail, or die, as they are made ready."""
+    compose_corpus(work / "midi", DemoSettings(songs=20))
+    settings, seconds = DataSettings(), []
+    for number in range(times):
+        began = begin([work / "midi"], work / f"run{number}", settings, restart=False)
+        prepare = (faults.prepare_badly, faults.prepare_and_die)[number % 2]
+
+        def job(slice_: Slice, files: list, began: Began = began) -> SliceJob:
+            return SliceJob(slice_.number, files, began.partial, settings)
+
+        pool = SlicePool(
+            began.partial, QUICK, lambda status: None, job, begin_slice, prepared_by=prepare
+        )
+        begun = time.perf_counter()
+        try:
+            pool.run(began.slices, lambda: None)
+        except PoolError:
+            seconds.append(time.perf_counter() - begun)
+    print(f"{len(seconds)} of {times} reported, the first after {seconds[0]:.2f} s (the server of")
+    print(f"workers starts in there), the slowest of the others after {max(seconds[1:]):.2f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("kills", "chaos", "flips"))
+    parser.add_argument("what", choices=("kills", "chaos", "flips", "begin"))
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--files", type=int, default=2000)
     options = parser.parse_args()
@@ -151,7 +180,8 @@ def main() -> None:
         if options.what == "chaos":
             chaos(Path(folder), options.files)
         else:
-            {"kills": kills, "flips": flips}[options.what](Path(folder), options.times)
+            tests = {"kills": kills, "flips": flips, "begin": cannot_begin}
+            tests[options.what](Path(folder), options.times)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 from pipeline.config import IntakeSettings
 from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
-from pipeline.processes import PoolError
+from pipeline.processes import POLL_SECONDS, PoolError
 from pipeline.run import RunError, begin, carry_out
 from pipeline.tasks import Condemned, begin_slice, keep_verdicts, read_verdicts
 from tests.pipeline import faults
@@ -89,16 +89,14 @@ def test_a_verdict_outlives_the_run_but_not_its_limits(tmp_path):
     assert read_verdicts(tmp_path, 5, PoolSettings(file_timeout=99.0).limits) == {}
 
 
-def pool_of(demo, tmp_path, **how) -> PoolError:
-    """The error that a run ends with, and the seconds it took."""
+def pool_of(demo, tmp_path, watch=lambda status: None, **how) -> PoolError:
+    """The error that a run ends with."""
     began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
 
     def job(slice_, files):
         return faults.slice_job.SliceJob(slice_.number, files, began.partial, SETTINGS)
 
-    pool = SlicePool(
-        began.partial, QUICK, lambda status: None, job, how.pop("task", begin_slice), **how
-    )
+    pool = SlicePool(began.partial, QUICK, watch, job, how.pop("task", begin_slice), **how)
     with pytest.raises(PoolError) as error:
         pool.run(began.slices, lambda: None)
     assert not (tmp_path / "lakh").exists()
@@ -120,9 +118,9 @@ def test_a_full_disk_ends_the_run_with_one_clear_error(demo, tmp_path):
     ],
 )
 def test_workers_that_cannot_begin_end_the_run_at_once(demo, tmp_path, fault, words):
-    begun = time.monotonic()
-    assert words in str(pool_of(demo, tmp_path, **fault))
-    assert time.monotonic() - begun < 15  # of which two processes' start, on a busy machine
+    looks = []  # one after each wait, of POLL_SECONDS at most
+    assert words in str(pool_of(demo, tmp_path, looks.append, **fault))
+    assert len(looks) * POLL_SECONDS < 5
 
 
 def command(demo, out) -> list[str]:
