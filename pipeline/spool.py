@@ -6,7 +6,7 @@ is still to do into a spool, one file beside the unfinished dataset, which is go
 is done. It waits where too many bytes or slices lie ready, so an archive of any size takes up a
 bounded piece of disk and next to no memory. (An index of points to restart from would let
 workers unpack for themselves, but zlib, as Python has it, can neither make nor use one; and
-unpacking is 20 times as fast as what comes after it.)
+unpacking takes 0.13 ms a file where a worker takes 1.7, so one reader feeds a dozen workers.)
 
 A run that goes on reads the archive again up to the last slice it needs, and spools those only.
 """
