@@ -21,6 +21,7 @@ import pyarrow as pa
 from pipeline import midi, tally
 from pipeline.config import DataSettings
 from pipeline.controls import PITCH_BEND
+from pipeline.encode import encode
 from pipeline.features import features
 from pipeline.fingerprint import fingerprint, music_hash
 from pipeline.journal import Journal
@@ -72,6 +73,7 @@ def warm_up() -> None:
     quantized = quantize(recording, vocabulary)
     features(recording, quantized, Removed(0, 0.0), quantized.song, vocabulary)
     fingerprint(recording, "0" * 32)
+    encode(quantized.song, Codec(vocabulary))
 
 
 def run_slice(job: SliceJob) -> Outcome:
@@ -208,7 +210,7 @@ class FileProcessor:
         rejected = rejection(described, self.settings.limits)
         if rejected:
             return _row(file, "rejected", **known, **vars(rejected))
-        encoded = self.codec.encode(song)
+        encoded = encode(song, self.codec)
         fault = self._round_trip_fault(song, encoded, known["md5"])
         if fault:
             return _row(file, "rejected", **known, **vars(fault))

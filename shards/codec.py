@@ -21,7 +21,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from shards.bars import Bars
-from shards.encode_kernels import stream_length, write_stream
 from shards.song import (
     BEND,
     COMMON_TIME,
@@ -38,11 +37,13 @@ from shards.song import (
 )
 from shards.vocabulary import (
     NO_INSTRUMENT,
+    NO_VELOCITY,
     PROGRAMS,
     Kind,
     Vocabulary,
     bend_bins,
     modulation_bins,
+    velocity_bin,
     velocity_of_bin,
 )
 
@@ -96,45 +97,72 @@ class Codec:
             ValueError: the song has no notes, is not on the vocabulary's grid (a meter, tempo,
                 control, duration or instrument without a token), or has more than 65,536 bars.
         """
-        self._check(song)
-        vocabulary = self.vocabulary
-        steps, ids, classes = self._changes(song)
-        notes = np.ascontiguousarray(song.notes)
-        bars = Bars(song.meters, vocabulary.bar_steps)
-        last = max(int(notes["start"][-1]), int(steps.max(initial=0)))
-        last_bar = int(bars.positions(np.array([last]))[0][0])
-        if last_bar >= MOST_BARS:
-            raise ValueError(f"the song has {last_bar + 1} bars; the arrays hold {MOST_BARS}")
-        length = stream_length(steps, notes, vocabulary.max_duration)
-        encoded = EncodedSong(
-            np.empty(length, np.uint16),
-            np.empty(length, np.uint8),
-            np.empty(length, np.uint8),
-            np.empty(length, np.uint16),
-            np.empty(length, vocabulary.step_dtype),
-        )
-        write_stream(
-            steps,
-            ids,
-            classes,
-            notes,
-            bars.starts,
-            bars.lengths,
-            bars.first_bars,
-            (vocabulary.sos, vocabulary.eos, vocabulary.sep),
-            vocabulary.pitch0,
-            vocabulary.duration1,
-            vocabulary.max_duration,
-            encoded.tokens,
-            encoded.instruments,
-            encoded.velocities,
-            encoded.bars,
-            encoded.steps,
-        )
-        return encoded
+        self.check(song)
+        steps, ids, widths, note_items, control_items = self._items(song)
+        gaps = np.diff(steps, prepend=0)
+        pairs = -(-gaps // self.vocabulary.max_duration)
+        ends = 1 + np.cumsum(2 * pairs + widths)
+        at = ends - widths
 
-    def _changes(self, song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Meters, tempos and controls in stream order: step, id and class; int64, int64, uint8."""
+        length = int(ends[-1]) + 1
+        tokens = np.empty(length, np.uint16)
+        times = np.empty(length, np.int64)
+        instruments = np.full(length, NO_INSTRUMENT, np.uint8)
+        velocities = np.full(length, NO_VELOCITY, np.uint8)
+
+        tokens[0], tokens[-1] = self.vocabulary.sos, self.vocabulary.eos
+        times[0], times[-1] = 0, steps[-1]
+        tokens[at] = ids
+        times[at] = steps
+        self._write_rests(tokens, times, at - 2 * pairs, pairs, gaps, steps)
+
+        note_at = at[note_items]
+        tokens[note_at + 1] = self.vocabulary.duration1 - 1 + song.notes["duration"]
+        times[note_at + 1] = song.notes["start"]
+        instruments[note_at] = instruments[note_at + 1] = song.notes["instrument"]
+        velocities[note_at] = velocity_bin(song.notes["velocity"])
+        instruments[at[control_items]] = song.controls["instrument"]
+
+        bars, places = Bars(song.meters, self.vocabulary.bar_steps).positions(times)
+        if bars[-1] >= MOST_BARS:
+            raise ValueError(f"the song has {bars[-1] + 1} bars; the arrays hold {MOST_BARS}")
+        return EncodedSong(
+            tokens,
+            instruments,
+            velocities,
+            bars.astype(np.uint16),
+            places.astype(self.vocabulary.step_dtype),
+        )
+
+    def _items(self, song: Song) -> tuple[np.ndarray, ...]:
+        """Meters, tempos, controls and notes in stream order.
+
+        Returns:
+            step, first token's id and number of tokens of each item, shape (items,); and the
+            positions among the items of the notes, shape (notes,), and of the controls.
+        """
+        steps, ids, classes = self.changes(song)
+        note_ids = self.vocabulary.pitch0 + song.notes["pitch"].astype(np.int64)
+        steps = np.concatenate([steps, song.notes["start"]])
+        order = np.argsort(steps, kind="stable")  # changes before notes
+        is_note = order >= len(ids)
+        is_control = ~is_note
+        is_control[is_control] = classes[order[~is_note]] != NO_INSTRUMENT
+        return (
+            steps[order],
+            np.concatenate([ids, note_ids])[order],
+            np.where(is_note, 2, 1),
+            np.flatnonzero(is_note),
+            np.flatnonzero(is_control),
+        )
+
+    def changes(self, song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Meters, tempos and controls of a song in stream order, each one token.
+
+        Returns:
+            step, id and instrument class (NO_INSTRUMENT but for a control), shape (changes,);
+            int64, int64, uint8.
+        """
         meter_ids, tempo_ids = self._change_ids(song)
         meters = song.meters["start"][: len(meter_ids)]
         tempos = song.tempos["start"][: len(tempo_ids)]
@@ -142,7 +170,7 @@ class Codec:
         ids = np.concatenate([meter_ids, tempo_ids, self._control_ids(song)]).astype(np.int64)
         classes = np.full(len(steps), NO_INSTRUMENT, np.uint8)
         classes[len(steps) - len(song.controls) :] = song.controls["instrument"]
-        order = np.argsort(steps, kind="stable")
+        order = np.argsort(steps, kind="stable")  # meter, tempo, controls
         return steps[order], ids[order], classes[order]
 
     def _control_ids(self, song: Song) -> np.ndarray:
@@ -164,7 +192,26 @@ class Codec:
             [self._ids_of_tempos[tempo] for tempo in tempos] if settings.tempos else [],
         )
 
-    def _check(self, song: Song) -> None:
+    def _write_rests(
+        self,
+        tokens: np.ndarray,
+        times: np.ndarray,
+        at: np.ndarray,
+        pairs: np.ndarray,
+        gaps: np.ndarray,
+        steps: np.ndarray,
+    ) -> None:
+        """Write `pairs` of <sep> and duration before each item, all of them full but the last."""
+        longest = self.vocabulary.max_duration
+        nth = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+        first = np.repeat(at, pairs) + 2 * nth
+        tokens[first] = self.vocabulary.sep
+        left = np.repeat(gaps, pairs) - nth * longest
+        tokens[first + 1] = self.vocabulary.duration1 - 1 + np.minimum(left, longest)
+        times[first] = times[first + 1] = np.repeat(steps - gaps, pairs) + nth * longest
+
+    def check(self, song: Song) -> None:
+        """Refuse, by ValueError, a song that has no tokens; see `encode`."""
         vocabulary, notes = self.vocabulary, song.notes
         settings = vocabulary.settings
         if song.steps_per_beat != settings.steps_per_beat:

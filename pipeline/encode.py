@@ -1,8 +1,59 @@
-"""The loop behind `shards.codec.Codec.encode`, compiled: one pass over a song's items."""
+"""`shards.codec.Codec.encode`, compiled: the same arrays in a third of the time.
 
+The codec's own, without a compiler, is the definition; a test holds the two to each other.
+"""
+
+import numpy as np
 from numba import njit
 
+from shards.bars import Bars
+from shards.codec import MOST_BARS, Codec, EncodedSong
+from shards.song import Song
 from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY
+
+
+def encode(song: Song, codec: Codec) -> EncodedSong:
+    """Turn a canonical song into its arrays.
+
+    Raises:
+        ValueError: as the codec does.
+    """
+    codec.check(song)
+    vocabulary = codec.vocabulary
+    steps, ids, classes = codec.changes(song)
+    notes = np.ascontiguousarray(song.notes)
+    bars = Bars(song.meters, vocabulary.bar_steps)
+    last = max(int(notes["start"][-1]), int(steps.max(initial=0)))
+    last_bar = int(bars.positions(np.array([last]))[0][0])
+    if last_bar >= MOST_BARS:
+        raise ValueError(f"the song has {last_bar + 1} bars; the arrays hold {MOST_BARS}")
+    length = stream_length(steps, notes, vocabulary.max_duration)
+    encoded = EncodedSong(
+        np.empty(length, np.uint16),
+        np.empty(length, np.uint8),
+        np.empty(length, np.uint8),
+        np.empty(length, np.uint16),
+        np.empty(length, vocabulary.step_dtype),
+    )
+    write_stream(
+        steps,
+        ids,
+        classes,
+        notes,
+        bars.starts,
+        bars.lengths,
+        bars.first_bars,
+        (vocabulary.sos, vocabulary.eos, vocabulary.sep),
+        vocabulary.pitch0,
+        vocabulary.duration1,
+        vocabulary.max_duration,
+        encoded.tokens,
+        encoded.instruments,
+        encoded.velocities,
+        encoded.bars,
+        encoded.steps,
+    )
+    return encoded
 
 
 @njit(cache=True)
