@@ -1,7 +1,8 @@
 """Training steps a second beside the peers, on the CPU; and alone, on a GPU.
 
 A step is the same for all: forward, both losses or one over as many classes, backward, clipping,
-fused AdamW, memory carried over; random tokens, fp32. All run in one process, in turns, so that a
+fused AdamW, memory carried over; random tokens, fp32. With ff_mult 5 memorizing-transformers-pytorch,
+whose heads share keys and values, has as many parameters as the others. All run in one process, in turns, so that a
 busy machine is busy for all. Peers: requirements-bench.txt.
 
 Example:
@@ -15,13 +16,14 @@ import argparse
 import platform
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from shards.vocabulary import VELOCITY_BINS, Vocabulary
-from trainer import devices, optim
+from trainer import devices, linear, optim
 from trainer.batches import Batch
 from trainer.config import ModelConfig, TrainConfig
 from trainer.loop import score
@@ -43,7 +45,13 @@ GPU_SHAPES = {
         1024,
     ),
 }
-Step = Callable[[], None]
+
+
+class Step(NamedTuple):
+    """What a training step does, and how many numbers it learns."""
+
+    run: Callable[[], None]
+    parameters: int
 
 
 def random_batch(lanes: int, block: int, device: torch.device) -> Batch:
@@ -68,7 +76,14 @@ def random_batch(lanes: int, block: int, device: torch.device) -> Batch:
 
 
 def ours(
-    shape: dict, lanes: int, block: int, device: torch.device, *, compiled: bool, bf16: bool = False
+    shape: dict,
+    lanes: int,
+    block: int,
+    device: torch.device,
+    *,
+    compiled: bool,
+    bf16: bool = False,
+    onednn: bool = linear.HAS_ONEDNN,
 ) -> Step:
     model = TransformerXL(ModelConfig(**shape).for_vocabulary(VOCABULARY)).to(device)
     model.initialize(torch.Generator().manual_seed(0))
@@ -81,12 +96,17 @@ def ours(
 
     def step() -> None:
         nonlocal memory
+        linear.HAS_ONEDNN = onednn
         with devices.autocast(device, dtype):
             _, tally, memory = run(model, batch, memory)
         tally.loss.backward()
         finish(parameters, optimizer)
 
-    return step
+    return Step(step, count(parameters))
+
+
+def count(parameters: list[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def finish(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
@@ -110,7 +130,7 @@ def peer(model: nn.Module, predict: Callable, *, compiled: bool) -> Step:
         memory = [layer.detach() for layer in memory]
         finish(parameters, optimizer)
 
-    return step
+    return Step(step, count(parameters))
 
 
 def x_transformers(*, flash: bool) -> tuple[nn.Module, Callable]:
@@ -132,7 +152,7 @@ def x_transformers(*, flash: bool) -> tuple[nn.Module, Callable]:
     return model, predict
 
 
-def memorizing_transformers() -> tuple[nn.Module, Callable]:
+def memorizing_transformers(*, ff_mult: int = 4) -> tuple[nn.Module, Callable]:
     from memorizing_transformers_pytorch import MemorizingTransformer
 
     model = MemorizingTransformer(
@@ -141,6 +161,7 @@ def memorizing_transformers() -> tuple[nn.Module, Callable]:
         dim_head=64,
         depth=6,
         heads=6,
+        ff_mult=ff_mult,
         memorizing_layers=(),
         xl_memory_layers=(1, 2, 3, 4, 5, 6),
         xl_max_memories=256,
@@ -159,13 +180,13 @@ def seconds_a_step(steps: dict[str, Step], rounds: int, device: torch.device) ->
     for name, step in steps.items():
         begun = time.perf_counter()
         for _ in range(3):  # without memory, with it, and once more
-            step()
+            step.run()
         print(f"  {name} is warm after {time.perf_counter() - begun:.0f} s", flush=True)
     for _ in range(rounds):
         for name, step in steps.items():
             wait(device)
             begun = time.perf_counter()
-            step()
+            step.run()
             wait(device)
             best[name] = min(best[name], time.perf_counter() - begun)
     return best
@@ -176,10 +197,13 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def table(best: dict[str, float], tokens: int) -> None:
+def table(title: str, steps: dict[str, Step], best: dict[str, float], tokens: int) -> None:
+    print(f"| {title} | parameters | tokens/s | its time / ours |")
+    print("|---|---:|---:|---:|")
     mine = best["lakhxl"]
     for name, seconds in best.items():
-        print(f"| {name} | {tokens / seconds:,.0f} | {seconds / mine:.2f} |")
+        millions = steps[name].parameters / 1e6
+        print(f"| {name} | {millions:.1f} M | {tokens / seconds:,.0f} | {seconds / mine:.2f} |")
 
 
 def cpu(rounds: int, *, compiled: bool) -> None:
@@ -187,14 +211,18 @@ def cpu(rounds: int, *, compiled: bool) -> None:
     cpu_device = torch.device("cpu")
     steps = {
         "lakhxl": ours(CPU_SHAPE, 8, 256, cpu_device, compiled=compiled),
+        "lakhxl, torch's own products": ours(
+            CPU_SHAPE, 8, 256, cpu_device, compiled=compiled, onednn=False
+        ),
         "x-transformers": peer(*x_transformers(flash=False), compiled=compiled),
         "x-transformers, attn_flash": peer(*x_transformers(flash=True), compiled=compiled),
         "memorizing-transformers-pytorch": peer(*memorizing_transformers(), compiled=compiled),
+        "memorizing-transformers-pytorch, ff_mult 5": peer(
+            *memorizing_transformers(ff_mult=5), compiled=compiled
+        ),
     }
     best = seconds_a_step(steps, rounds, cpu_device)
-    print("| " + ("compiled" if compiled else "eager") + " | tokens/s | its time / ours |")
-    print("|---|---:|---:|")
-    table(best, 8 * 256)
+    table("compiled" if compiled else "eager", steps, best, 8 * 256)
 
 
 def bf16(rounds: int, *, compiled: bool) -> None:
@@ -203,7 +231,8 @@ def bf16(rounds: int, *, compiled: bool) -> None:
         "lakhxl": ours(CPU_SHAPE, 8, 256, cpu_device, compiled=compiled),
         "lakhxl, bf16": ours(CPU_SHAPE, 8, 256, cpu_device, compiled=compiled, bf16=True),
     }
-    table(seconds_a_step(steps, rounds, cpu_device), 8 * 256)
+    best = seconds_a_step(steps, rounds, cpu_device)
+    table("compiled" if compiled else "eager", steps, best, 8 * 256)
 
 
 def gpu(rounds: int) -> None:

@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.linear import Linear
 from trainer.positions import SCHEMES
 
 Recall = Callable[[Tensor, Tensor], Tensor]
@@ -36,10 +37,10 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.project_in = nn.Linear(width, 3 * width, bias=False)
+        self.project_in = Linear(width, 3 * width, bias=False)
         self.sharpness = QueryKeyNorm(heads, width // heads) if qk_norm else None
         self.positions = SCHEMES[positions](width, heads)
-        self.project_out = nn.Linear(width, width, bias=False)
+        self.project_out = Linear(width, width, bias=False)
 
     def forward(
         self,

@@ -22,6 +22,7 @@ from trainer.attention import Attention, Recall
 from trainer.batches import Batch
 from trainer.config import ModelConfig
 from trainer.knn import NearestNeighbours, Recollection, Store
+from trainer.linear import Linear
 from trainer.memory import Memory, readable, visible
 
 
@@ -55,7 +56,7 @@ class TransformerXL(nn.Module):
         self.embed = Embedding(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
-        self.token_head = nn.Linear(config.width, config.tokens, bias=False)
+        self.token_head = Linear(config.width, config.tokens, bias=False)
         if config.tied:
             self.token_head.weight = self.embed.token.weight
         self.instrument_head = Head(
@@ -259,8 +260,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.squared = config.activation == "relu2"
-        self.project_in = nn.Linear(config.width, config.feed * config.width)
-        self.project_out = nn.Linear(config.feed * config.width, config.width)
+        self.project_in = Linear(config.width, config.feed * config.width)
+        self.project_out = Linear(config.feed * config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
@@ -281,8 +282,8 @@ class Head(nn.Module):
     def __init__(self, config: ModelConfig, classes: int, told: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.told = nn.ModuleList(nn.Embedding(values, config.width) for values in told)
-        self.mix = nn.Linear(config.width, config.width, bias=False) if told else None
-        self.project = nn.Linear(config.width, classes, bias=False)
+        self.mix = Linear(config.width, config.width, bias=False) if told else None
+        self.project = Linear(config.width, classes, bias=False)
 
     def forward(self, hidden: Tensor, *known: Tensor | None) -> Tensor:
         """(B, T, C) and what is known, (B, T) each, negative for nothing -> (B, T, classes)."""

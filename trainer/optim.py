@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import TrainConfig
+from trainer.linear import times_transposed
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of Muon's iteration, chosen by its author to lift small singular values fast."""
@@ -135,8 +136,8 @@ def orthogonal(matrices: Tensor, *, rounds: int = 5) -> Tensor:
         x = x.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(rounds):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        square = times_transposed(x, x)  # its own transpose
+        x = a * x + times_transposed(b * square + c * times_transposed(square, square), x.mT)
     return (x.mT if tall else x).to(matrices.dtype)
 
 

@@ -21,6 +21,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.linear import Linear
+
 BASE = 10_000.0
 """Longest wave length of both schemes, over 2π."""
 
@@ -89,7 +91,7 @@ class TransformerXLPositions(nn.Module):
         self.width, self.heads = width, heads
         self.u = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.v = nn.Parameter(torch.zeros(heads, 1, width // heads))
-        self.project = nn.Linear(width, width, bias=False)
+        self.project = Linear(width, width, bias=False)
 
     def table(self, keys: int, device: torch.device) -> Tensor:
         """The sinusoid of each distance from K - 1 down to 0, shape (R, C)."""
