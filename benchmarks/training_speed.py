@@ -1,9 +1,9 @@
 """Training steps a second beside the peers, on the CPU; and alone, on a GPU.
 
 A step is the same for all: forward, both losses or one over as many classes, backward, clipping,
-fused AdamW, memory carried over; random tokens, fp32. With ff_mult 5 memorizing-transformers-pytorch,
-whose heads share keys and values, has as many parameters as the others. All run in one process, in turns, so that a
-busy machine is busy for all. Peers: requirements-bench.txt.
+fused AdamW, memory carried over; random tokens, fp32. All run in one process, in turns, so that a
+busy machine is busy for all. With ff_mult 5 memorizing-transformers-pytorch, whose heads share keys
+and values, has as many parameters as the others. Peers: requirements-bench.txt.
 
 Example:
     python -m benchmarks.training_speed cpu                    # eager
