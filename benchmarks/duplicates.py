@@ -1,121 +1,182 @@
-"""Are copies found, and how long do 180,000 songs take?
+"""Are copies found, is anything else taken for one, and how long do 180,000 songs take?
 
-    python -m benchmarks.duplicates CORPUS
+    python -m benchmarks.duplicates recall CORPUS               songs edited thirteen ways
+    python -m benchmarks.duplicates merges CORPUS TITLES.csv    what titles don't explain
+    python -m benchmarks.duplicates scale CORPUS                180,000 signatures
 
-Every fourth song is edited as it was read (notes, not bytes) and clustered together with all
-originals. For scale, signatures are drawn from the real ones: a third copies, the others with
-places of their own, two in a hundred of them from other songs.
+An edit (benchmarks/midi_edits.py) is made on the file's bytes; what comes of it is what
+`pipeline run` makes of a file: read, judged, encoded, and clustered together with all
+originals. TITLES.csv has the columns rel, a file's path from CORPUS, and old_title. Signatures
+for scale are drawn from the real ones: a third copies, the others with places of their own,
+two in a hundred of them from other songs.
 """
 
-import dataclasses
-import hashlib
+import csv
+import re
 import resource
 import sys
+import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.midi_edits import EDITS, NotSimple, read, write
 from pipeline.clusters import clusters
+from pipeline.config import DataSettings, IntakeSettings
 from pipeline.duplicates import DuplicateSettings
-from pipeline.fingerprint import PLACES, fingerprint
-from pipeline.midi import Recording, UnreadableMidi, read_midi
+from pipeline.fingerprint import PLACES, skyline
+from pipeline.midi import read_midi
+from pipeline.slice_job import FileProcessor, warm_up
+from pipeline.sources import SourceFile
 
-SONGS, FEWEST_NOTES = 180_000, 50
-random = np.random.default_rng(0)
-
-
-def resolution(recording: Recording) -> Recording:
-    """The same at another number of ticks a beat."""
-    notes, beat = recording.notes.copy(), recording.ticks_per_beat
-    new = 96 if beat == 120 else 120
-    for name in ("start", "end"):
-        notes[name] = (2 * new * notes[name] + beat) // (2 * beat)
-    notes = notes[np.argsort(notes["start"], kind="stable")]
-    return dataclasses.replace(recording, notes=notes, ticks_per_beat=new)
+SONGS, EVERY = 180_000, 6
+Row = dict[str, Any]
 
 
-def moved(recording: Recording, ticks: int) -> Recording:
-    """The same, later."""
-    notes = recording.notes.copy()
-    notes["start"] += ticks
-    notes["end"] += ticks
-    return dataclasses.replace(recording, notes=notes)
-
-
-def transposed(recording: Recording) -> Recording:
-    """Three semitones up, drums not."""
-    notes = recording.notes.copy()
-    up = np.minimum(notes["pitch"].astype(np.int64) + 3, 127)
-    notes["pitch"] = np.where(notes["is_drum"], notes["pitch"], up)
-    return dataclasses.replace(recording, notes=notes)
-
-
-def only(recording: Recording, keep: np.ndarray) -> Recording:
-    """Some of its notes."""
-    return dataclasses.replace(recording, notes=recording.notes[keep])
-
-
-EDITS = {
-    "resolution": resolution,
-    "four beats later": lambda r: moved(r, 4 * r.ticks_per_beat),
-    "off the grid": lambda r: moved(r, r.ticks_per_beat // 5 + 1),
-    "transposed": transposed,
-    "drums dropped": lambda r: only(r, ~r.notes["is_drum"]),
-    "20 % of notes cut": lambda r: only(r, random.random(len(r.notes)) >= 0.2),
-    "first quarter missing": lambda r: only(r, 4 * r.notes["start"] >= r.notes["end"].max()),
-    "last quarter missing": lambda r: only(r, 4 * r.notes["start"] < 3 * r.notes["end"].max()),
-}
-
-
-def read(corpus: Path) -> list[Recording]:
-    """Every readable song of the corpus, identical files once."""
-    contents = {}
+def songs_of(corpus: Path) -> Iterator[tuple[str, bytes]]:
+    """Path and bytes of every file of the corpus."""
     for path in sorted(corpus.rglob("*.mid")):
-        data = path.read_bytes()
-        contents.setdefault(hashlib.md5(data, usedforsecurity=False).digest(), data)
-    recordings = []
-    for data in contents.values():
-        try:
-            recordings.append(read_midi(data))
-        except UnreadableMidi:
+        yield str(path.relative_to(corpus)), path.read_bytes()
+
+
+class Rows:
+    """Makes index rows of files, as a run would."""
+
+    def __init__(self) -> None:
+        warm_up()
+        self._processor = FileProcessor(DataSettings(intake=IntakeSettings(round_trip_check=0)))
+        self._folder = tempfile.TemporaryDirectory()
+
+    def of(self, name: str, data: bytes) -> Row | None:
+        """The index row of a file with its signature; None where it is not kept."""
+        path = Path(self._folder.name, "song.mid")
+        path.write_bytes(data)
+        return self._processor.process(SourceFile(name, str(path))).index
+
+
+def clustered(rows: Sequence[Row]) -> np.ndarray:
+    """The cluster of each row, at the default settings."""
+    columns = ([row[name] for row in rows] for name in ("md5", "music", "signature"))
+    return clusters(*columns, DuplicateSettings())
+
+
+def recall(corpus: Path) -> None:
+    """Print by edit how many edited songs are in one cluster with their originals."""
+    random, make = np.random.default_rng(0), Rows()
+    originals, simple = [], []
+    for name, data in songs_of(corpus):
+        row = make.of(name, data)
+        if row is None:
             continue
-    return [one for one in recordings if len(one.notes) >= FEWEST_NOTES]
+        originals.append(row)
+        if len(originals) % EVERY == 0:
+            try:
+                simple.append((len(originals) - 1, read(data)))
+            except NotSimple:
+                continue
+    print(f"{len(originals)} songs, {len(simple)} of them edited")
+    print("| edit | files | kept by the rules | found |\n|---|---|---|---|")
+    for title, edit in EDITS.items():
+        edited = [(n, make.of(f"{n}", write(edit(file, random)))) for n, file in simple]
+        kept = [(n, row) for n, row in edited if row is not None]
+        found = clustered([*originals, *(row for _, row in kept)])
+        known = [found[n] == found[len(originals) + k] for k, (n, _) in enumerate(kept)]
+        share = f"{sum(known)} ({100 * np.mean(known):.1f} %)"
+        print(f"| {title} | {len(simple)} | {len(kept)} | {share} |", flush=True)
 
 
-def cluster(signatures: list) -> np.ndarray:
-    """Clusters by fingerprint alone."""
-    names = [str(number) for number in range(len(signatures))]
-    return clusters(names, names, signatures, DuplicateSettings())
+def same_title(one: str, other: str) -> bool:
+    """Whether two names of files say one song: without case, numbering and the artist's words."""
+    titles = [re.sub(r"\(\d\)|\.mid|[^a-z0-9]", "", name.lower()) for name in (one, other)]
+    return titles[0] == titles[1] != ""
 
 
-def main() -> None:
-    """Print recall by edit, the time of a fingerprint, and time and memory at scale."""
-    recordings = read(Path(sys.argv[1]))
-    marks = [fingerprint(one, "0" * 32).signature for one in recordings]
-    began = time.perf_counter()
-    marks = [fingerprint(one, "0" * 32).signature for one in recordings]
-    each = 1e3 * (time.perf_counter() - began) / len(recordings)
-    print(f"{len(recordings)} songs, {each:.2f} ms a fingerprint")
-    chosen = [n for n in range(0, len(recordings), 4) if marks[n] is not None]
-    for name, edit in EDITS.items():
-        edited = [fingerprint(edit(recordings[n]), "0" * 32).signature for n in chosen]
-        found = cluster(marks + edited)
-        known = [found[n] == found[len(marks) + k] for k, n in enumerate(chosen)]
-        print(f"{name:<24}{100 * np.mean(known):.1f} % of {len(chosen)} found")
-    real = np.stack([mark for mark in marks if mark is not None])
+def lines_of(data: bytes) -> list[list[tuple[int, int]]]:
+    """By part the skyline's steps: eighths of a beat to the next note, and semitones."""
+    recording = read_midi(data)
+    fields = (recording.notes[name].copy() for name in ("start", "channel", "pitch", "is_drum"))
+    line, begin = skyline(*fields)
+    parts = [line[:, a:b] for a, b in pairwise(begin.tolist()) if b - a > 1]
+    beat = recording.ticks_per_beat
+    times = [(16 * np.diff(part[0]) + beat) // (2 * beat) for part in parts]
+    moves = [np.diff(part[1]) for part in parts]
+    return [[*zip(t.tolist(), m.tolist(), strict=True)] for t, m in zip(times, moves, strict=True)]
+
+
+def longest_run(one: list[list], other: list[list]) -> list[tuple[int, int]]:
+    """The longest series of steps that a part of each has; the fingerprint knows none of it."""
+
+    def runs(parts: list[list], length: int) -> set[tuple]:
+        return {tuple(p[n : n + length]) for p in parts for n in range(len(p) - length + 1)}
+
+    found, low, high = (), 0, max(map(len, one), default=0)
+    while low < high:
+        length = (low + high + 1) // 2
+        shared = runs(one, length) & runs(other, length)
+        if shared:
+            found, low = min(shared), length
+        else:
+            high = length - 1
+    return [*found]
+
+
+def merges(corpus: Path, titles: Path) -> None:
+    """Print each pair of different files in one cluster whose titles differ, and what they share.
+
+    That is the longest run of steps of one part's skyline that both have, and how many of them
+    change the pitch: a copy has hundreds, two songs in even eighths on one chord two dozens
+    without a change.
+    """
+    with titles.open(encoding="utf-8", newline="") as file:
+        title = {row["rel"]: row["old_title"] for row in csv.DictReader(file)}
+    make = Rows()
+    rows = [row for name, data in songs_of(corpus) if (row := make.of(name, data)) is not None]
+    rows = list({row["md5"]: row for row in rows}.values())
+    members = defaultdict(list)
+    for row, cluster in zip(rows, clustered(rows).tolist(), strict=True):
+        members[cluster].append(row)
+    print("| title | the other | signatures agree | run, changes of pitch | files |")
+    print("|---|---|---|---|---|")
+    pairs = [pair for together in members.values() for pair in combinations(together, 2)]
+    for one, other in pairs:
+        names = title[one["path"]], title[other["path"]]
+        if same_title(*names):
+            continue
+        alike = "no signature"
+        if one["signature"] is not None and other["signature"] is not None:
+            alike = f"{np.mean(one['signature'] == other['signature']):.2f}"
+        paths = [corpus / row["path"] for row in (one, other)]
+        run = longest_run(*(lines_of(path.read_bytes()) for path in paths))
+        shared = f"{len(run)}, {sum(move != 0 for _, move in run)}"
+        files = ", ".join(path.stem for path in paths)
+        print(f"| {names[0]} | {names[1]} | {alike} | {shared} | {files} |")
+    every = len(rows) * (len(rows) - 1) // 2
+    print(f"\n{len(rows)} different files, {every} pairs, {len(pairs)} in one cluster")
+
+
+def scale(corpus: Path) -> None:
+    """Print time and memory of clustering 180,000 songs."""
+    random, make = np.random.default_rng(0), Rows()
+    rows = [row for name, data in songs_of(corpus) if (row := make.of(name, data)) is not None]
+    real = np.stack([row["signature"] for row in rows if row["signature"] is not None])
     many = real[random.integers(0, len(real), SONGS)]
     own = np.flatnonzero(random.random(SONGS) < 0.67)
     for place in range(PLACES):
         drawn = random.integers(0, 1 << 16, len(own))
         borrowed = real[random.integers(0, len(real), len(own)), place]
         many[own, place] = np.where(random.random(len(own)) < 0.02, borrowed, drawn)
+    names = [str(number) for number in range(SONGS)]
     began = time.perf_counter()
-    found = cluster(list(many))
+    found = clusters(names, names, list(many), DuplicateSettings())
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{SONGS} songs, {found.max() + 1} clusters: {seconds:.1f} s, peak {peak:.0f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    {"recall": recall, "merges": merges, "scale": scale}[sys.argv[1]](*map(Path, sys.argv[2:]))

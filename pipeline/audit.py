@@ -6,16 +6,19 @@ across splits, and compares the sets of those that share many, all of each.
 
 Conventions
     leak      a pair of songs that lie in different splits and are copies: the same tokens, or
-              figures whose Jaccard similarity is at least the dataset's `similarity`
+              figures whose Jaccard similarity is at least the dataset's `similarity`, enough of
+              them telling, as in `pipeline.clusters`
     by file   what a split drawn by file would have done: each file for itself, same shares
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from pipeline.clusters import FEW, ONE_IN, TELLING
 from pipeline.fingerprint import FEWEST_FIGURES, melodic_figures
 from pipeline.splits import SplitSettings, draw
 from shards.reader import Dataset
@@ -79,14 +82,37 @@ def leaks(
         advance(1)
     least = dataset.manifest["settings"]["duplicates"]["similarity"]
     counts = np.array([len(one) for one in sampled])
-    found = dict(_same_tokens(dataset, split))
+    alike: dict[tuple[int, int], float] = {}
     for (one, other), shared in _shared(sampled, split).items():
-        if shared < least / 2 * min(counts[one], counts[other]):
-            continue
-        alike = jaccard(figures_of(dataset, one), figures_of(dataset, other))
-        if alike >= least:
-            found[one, other] = alike
-    return [(*pair, alike) for pair, alike in sorted(found.items())]
+        if shared >= least / 2 * min(counts[one], counts[other]):
+            found = jaccard(figures_of(dataset, one), figures_of(dataset, other))
+            if found >= least:
+                alike[one, other] = found
+    told = _tell(dataset, alike) if alike else {}
+    leaks = {pair: found for pair, found in alike.items() if told[pair] >= TELLING}
+    leaks |= dict(_same_tokens(dataset, split))
+    return [(*pair, found) for pair, found in sorted(leaks.items())]
+
+
+def _tell(dataset: Dataset, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    """The share of each pair's figures that they have in common, and few other songs have."""
+    figures = {song: figures_of(dataset, song) for song in sorted({*chain(*pairs)})}
+    common = {
+        (one, other): np.intersect1d(figures[one], figures[other], assume_unique=True)
+        for one, other in pairs
+    }
+    known = np.unique(np.concatenate([*common.values()]))
+    songs_with = np.zeros(len(known), np.int64)
+    exact = ("identical_file", "identical_music")
+    counted = [n for n, copy in enumerate(dataset.index["copy"].to_pylist()) if copy not in exact]
+    for song in counted:
+        songs_with += np.isin(known, figures_of(dataset, song), assume_unique=True)
+    few = max(FEW, len(counted) // ONE_IN)
+    shares = {}
+    for (one, other), shared in common.items():
+        telling = np.count_nonzero(songs_with[np.searchsorted(known, shared)] <= few)
+        shares[one, other] = telling / (len(figures[one]) + len(figures[other]) - len(shared))
+    return shares
 
 
 def figures_of(dataset: Dataset, song: int) -> np.ndarray:

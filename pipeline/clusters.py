@@ -2,7 +2,9 @@
 
 Candidates for a near-copy share one band of their signatures, two places (locality-sensitive
 hashing); a pair is joined where its whole signatures agree in at least `similarity` of their
-places. Being a copy is taken to be transitive. An outside list may join more.
+places, less a margin for chance, and in enough of them on figures that few songs have: power
+chords in even eighths are in hundreds of songs, and a punk song can consist of little else.
+Being a copy is taken to be transitive. An outside list may join more.
 """
 
 from collections.abc import Sequence
@@ -14,9 +16,15 @@ from pipeline.duplicates import DuplicateSettings
 from pipeline.fingerprint import PLACES
 
 BAND = 2
-"""Places in a band. Of 128 bands, a pair of similarity 0.3 shares 11.5, one of 0.2 shares 5."""
+"""Places in a band. Of 128 bands, a pair of similarity 0.3 shares 11.5, one of 0.15 shares 3."""
 MOST_COMPARED = 128
 """Songs of a band that each is compared with, those that share its next place too first."""
+FEW, ONE_IN = 8, 256
+"""A figure is telling that at most so many songs have, or at most one song in so many."""
+MARGIN = 0.05
+"""Two standard errors of what signatures estimate: pairs that are as similar aren't missed."""
+TELLING = 0.08
+"""Share of places that have to agree on a telling figure, whatever `similarity` asks for."""
 
 
 def clusters(
@@ -46,13 +54,32 @@ def clusters(
         for song in group[1:]:
             join(parent, group[0], song)
     told = np.array([n for n, one in enumerate(signatures) if one is not None], np.int64)
-    least = int(np.ceil(duplicates.similarity * PLACES))
-    if len(told) and least <= PLACES:
+    least = int(np.ceil((duplicates.similarity - MARGIN) * PLACES))
+    if len(told) and duplicates.similarity <= 1:
         matrix = np.stack([signatures[song] for song in told])
+        alone = np.array([root(parent, song) == song for song in told])
+        telling = _telling(matrix, alone)
+        least_telling = int(np.ceil(TELLING * PLACES))
         for band in range(0, PLACES, BAND):
-            join_band(parent, told, matrix, *_in_order(matrix, band), least)
+            order, key = _in_order(matrix, band)
+            join_band(parent, told, matrix, telling, order, key, least, least_telling)
     roots = np.array([root(parent, song) for song in range(len(md5s))], np.int64)
     return np.unique(roots, return_inverse=True)[1].astype(np.int32)
+
+
+def _telling(matrix: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Where signatures hold a figure that few songs have, shape (songs, PLACES), bool.
+
+    Args:
+        matrix: shape (songs, PLACES), uint16.
+        counted: shape (songs,), bool; not a song that is an exact copy of another one.
+    """
+    few = max(FEW, int(counted.sum()) // ONE_IN)
+    telling = np.empty(matrix.shape, bool)
+    for place in range(PLACES):
+        songs = np.bincount(matrix[counted, place], minlength=1 << 16)
+        telling[:, place] = songs[matrix[:, place]] <= few
+    return telling
 
 
 def _in_order(matrix: np.ndarray, band: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,29 +107,36 @@ def join(parent, one, other):
 
 
 @njit(cache=True)
-def agree(one, other, least):
-    """Whether two signatures agree in at least so many places.
+def agree(one, other, telling, least, least_telling):
+    """Whether two signatures agree in so many places, and on so many telling figures.
 
-    Gives up after a quarter where hardly any do: of a pair that agrees in a fifth, one in a
-    thousand is lost so.
+    Gives up after a quarter where hardly any do: of pairs that agree in just so many, three
+    in a thousand are lost so.
+
+    Args:
+        one, other: the signatures.
+        telling: where that of `one`, and so the other where they agree, holds a telling figure.
+        least, least_telling: places, and places of those, that have to agree.
     """
-    found = 0
+    found, told = 0, 0
     for place in range(len(one)):
-        found += one[place] == other[place]
-        if place == len(one) // 4 and found * 12 < least:
+        if one[place] == other[place]:
+            found += 1
+            told += telling[place]
+        if place == len(one) // 4 and found * 16 < least:
             return False
-    return found >= least
+    return found >= least and told >= least_telling
 
 
 @njit(cache=True)
-def join_band(parent, told, matrix, order, key, least):
+def join_band(parent, told, matrix, telling, order, key, least, least_telling):
     """Join the songs that share a band and agree; see `clusters`."""
     for i in range(len(order)):
         for j in range(i - 1, max(i - 1 - MOST_COMPARED, -1), -1):
             if key[j] != key[i]:
                 break
-            one, other = told[order[j]], told[order[i]]
-            if root(parent, one) != root(parent, other) and agree(
-                matrix[order[j]], matrix[order[i]], least
+            a, b = order[j], order[i]
+            if root(parent, told[a]) != root(parent, told[b]) and agree(
+                matrix[a], matrix[b], telling[a], least, least_telling
             ):
-                join(parent, one, other)
+                join(parent, told[a], told[b])

@@ -7,7 +7,13 @@ import pytest
 
 from pipeline.clusters import clusters
 from pipeline.duplicates import DuplicateSettings
-from pipeline.fingerprint import FEWEST_FIGURES, fingerprint_of, melodic_figures, music_hash
+from pipeline.fingerprint import (
+    FEWEST_FIGURES,
+    PLACES,
+    fingerprint_of,
+    melodic_figures,
+    music_hash,
+)
 from pipeline.splits import SplitSettings, keyed_fraction, splits
 from shards.codec import Codec
 from shards.song import NOTE, Song, sort_notes
@@ -134,6 +140,58 @@ def test_a_song_with_a_fifth_of_its_notes_cut_is_still_known():
         cut = make_song(song.notes[random.random(1000) >= 0.2].tolist())
         alike.append(similarity(song, cut))
     assert np.mean(np.array(alike) >= DuplicateSettings().similarity) >= 0.9
+
+
+def signatures_sharing(places: dict[tuple[int, ...], int], songs: int) -> np.ndarray:
+    """Signatures drawn at random, but that groups of songs agree in so many places of their own."""
+    marks = np.random.default_rng(0).integers(0, 1 << 16, (songs, PLACES)).astype(np.uint16)
+    begin = 0
+    for group, shared in places.items():
+        marks[list(group), begin : begin + shared] = 7
+        begin += shared
+    return marks
+
+
+def cluster_of(marks: np.ndarray, music=None, **settings) -> list[int]:
+    names = [str(number) for number in range(len(marks))]
+    return clusters(names, music or names, list(marks), DuplicateSettings(**settings)).tolist()
+
+
+COMMON = tuple(range(20))
+"""More songs than may have a telling figure."""
+
+
+def test_figures_that_many_songs_have_make_no_copies():
+    assert cluster_of(signatures_sharing({COMMON: 100}, 40)) == [*range(40)]
+
+
+@pytest.mark.parametrize(("telling", "joined"), [(15, False), (25, True)])
+def test_copies_share_figures_that_few_songs_have(telling, joined):
+    found = cluster_of(signatures_sharing({COMMON: 60, (3, 4): telling}, 40))
+    assert (found[3] == found[4]) is joined
+    assert len(set(found)) == 40 - joined
+
+
+def test_exact_copies_of_a_song_make_its_figures_no_commoner():
+    marks, music = signatures_sharing({COMMON: 60}, 40), [str(n) for n in range(40)]
+    marks[1:19] = marks[0]
+    music[:19] = ["one song"] * 19
+    found = cluster_of(marks, music)
+    assert found[:20] == [0] * 20  # the last of them a near-copy
+    assert len(set(found)) == 21
+
+
+@pytest.mark.parametrize(("similarity", "joined"), [(0.25, True), (0.32, False)])
+def test_signatures_may_fall_short_by_chance_but_no_more(similarity, joined):
+    marks = signatures_sharing({(0, 1): int(0.22 * PLACES)}, 9)
+    found = cluster_of(marks, similarity=similarity)
+    assert (found[0] == found[1]) is joined
+
+
+def test_more_than_one_compares_exact_music_alone():
+    marks = np.repeat(signatures_sharing({}, 1), 3, axis=0)
+    assert cluster_of(marks, ["a", "b", "a"], similarity=1.01) == [0, 1, 0]
+    assert cluster_of(marks, ["a", "b", "a"], similarity=1.0) == [0, 0, 0]
 
 
 def test_an_outside_list_joins_what_it_names():
