@@ -1,10 +1,16 @@
 """What the tokens kept, heard: a rendered song beside the file that it came from."""
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from pipeline.midi import read_midi
+from pipeline.quantize import quantize
 from shards.render import write_midi
-from shards.vocabulary import NO_INSTRUMENT
+from shards.song import BEND, CONTROL, MODULATION, NOTE, control_changes, sort_notes
+from shards.vocabulary import NO_INSTRUMENT, CodecSettings, Vocabulary
+from tests.shards.songs import make_song
 
 
 def sounds(recording, vocabulary):
@@ -44,3 +50,53 @@ def test_a_rendered_song_has_the_notes_of_its_file_to_half_a_step(demo, dataset,
         assert furthest(kept, original) <= half_a_step + 1e-9, row["path"]
         compared += 1
     assert compared > 30
+
+
+BENDING = Vocabulary(CodecSettings(controls="bend,mod"))
+
+
+def bent_song(seed):
+    """Three programs and a drum, each program bent and modulated at random, silent or not."""
+    random = np.random.default_rng(seed)
+    parts = [0, 33, 61, 130]
+    rows = [
+        (int(random.integers(0, 300)), int(random.integers(1, 60)), int(random.choice(parts)),
+         int(random.integers(30, 90)), 66)
+        for _ in range(int(random.integers(1, 40)))
+    ]  # fmt: skip
+    for n, row in enumerate(rows):
+        rows[n] = (*row[:3], 37, 66) if row[2] == 130 else row
+    values = {BEND: BENDING.bends.tolist(), MODULATION: BENDING.modulations.tolist()}
+    controls = [
+        (int(random.integers(0, 300)), int(random.choice(parts[:3])), kind,
+         int(random.choice(values[kind])))
+        for kind in random.integers(0, 2, int(random.integers(0, 40))).tolist()
+    ]  # fmt: skip
+    notes, events = np.array(rows, NOTE), np.array(sorted(controls), CONTROL)
+    song = make_song(sort_notes(notes).tolist())
+    return dataclasses.replace(song, controls=control_changes(events))
+
+
+def heard(song):
+    """What each note of a program sounds under: bend and modulation at its start."""
+    stands = []
+    for start, _, part, _, _ in song.notes.tolist():
+        for kind in (BEND, MODULATION):
+            mine = (song.controls["instrument"] == part) & (song.controls["kind"] == kind)
+            before = song.controls["value"][mine & (song.controls["start"] <= start)]
+            stands.append(int(before[-1]) if len(before) else 0)
+    return stands
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bends_and_modulations_come_back_from_midi(seed, tmp_path):
+    song, path = bent_song(seed), tmp_path / "song.mid"
+
+    def there_and_back(song):
+        write_midi(song, path, BENDING)
+        return quantize(read_midi(path.read_bytes()), BENDING).song
+
+    once = there_and_back(song)
+    assert (once.notes == song.notes).all()
+    assert heard(once) == heard(song)
+    assert there_and_back(once) == once  # what cannot be heard is gone, all else stays

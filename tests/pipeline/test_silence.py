@@ -109,3 +109,26 @@ def test_a_meter_and_tempo_changed_inside_the_silence_hold_after_it():
     assert shorter.tempos.tolist() == [(0, 500_000), (3 * BAR, 250_000)]
     assert shorter.notes["start"].tolist() == [0, 3 * BAR]
     assert removed.bars == 2 + 15 * 48 // 36
+
+
+def stretched(song, bars):
+    """The song with so many bars more in its longest rest; None where it has no rest."""
+    notes, meters, tempos = song.notes.copy(), song.meters.copy(), song.tempos.copy()
+    ends = np.maximum.accumulate(notes["start"] + notes["duration"])
+    rests = notes["start"][1:] - ends[:-1]
+    if not len(rests) or rests.max() <= 0:
+        return None
+    silent_from = ends[rests.argmax()]
+    meter = meters[np.searchsorted(meters["start"], silent_from, side="right") - 1]
+    bar = VOCABULARY.bar_steps[int(meter["numerator"]), int(meter["denominator"])]
+    for events in (notes, meters, tempos):
+        events["start"][events["start"] > silent_from] += bars * bar
+    return make_song(notes.tolist(), meters.tolist(), tempos.tolist())
+
+
+@given(songs, st.integers(0, 3))
+def test_how_long_a_silence_was_makes_no_difference(song, inner):
+    """Ten hours, 4,500 bars of 4/4 at 30 beats a minute, cost what a bar too many costs."""
+    shorter, longer = (stretched(song, bars) for bars in (inner + 1, 4500))
+    if shorter is not None:
+        assert quieted(longer, max_silence=inner)[0] == quieted(shorter, max_silence=inner)[0]
