@@ -8,7 +8,7 @@ Conventions
     place     how many tokens of the song lie before
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,11 +18,7 @@ from torch.utils.data import Dataset
 
 from shards.codec import EncodedSong
 from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS, Vocabulary
-from trainer.sampler import ContiguousBatchSampler, Piece
-
-PADDING = -2
-"""Visit of a position that nothing is played at. The memory's own "nothing here" is another
-number, so that padding never looks into the memory."""
+from trainer.sampler import NOTHING, PADDING, ContiguousBatchSampler, Piece
 
 IGNORED = -100
 """Target where there is nothing to predict; what torch's cross_entropy leaves out."""
@@ -81,71 +77,33 @@ class Songs(Protocol):
 
 
 class Columns:
-    """A batch as it lies in the dataset, in one piece of memory that can go to a GPU at once.
-
-    Nothing is converted here: every column keeps the dataset's own type, so that a position
-    takes some 23 bytes rather than 80, and filling it is copying. `to` does the rest where the
-    model is.
+    """Room for batches, as the model takes them, in one piece of memory that is copied at once.
 
     Args:
         lanes: B.
-        block_size: T.
-        vocabulary: of the dataset.
+        tokens: T, or those of several blocks one after the other.
         pinned: lock the memory, so that a GPU can fetch it by itself.
 
     Attributes:
-        arrays: each column as shape (B, T), by name; write to them.
+        whole: shape (columns, B, tokens), int64.
+        arrays: each column of it as shape (B, tokens), by name; write to them.
     """
 
-    def __init__(
-        self, lanes: int, block_size: int, vocabulary: Vocabulary, *, pinned: bool = False
-    ) -> None:
-        types = {
-            "visits": np.int64,
-            "places": np.int32,
-            "tokens": np.uint16,
-            "targets": np.uint16,
-            "bars": np.uint16,
-            "steps": vocabulary.step_dtype,
-            "instruments": np.uint8,
-            "instrument_targets": np.uint8,
-            "velocities": np.uint8,
-            "velocity_targets": np.uint8,
-        }  # widest first, so that each begins at a multiple of its own width
-        self._vocabulary = vocabulary
-        shape = lanes, block_size
-        sizes = {name: lanes * block_size * np.dtype(kind).itemsize for name, kind in types.items()}
-        self._bytes = torch.empty(sum(sizes.values()), dtype=torch.uint8, pin_memory=pinned)
-        self.arrays: dict[str, np.ndarray] = {}
-        self._at: dict[str, tuple[int, int, torch.dtype, tuple[int, int]]] = {}
-        whole, start = self._bytes.numpy(), 0
-        for name, kind in types.items():
-            stop = start + sizes[name]
-            self.arrays[name] = whole[start:stop].view(kind).reshape(shape)
-            self._at[name] = start, stop, torch.from_numpy(self.arrays[name]).dtype, shape
-            start = stop
+    NAMES = Batch._fields[: Batch._fields.index("nearest")]
+
+    def __init__(self, lanes: int, tokens: int, *, pinned: bool = False) -> None:
+        shape = len(self.NAMES), lanes, tokens
+        self.whole = torch.empty(shape, dtype=torch.long, pin_memory=pinned)
+        self._array = self.whole.numpy()
+        self.arrays = dict(zip(self.NAMES, self._array, strict=True))
+
+    def take(self, other: "Columns", first: int) -> None:
+        """Copy what another room holds from token `first` on, as much as fits."""
+        self._array[:] = other._array[:, :, first : first + self._array.shape[2]]
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, as a copy, in one transfer; to a GPU without waiting for it."""
-        moved = self._bytes.to(device, non_blocking=True, copy=True)
-        columns = {
-            name: moved[start:stop].view(kind).view(shape).long()
-            for name, (start, stop, kind, shape) in self._at.items()
-        }
-        classes, next_classes = columns["instruments"], columns["instrument_targets"]
-        bins, next_bins = columns["velocities"], columns["velocity_targets"]
-        targets, vocabulary = columns["targets"], self._vocabulary
-        played = columns["visits"] != PADDING
-        pitch = (targets >= vocabulary.pitch0) & (targets < vocabulary.duration1) & played
-        control = (targets >= vocabulary.bend0) & (targets < vocabulary.unused0) & played
-        columns["instruments"] = classes.masked_fill(
-            classes == NO_INSTRUMENT, vocabulary.instruments
-        )
-        columns["velocities"] = bins.masked_fill(bins == NO_VELOCITY, VELOCITY_BINS)
-        columns["targets"] = targets.masked_fill(~played, IGNORED)
-        columns["instrument_targets"] = next_classes.masked_fill(~(pitch | control), IGNORED)
-        columns["velocity_targets"] = next_bins.masked_fill(~pitch, IGNORED)
-        return Batch(**columns)
+        return Batch(*self.whole.to(device, non_blocking=True, copy=True).unbind())
 
 
 class Blocks(Dataset[tuple[np.ndarray, ...]]):
@@ -161,7 +119,8 @@ class Blocks(Dataset[tuple[np.ndarray, ...]]):
         self.songs, self.block_size = songs, block_size
         self.numbers: list[int] = numbers.tolist()
         self._known: dict[int, tuple[np.ndarray, ...]] = {}
-        self._count = np.arange(block_size, dtype=np.int32)
+        self._numbers = np.arange(block_size)
+        self._said = _what_is_said(songs.vocabulary)
 
     def __getitem__(self, pieces: tuple[Piece, ...] | None) -> Columns:
         """One lane's block, as a batch of one lane."""
@@ -169,42 +128,59 @@ class Blocks(Dataset[tuple[np.ndarray, ...]]):
         self.fill(columns, [pieces])
         return columns
 
-    def columns(self, lanes: int, *, pinned: bool = False) -> Columns:
-        """Room for a batch."""
-        return Columns(lanes, self.block_size, self.songs.vocabulary, pinned=pinned)
+    def columns(self, lanes: int, *, blocks: int = 1, pinned: bool = False) -> Columns:
+        """Room for a batch, or several."""
+        return Columns(lanes, blocks * self.block_size, pinned=pinned)
 
-    def fill(self, columns: Columns, batch: list[tuple[Piece, ...] | None]) -> None:
+    def fill(self, columns: Columns, batch: Sequence[Sequence[Piece] | None]) -> None:
         """Copy what a sampler names into a batch's columns.
 
         Args:
             columns: of as many lanes as `batch` names.
-            batch: the pieces of each lane; None where it is idle.
+            batch: the pieces of each lane, in order; None where it is idle. What they leave of
+                the columns is padding.
         """
-        arrays = columns.arrays
-        visits, places = arrays["visits"], arrays["places"]
-        tokens, targets = arrays["tokens"], arrays["targets"]
-        classes, next_classes = arrays["instruments"], arrays["instrument_targets"]
-        bins, next_bins = arrays["velocities"], arrays["velocity_targets"]
-        bars, steps, count = arrays["bars"], arrays["steps"], self._count
+        arrays, width = columns.arrays, columns.whole.shape[2]
         for lane, pieces in enumerate(batch):
             at = 0
-            for song, start, stop, visit in pieces or ():
-                here = lane, slice(at, at + stop - start)
-                at += stop - start
-                after = slice(start + 1, stop + 1)
-                of_tokens, of_classes, of_bins, of_bars, of_steps = self._song(song)
-                visits[here] = visit
-                np.add(count[: stop - start], start, out=places[here])
-                tokens[here], targets[here] = of_tokens[start:stop], of_tokens[after]
-                classes[here], next_classes[here] = of_classes[start:stop], of_classes[after]
-                bins[here], next_bins[here] = of_bins[start:stop], of_bins[after]
-                bars[here], steps[here] = of_bars[start:stop], of_steps[start:stop]
-            if at < self.block_size:
-                for array in arrays.values():
-                    array[lane, at:] = 0
-                visits[lane, at:] = PADDING
-                classes[lane, at:] = NO_INSTRUMENT
-                bins[lane, at:] = NO_VELOCITY
+            for piece in pieces or ():
+                here = lane, slice(at, at + piece.stop - piece.start)
+                self._copy(arrays, here, piece)
+                at = here[1].stop
+            if at < width:
+                _pad(arrays, (lane, slice(at, width)))
+        self._tell_apart(arrays)
+
+    def _copy(self, arrays: dict[str, np.ndarray], here: tuple[int, slice], piece: Piece) -> None:
+        """One piece, as it lies in the dataset."""
+        song, start, stop, visit = piece
+        if song == NOTHING:
+            _pad(arrays, here)
+            return
+        tokens, classes, bins, bars, steps = self._song(song)
+        now, after = slice(start, stop), slice(start + 1, stop + 1)
+        arrays["visits"][here] = visit
+        arrays["places"][here] = self._count(stop)[now]
+        arrays["tokens"][here], arrays["targets"][here] = tokens[now], tokens[after]
+        arrays["instruments"][here] = classes[now]
+        arrays["instrument_targets"][here] = classes[after]
+        arrays["velocities"][here], arrays["velocity_targets"][here] = bins[now], bins[after]
+        arrays["bars"][here], arrays["steps"][here] = bars[now], steps[now]
+
+    def _tell_apart(self, arrays: dict[str, np.ndarray]) -> None:
+        """Name what has no class or bin, and leave out targets that the heads have none for."""
+        classes, bins = arrays["instruments"], arrays["velocities"]
+        np.putmask(classes, classes == NO_INSTRUMENT, self.songs.vocabulary.instruments)
+        np.putmask(bins, bins == NO_VELOCITY, VELOCITY_BINS)
+        said = self._said.take(arrays["targets"], mode="clip")  # IGNORED: as of <pad>, nothing
+        np.putmask(arrays["instrument_targets"], said == 0, IGNORED)
+        np.putmask(arrays["velocity_targets"], said != PITCH, IGNORED)
+
+    def _count(self, stop: int) -> np.ndarray:
+        """0, 1, 2 … to `stop` and beyond."""
+        if len(self._numbers) < stop:
+            self._numbers = np.arange(2 * stop)
+        return self._numbers
 
     def _song(self, song: int) -> tuple[np.ndarray, ...]:
         """The arrays of a song; those asked for lately are at hand."""
@@ -238,3 +214,25 @@ def once(sampler: ContiguousBatchSampler, blocks: Blocks, device: torch.device) 
     for pieces in sampler.walk():
         blocks.fill(columns, pieces)
         yield columns.to(device)
+
+
+def _pad(arrays: dict[str, np.ndarray], here: tuple[int, slice]) -> None:
+    """Write that nothing is played."""
+    for array in arrays.values():
+        array[here] = 0
+    arrays["visits"][here] = PADDING
+    arrays["targets"][here] = IGNORED
+    arrays["instruments"][here] = NO_INSTRUMENT
+    arrays["velocities"][here] = NO_VELOCITY
+
+
+PITCH, CONTROL = 2, 1
+"""What a token is to the heads beside the vocabulary's; all others are 0."""
+
+
+def _what_is_said(vocabulary: Vocabulary) -> np.ndarray:
+    """PITCH, CONTROL or 0 for each token, shape (V,)."""
+    said = np.zeros(len(vocabulary), np.uint8)
+    said[vocabulary.pitch0 : vocabulary.duration1] = PITCH
+    said[vocabulary.bend0 : vocabulary.unused0] = CONTROL
+    return said

@@ -21,6 +21,10 @@ AHEAD = 4
 """Batches that may be ready. The thread is a hundred times as fast as a step; this many bridge
 the moment when a shard is mapped or an epoch planned."""
 
+SPAN = 1 << 16
+"""Tokens that are copied from the memory maps at once, or one batch if that is more. A short
+block costs as much to look up as a long one, so the thread fetches many steps of it together."""
+
 
 class _Room(NamedTuple):
     """Columns, and what tells that the GPU has fetched them."""
@@ -57,6 +61,7 @@ class Loader(Iterator[tuple[Batch, dict[str, int]]]):
         on_gpu = device.type == "cuda"
         self.waited = 0.0
         self._device = device
+        span = max(1, SPAN // (count * blocks.block_size))
         self._free: queue.SimpleQueue[_Room | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(AHEAD):
@@ -64,7 +69,14 @@ class Loader(Iterator[tuple[Batch, dict[str, int]]]):
             self._free.put(_Room(blocks.columns(count, pinned=on_gpu), event))
         threading.Thread(
             target=_make_ready,
-            args=(sampler, blocks, lanes, self._free, self._ready),
+            args=(
+                sampler,
+                blocks,
+                lanes,
+                blocks.columns(count, blocks=span),
+                self._free,
+                self._ready,
+            ),
             name="loader",
             daemon=True,
         ).start()
@@ -93,19 +105,23 @@ def _make_ready(
     sampler: ContiguousBatchSampler,
     blocks: Blocks,
     lanes: slice,
+    fetched: Columns,
     free: queue.SimpleQueue[_Room | None],
     ready: queue.SimpleQueue[Any],
 ) -> None:
     """The thread's work: fill what is free; None ends it. What goes wrong is the trainer's."""
     try:
+        steps = fetched.whole.shape[2] // blocks.block_size
         while True:
-            for pieces in sampler.walk():
-                room = free.get()
-                if room is None:
-                    return
-                if room.fetched is not None:
-                    room.fetched.synchronize()
-                blocks.fill(room.columns, pieces[lanes])
-                ready.put((room, sampler.state_dict()))
+            for begin, count, pieces in sampler.spans(steps):
+                blocks.fill(fetched, pieces[lanes])
+                for step in range(count):
+                    room = free.get()
+                    if room is None:
+                        return
+                    if room.fetched is not None:
+                        room.fetched.synchronize()
+                    room.columns.take(fetched, step * blocks.block_size)
+                    ready.put((room, {**begin, "step": begin["step"] + step + 1}))
     except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
         ready.put(error)

@@ -29,6 +29,14 @@ MODES = ("crop", "pad", "join")
 TAILS = ("drop", "drain", "wrap")
 
 
+NOTHING = -1
+"""Song of a piece in which a lane is idle."""
+
+PADDING = -2
+"""Visit of a position that nothing is played at. The memory's own "nothing here" is another
+number, so that padding never looks into the memory."""
+
+
 class Piece(NamedTuple):
     """Tokens [start, stop) of one song, within one block."""
 
@@ -203,14 +211,38 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
 
     def pieces(self, epoch: int, step: int) -> list[tuple[Piece, ...] | None]:
         """What each lane plays in one step, in tokens; None for a lane that is idle."""
+        played = [
+            tuple(piece for piece in lane if piece.song != NOTHING)
+            for lane in self.span(epoch, step, 1)
+        ]
+        return [lane or None for lane in played]
+
+    def spans(self, steps: int) -> Iterator[tuple[dict[str, int], int, list[list[Piece]]]]:
+        """The rest of the epoch, so many steps at once; then the next epoch is current.
+
+        Yields:
+            The position of the first step, how many steps there are, and of `span` the pieces.
+        """
+        while self.step < len(self):
+            begin, count = self.state_dict(), min(steps, len(self) - self.step)
+            self.step += count
+            yield begin, count, self.span(begin["epoch"], begin["step"], count)
+        self.set_epoch(self.epoch + 1)
+
+    def span(self, epoch: int, step: int, steps: int) -> list[list[Piece]]:
+        """What each lane plays in so many steps from one on, gaps included.
+
+        A song that goes on through several steps is one piece; a gap is one of NOTHING.
+        """
         plan = self.plan(epoch)
         first = step * self._block_units
-        last = first + self._block_units
-        return [tuple(self._lane_pieces(turns, first, last)) or None for turns in plan.lanes]
+        last = first + steps * self._block_units
+        return [self._lane_pieces(turns, first, last) for turns in plan.lanes]
 
-    def _lane_pieces(self, turns: Turns, first: int, last: int) -> Iterator[Piece]:
-        """The parts of a lane's songs that lie in times [first, last)."""
+    def _lane_pieces(self, turns: Turns, first: int, last: int) -> list[Piece]:
+        """The parts of a lane's songs that lie in times [first, last), one after the other."""
         scale = self.block_size // self._block_units  # tokens a unit
+        pieces, filled, whole = [], 0, (last - first) * scale
         for at in range(max(bisect_right(turns.times, first) - 1, 0), len(turns.times)):
             time, song = turns.times[at], turns.songs[at]
             if time >= last:
@@ -219,7 +251,18 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
             end = min(int(self._units[song]) * scale, int(self.lengths[song]))
             stop = min((last - time) * scale, end)
             if start < stop:
-                yield Piece(song, start, stop, turns.visits[at])
+                begin = (max(first, time) - first) * scale
+                if begin > filled:
+                    pieces.append(_gap(begin - filled))
+                pieces.append(Piece(song, start, stop, turns.visits[at]))
+                filled = begin + stop - start
+        if filled < whole:
+            pieces.append(_gap(whole - filled))
+        return pieces
+
+
+def _gap(tokens: int) -> Piece:
+    return Piece(NOTHING, 0, tokens, PADDING)
 
 
 def _hand_out(units: list[int], free: list[int]) -> list[int]:

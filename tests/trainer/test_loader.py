@@ -15,10 +15,10 @@ from trainer.sampler import ContiguousBatchSampler
 CPU = torch.device("cpu")
 
 
-def parts(songs, *, lanes=3, block=16, seed=2):
+def parts(songs, *, lanes=3, block=16, seed=2, mode="join"):
     lengths = [len(songs.song(number)) - 1 for number in range(len(songs))]
     sampler = ContiguousBatchSampler(
-        lengths, lanes, block_size=block, mode="join", tail="wrap", seed=seed
+        lengths, lanes, block_size=block, mode=mode, tail="wrap", seed=seed
     )
     return sampler, Blocks(songs, np.arange(len(songs)), block)
 
@@ -38,6 +38,23 @@ def test_a_torch_data_loader_gives_the_same_batches_whatever_its_workers(dataset
     assert len(batches) > 5
     for batch in batches:
         assert_same(batch, next(own)[0])
+
+
+@pytest.mark.parametrize("mode", ["crop", "pad", "join"])
+@pytest.mark.parametrize("span", [1, 200, 1 << 16])  # tokens: one step, four of them, an epoch
+def test_steps_fetched_together_are_those_fetched_one_by_one(dataset, monkeypatch, mode, span):
+    monkeypatch.setattr("trainer.loader.SPAN", span)
+    sampler, blocks = parts(dataset, mode=mode)
+    loader = Loader(*parts(dataset, mode=mode), CPU)
+    columns = blocks.columns(3)
+    for _ in range(3):
+        epoch = sampler.epoch
+        for step, pieces in enumerate(sampler.walk()):
+            blocks.fill(columns, pieces)
+            batch, position = next(loader)
+            assert_same(batch, columns.to(CPU))
+            assert position == {"epoch": epoch, "step": step + 1}
+        assert step > 5
 
 
 def test_a_batch_in_hand_does_not_change_when_the_next_is_made(dataset):

@@ -3,11 +3,11 @@ from itertools import chain, islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from trainer.sampler import ContiguousBatchSampler
+from trainer.sampler import NOTHING, PADDING, ContiguousBatchSampler
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any)
 LANES = st.integers(1, 5)
@@ -68,6 +68,39 @@ def test_drain_plays_every_token_exactly_once(lengths, lanes, block, mode, seed)
     assert played == Counter(
         {(song, token): 1 for song, length in enumerate(lengths) for token in range(length)}
     )
+
+
+@given(
+    LENGTHS,
+    LANES,
+    BLOCKS,
+    st.sampled_from(["crop", "pad", "join"]),
+    st.sampled_from(["drop", "drain", "wrap"]),
+    st.integers(1, 7),
+)
+def test_many_steps_at_once_are_those_steps_one_by_one(lengths, lanes, block, mode, tail, steps):
+    assume(tail != "wrap" or mode != "crop" or max(lengths) >= block)
+    sampler = ContiguousBatchSampler(lengths, lanes, block_size=block, mode=mode, tail=tail, seed=1)
+    one_by_one, at_once = ([[] for _ in range(lanes)] for _ in range(2))
+    for epoch in range(2):
+        for step in range(sampler.plan(epoch).steps):
+            for lane, pieces in enumerate(sampler.pieces(epoch, step)):
+                played = list(chain(*map(tokens_of, pieces or ())))
+                one_by_one[lane] += played + [(NOTHING, PADDING)] * (block - len(played))
+        for begin, count, pieces in sampler.spans(steps):
+            assert begin == {"epoch": epoch, "step": begin["step"]}
+            for lane, of_lane in enumerate(pieces):
+                played = list(chain(*map(tokens_of, of_lane)))
+                assert len(played) == count * block
+                at_once[lane] += played
+    assert at_once == one_by_one
+    assert sampler.state_dict() == {"epoch": 2, "step": 0}
+
+
+def tokens_of(piece):
+    if piece.song == NOTHING:
+        return [(NOTHING, piece.visit)] * (piece.stop - piece.start)
+    return [(piece.song, token, piece.visit) for token in range(piece.start, piece.stop)]
 
 
 @given(LENGTHS, LANES, BLOCKS, st.integers(0, 9))
