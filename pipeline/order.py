@@ -71,7 +71,7 @@ def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, longest):
 
     Returns:
         start, duration, instrument, pitch and velocity, one a note inside; and how many are
-        outside, were cut, and were raised to one step.
+        outside, were cut, and, drums not counted, were raised to one step.
     """
     start = np.empty(len(played), np.int64)
     duration = np.empty(len(played), np.int64)
@@ -89,7 +89,7 @@ def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, longest):
             tick = note.start
             step = (2 * steps_per_beat * tick + ticks_per_beat) // twice
         held = (2 * steps_per_beat * note.end + ticks_per_beat) // twice - step
-        raised += held == 0
+        raised += held == 0 and not note.is_drum
         cut += held > longest
         start[filled] = step
         duration[filled] = min(max(held, 1), longest)

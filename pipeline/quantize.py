@@ -5,7 +5,8 @@ What does not fit is changed or lost by a named rule, and counted:
     notes_outside_map   lost: a percussion key that the map has no class for
     notes_doubled       lost: same step, class and pitch as a longer note (or a louder one)
     durations_cut       longer than the longest duration token, cut to it
-    durations_raised    shorter than half a step, raised to one
+    durations_raised    shorter than half a step, raised to one; drums, which only need a start,
+                        are raised too but not counted
     meters_dropped      a meter without a token of its bar length; the one before goes on
 """
 

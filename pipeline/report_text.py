@@ -119,14 +119,16 @@ def _remarks(report: dict[str, Any]) -> list[str]:
     songs, losses = primary["songs"], report["losses"]
     families = {"Drums": programs["drum_songs"], **programs["family_songs"]}
     sounds = sorted(families.items(), key=lambda pair: -pair[1])[:5]
-    lost = losses["notes_doubled"]["times"] + losses["notes_outside_map"]["times"]
+    doubled, outside = (losses[f"notes_{why}"]["times"] for why in ("doubled", "outside_map"))
+    read = primary["notes"] + doubled + outside
     tiers, copies = report["reading"]["tiers"], report["duplicates"]
     leaks = copies["clusters_in_two_splits"] + copies["files_in_two_splits"]
     rows = (
         ("played by", [f"{n} {share(c, songs)}" for n, c in sounds if c]),
         ("meters", [f"{n} {share(c, songs)}" for n, c in report["meters"][:4]]),
         ("read as", [f"{tier} {count(files)}" for tier, files in tiers.items()]),
-        ("notes lost", [f"{share(lost, lost + primary['notes'])} (doubled, or unknown drums)"]),
+        ("notes lost", [f"{share(doubled, read)} doubled",
+                        f"{share(outside, read)} drums outside the map"]),
         ("grid error, ms", _grids(report)),
         ("controls", _controls(report)),
         ("no click", [f"{count(report['clickless'])} songs, {share(report['clickless'], songs)}"]),

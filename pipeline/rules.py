@@ -22,37 +22,66 @@ class Limits:
     """Bounds a song must stay within, silence already removed; every bound is itself allowed."""
 
     min_notes: int = setting(
-        50, "Notes in the whole song. Fewer is a ring tone or a test; 1 % of real songs.", low=1
+        50,
+        "Notes in the whole song. Fewer is a ring tone or a test; three of 2,500 files have 23 to "
+        "28, the next 66.",
+        low=1,
     )
     max_notes: int = setting(
-        60_000, "More is black MIDI; the fullest of 2,500 real songs has 31,837.", low=1
+        60_000, "More is black MIDI; the fullest of 2,500 real songs has 30,464.", low=1
     )
     min_onsets: int = setting(
-        16, "Different steps at which notes start; fewer is a chord or two held on.", low=1
+        16,
+        "Different steps at which notes start; fewer is a chord or two held on. Real songs have at "
+        "least 48.",
+        low=1,
     )
     min_pitches: int = setting(
-        4, "Different pitches, drum keys among them; fewer is a metronome or a test tone.", low=1
+        4,
+        "Different pitches, drum keys among them; fewer is a metronome or a test tone. Drum loops "
+        "have 6.",
+        low=1,
     )
     min_seconds: float = setting(
-        8.0, "From the start to the end of the last note; shorter is a jingle.", low=0
+        8.0,
+        "From the start to the end of the last note; shorter is a jingle. Real fragments have at "
+        "least 10.9.",
+        low=0,
     )
     max_seconds: float = setting(
-        3600.0, "Longer is a concert or a fault; symphonies of an hour stay.", low=1
+        3600.0,
+        "Longer is a concert or a fault; symphonies of an hour stay. The longest of 2,500 real "
+        "files has 2,647.",
+        low=1,
     )
     max_bars: int = setting(
-        4096, "More is a fault of meter or tempo; the arrays hold 65,536.", low=1
+        4096,
+        "More is a fault of meter or tempo; the arrays hold 65,536, real songs reach 952.",
+        low=1,
     )
     max_notes_per_second: float = setting(
-        100.0, "Mean over the song; more is black MIDI, made to be seen and not heard.", low=1
+        80.0,
+        "Mean over the song; more is black MIDI, made to be seen and not heard. Real songs reach "
+        "68, one piano piece that no hand can play 100.",
+        low=1,
     )
     max_busiest_second: int = setting(
-        400, "Notes that start in the fullest second; more is black MIDI for a moment.", low=1
+        400,
+        "Notes that start in the fullest second; more is black MIDI for a moment. An orchestra "
+        "reaches 268.",
+        low=1,
     )
     max_parts: int = setting(
-        64, "Pairs of track and channel that play; more is a sample bank or a fault.", low=1
+        64,
+        "Pairs of track and channel that play; more is a medley of files or a sample bank. Real "
+        "songs reach 30, a megamix 156.",
+        low=1,
     )
     min_bpm: float = setting(
-        20.0, "Tempo in force for most of the song; slower is a fault of the file.", low=0
+        20.0,
+        "Tempo in force for most of the song; slower is a fault of the file. Real songs have at "
+        "least 46.",
+        low=0,
     )
     max_bpm: float = setting(
         440.0,
@@ -60,15 +89,21 @@ class Limits:
         low=0,
     )
     max_same_pitch: float = setting(
-        0.6, "Share of notes on one pitch or drum key; more is one key hammered.", low=0
+        0.6,
+        "Share of notes on one pitch or drum key; more is one key hammered. Drum parts and a "
+        "fanfare reach 0.59.",
+        low=0,
     )
     max_same_duration: float = setting(
-        1.0, "Share of notes of one length, drums not counted; 1 lets all pass.", low=0
+        1.0,
+        "Share of notes of one length, drums not counted; 1 lets all pass, since of 2,500 real "
+        "files ten have over 0.997, most of them whole songs.",
+        low=0,
     )
     max_raised: float = setting(
-        0.8,
-        "Share of notes shorter than half a step: the grid clips the song. Drums of a tick each "
-        "bring sound songs to 0.74.",
+        0.5,
+        "Share of notes that are shorter than half a step, and no drums: the grid clips the song. "
+        "Real songs reach 0.46.",
         low=0,
     )
     max_doubled: float = setting(

@@ -95,7 +95,7 @@ INDEX_SCHEMA = pa.schema(
         ("notes_doubled", pa.int32()),  # lost: same step, class and pitch as a longer one
         ("notes_outside_map", pa.int32()),  # lost: percussion keys without a class
         ("durations_cut", pa.int32()),  # longer than the longest duration token
-        ("durations_raised", pa.int32()),  # shorter than half a step
+        ("durations_raised", pa.int32()),  # shorter than half a step, drums not counted
         ("meters_dropped", pa.int32()),  # not in the vocabulary
         ("tier", pa.string()),  # strict, tolerant or salvage: how the file had to be read
         ("repairs", pa.int32()),

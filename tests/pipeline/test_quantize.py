@@ -66,6 +66,8 @@ def test_what_is_lost_is_counted_by_its_rule():
         *note(0, 240, 60),
         *note(5, 480, 60),  # the same step and pitch, longer
         *note(480, 480 * 40, 62),  # longer than eight bars
+        *note(480, 499, 64),  # shorter than half a step, as is the next, a drum
+        *note(480, 481, 36, channel=9),
         (0, bytes([0xFF, 0x58, 4, 149, 2, 24, 8])),  # 149/4: no token
     ]
     quantized = song_of(events)
@@ -73,11 +75,11 @@ def test_what_is_lost_is_counted_by_its_rule():
         "notes_outside_map": 1,
         "notes_doubled": 1,
         "durations_cut": 1,
-        "durations_raised": 0,
+        "durations_raised": 1,
         "meters_dropped": 1,
     }
-    assert len(quantized.song.notes) == 3
-    assert quantized.song.notes["duration"].tolist() == [12, 12, 384]
+    assert len(quantized.song.notes) == 5
+    assert quantized.song.notes["duration"].tolist() == [12, 12, 1, 384, 1]
 
 
 @pytest.mark.parametrize(

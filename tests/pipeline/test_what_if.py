@@ -19,6 +19,7 @@ OPEN = Limits(
     min_onsets=1,
     min_pitches=1,
     min_seconds=0,
+    max_notes_per_second=999,
     max_raised=9,
     max_same_pitch=99,
     max_same_duration=99,
