@@ -1,7 +1,7 @@
 """What a run survives: bad files, kills, flipped bits. Each prints what it saw; see README.
 
-    kills    runs killed by SIGKILL, the parent or the whole process group in turn, at a random
-             moment, then resumed: the same bytes as an undisturbed run?
+    kills    runs killed by SIGKILL, the parent or the whole process group in turn, at random
+             moments between the start and the last rename, then resumed: the same bytes?
     chaos    1 % each of files that hang, spin, die by a signal, exit or eat memory among copies
              of real songs: every good file kept, every bad one named?
     flips    one bit anywhere in any file of a dataset: does verify find it?
@@ -63,17 +63,18 @@ def kills(work: Path, times: int) -> None:
     """Kill runs and resume them."""
     compose_corpus(work / "midi", DemoSettings(songs=80))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(command(work / "midi", work / "first"), check=True, **quiet)  # may compile
-    begun = time.perf_counter()
     subprocess.run(command(work / "midi", work / "whole"), check=True, **quiet)
-    undisturbed = time.perf_counter() - begun
     expected = contents(work / "whole" / "lakh")
+    parts = sum(name.startswith("tokens-") for name in expected)
     rng, same, in_time, slices = random.Random(0), 0, 0, Counter()
     for number in range(times):
         out = work / f"run{number}"
         run = subprocess.Popen(command(work / "midi", out), start_new_session=True, **quiet)
+        wanted = rng.randrange(-1, parts + 1)  # slices published; -1: at any moment of the start
+        while run.poll() is None and len(list(out.glob("lakh.partial/ledger-*"))) < wanted:
+            time.sleep(0.002)
         try:
-            run.wait(rng.uniform(0.0, undisturbed))
+            run.wait(rng.uniform(0.0, 0.2 if wanted >= 0 else 1.0))
         except subprocess.TimeoutExpired:
             in_time += 1
             if number % 2:
@@ -87,7 +88,7 @@ def kills(work: Path, times: int) -> None:
         same += contents(out / "lakh") == expected
         shutil.rmtree(out)
         print(f"run {number + 1}: {same} identical", file=sys.stderr, flush=True)
-    print(f"{times} runs of {undisturbed:.1f} s undisturbed, {in_time} killed before their end")
+    print(f"{times} runs of {parts} slices, {in_time} killed before their end")
     print(f"slices published when killed: {dict(sorted(slices.items()))}")
     print(f"identical to the undisturbed run after resuming: {same} of {times}")
 

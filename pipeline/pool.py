@@ -105,7 +105,7 @@ class SlicePool:
         self._pool: ProcessPool | None = None
         self._looked = self._moved = time.monotonic()
 
-    def run(self, slices: Sequence[Slice], last: Callable[[], None]) -> None:
+    def run(self, slices: Sequence[Slice], last: Callable[[], None] | None = None) -> None:
         """Run every slice, then `last`, in a worker too; returns when all is published.
 
         Raises:
@@ -117,7 +117,8 @@ class SlicePool:
             if slices:
                 self._all_together(slices)
                 self._suspects_alone()
-            self._run_last(last)
+            if last is not None:
+                self._run_last(last)
         except OSError as error:
             raise _disk_error(error, self._folder) from error
         finally:

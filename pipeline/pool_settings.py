@@ -33,6 +33,16 @@ class PoolSettings:
         low=1,
     )
 
+    engine: str = setting(
+        "processes",
+        "What runs the slices: processes of this machine, or the nodes of a Ray cluster that "
+        "share the folders named (the extra `ray`); --workers is then for each node.",
+        choices=("processes", "ray"),
+    )
+    ray_address: str = setting(
+        "auto", "Where the Ray cluster is; by default the one that runs on this machine."
+    )
+
     def __post_init__(self) -> None:
         """Refuse values outside their bounds."""
         settings.check(self)

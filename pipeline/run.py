@@ -7,7 +7,6 @@ settings go on with it; others are refused with the difference named.
 import fcntl
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial as bind
@@ -15,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataSettings
-from pipeline.journal import Progress
 from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
 from pipeline.sources import Slice, SourceFile, keep_listings, list_files
-from pipeline.status import Status
+from pipeline.status import Status, published
 from pipeline.tasks import (
     LOCK,
     PLAN,
@@ -27,14 +25,13 @@ from pipeline.tasks import (
     SliceJob,
     begin_finish,
     begin_slice,
-    ledger_fragment,
     read_verdicts,
 )
 from pipeline.timings import forget_timings
 from shards import settings
 from shards.errors import LakhxlError
-from shards.layout import LEDGER_SCHEMA, MANIFEST, is_dataset
-from shards.reader import Dataset, read_json, read_manifest, read_table
+from shards.layout import MANIFEST, is_dataset
+from shards.reader import Dataset, read_json, read_manifest
 from shards.writer import write_json
 
 
@@ -210,12 +207,9 @@ def _count_done(began: Began) -> None:
         began.done = {slice_.number for slice_ in began.slices}
         return
     for slice_ in began.slices:
-        path = began.partial / ledger_fragment(slice_.number)
-        if path.exists():
-            table = read_table(path, LEDGER_SCHEMA)
-            pairs = zip(table["outcome"].to_pylist(), table["rule"].to_pylist(), strict=True)
-            reasons = Counter(rule or outcome for outcome, rule in pairs)
-            began.earlier.count(Progress(kept=reasons.pop("kept", 0), dropped=reasons))
+        progress = published(began.partial, slice_.number)
+        if progress is not None:
+            began.earlier.count(progress)
             began.done.add(slice_.number)
 
 
@@ -250,6 +244,11 @@ def carry_out(
 
     last = bind(begin_finish, began.partial, began.folder, len(began.slices), data_settings)
     to_do = [slice_ for slice_ in began.slices if slice_.number not in began.done]
+    if how.engine == "ray" and to_do:
+        from pipeline.cluster import RayCluster
+
+        RayCluster(began.partial, how, watch, job, began.earlier).run(to_do)
+        to_do = []
     pool = SlicePool(began.partial, how, watch, job, task, earlier=began.earlier)
     pool.run(to_do, last)
     began.lock.release()

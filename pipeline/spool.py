@@ -87,6 +87,7 @@ class Feed:
         self._job, self._folder = job, folder
         self._direct = deque(one for one in slices if not one.part.streamed)
         self._streamed = [one for one in slices if one.part.streamed]
+        self._spooled = {one.number for one in self._streamed}
         self._room = Room(most_bytes, most_slices)
         self._ready: queue.SimpleQueue[SliceJob | Exception | None] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
@@ -133,7 +134,8 @@ class Feed:
 
     def done(self, number: int) -> None:
         """The files of a slice will not be asked for any more."""
-        spool_path(self._folder, number).unlink(missing_ok=True)
+        if number in self._spooled:  # on a cluster a spool is not the node's to remove
+            spool_path(self._folder, number).unlink(missing_ok=True)
         self._room.give_back(number)
 
     def _read(self) -> None:

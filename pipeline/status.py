@@ -2,8 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline.journal import Progress
+from pipeline.tasks import ledger_fragment
+from shards.layout import LEDGER_SCHEMA
+from shards.reader import read_table
 
 
 @dataclass
@@ -31,3 +35,14 @@ class Status:
         """Add the files of a slice."""
         self.kept += progress.kept
         self.dropped += progress.dropped
+
+
+def published(folder: Path, number: int) -> Progress | None:
+    """What became of the files of a slice, by its part of the ledger; None where it is not done."""
+    path = folder / ledger_fragment(number)
+    if not path.exists():
+        return None
+    table = read_table(path, LEDGER_SCHEMA)
+    pairs = zip(table["outcome"].to_pylist(), table["rule"].to_pylist(), strict=True)
+    reasons = Counter(rule or outcome for outcome, rule in pairs)
+    return Progress(kept=reasons.pop("kept", 0), dropped=reasons)

@@ -1,0 +1,50 @@
+"""Slices on a Ray cluster of two nodes, on this machine: the same bytes, also when one is lost."""
+
+import pytest
+
+from pipeline.pool_settings import PoolSettings
+from pipeline.processes import PoolError
+from pipeline.run import begin, carry_out
+
+from .conftest import SETTINGS
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+
+@pytest.fixture
+def cluster():
+    """A head without processors, and two nodes with one each."""
+    from ray.cluster_utils import Cluster
+
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
+    head = {"num_cpus": 0, "_system_config": {**soon, "health_check_failure_threshold": 2}}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    yield cluster, nodes
+    cluster.shutdown()
+
+
+def test_a_cluster_writes_the_same_bytes_though_a_node_is_lost(demo, dataset, cluster, tmp_path):
+    cluster, nodes = cluster
+    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    done = []
+
+    def lose_one(status):
+        done.append(status.files)
+        if len(nodes) == 2 and 0 < status.files < began.files:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+    how = PoolSettings(engine="ray", ray_address=cluster.address)
+    again = carry_out(began, SETTINGS, how, lose_one)
+    assert len(nodes) == 1
+    assert done == sorted(done)
+    assert done[-1] == began.files
+    for path in dataset.path.iterdir():
+        assert (again.path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_cluster_that_is_not_there_is_one_clear_error(demo, tmp_path):
+    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    how = PoolSettings(engine="ray", ray_address="127.0.0.1:1")
+    with pytest.raises(PoolError, match="no Ray cluster at"):
+        carry_out(began, SETTINGS, how)
