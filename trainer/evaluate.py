@@ -30,6 +30,7 @@ UNITS = {
     "bits_per_note": "bits a note",
     "bits_per_second": "bits a second of music",
     "memory": "Memory, tokens",
+    "knn": "kNN memory",
     "token": "Kind of token",
     "place": "Place in the song, tokens",
     "family": "Family, nats a note",
@@ -116,6 +117,7 @@ def evaluate(
         dataset, numbers, targets: the songs, and what their targets are.
         split, where: named in the result.
         memories: tokens remembered, beside the run's own setting, that the loss is found for.
+            A run with a kNN memory is scored without it too.
         device: where.
         bar: makes a progress bar.
 
@@ -123,12 +125,13 @@ def evaluate(
         Plain data: what was scored, and each figure as mean, low, high and count.
     """
     model, train = load_model(run, device), run.config.train
-    own = run.config.model.memory
+    own, has_knn = run.config.model.memory, run.config.model.knn
     lengths = sorted({own, *memories})
     size = {"lanes": min(train.batch, len(numbers)), "block": train.block}
     by_memory: dict[str, Mean] = {}
+    by_knn: dict[str, Mean] = {}
     with bar(
-        total=len(lengths) * steps_needed(dataset, numbers, **size),
+        total=(len(lengths) + has_knn) * steps_needed(dataset, numbers, **size),
         desc=f"scoring {run.path.name}",
         unit="batch",
     ) as progress:
@@ -140,6 +143,11 @@ def evaluate(
             by_memory[f"{length:,}"] = figures["loss"]
             if length == own:
                 whole, parts = figures, breakdowns(costs, targets)
+        if has_knn:
+            costs = score_songs(
+                model, dataset, numbers, **size, memory=own, knn=False, advance=progress.update
+            )
+            by_knn = {"with": whole["loss"], "without": overall(costs, targets)["loss"]}
     return {
         "run": str(run.path),
         "step": run.best_step(),
@@ -153,7 +161,8 @@ def evaluate(
         "overall": {name: mean.to_json() for name, mean in whole.items()},
         "by": {
             title: {name: mean.to_json() for name, mean in rows.items()}
-            for title, rows in {"memory": by_memory, **parts}.items()
+            for title, rows in {"memory": by_memory, "knn": by_knn, **parts}.items()
+            if rows
         },
     }
 
@@ -179,13 +188,13 @@ def table(results: list[dict[str, Any]]) -> str:
 
     for name in dict.fromkeys(name for result in results for name in result["overall"]):
         lines.append(row(UNITS[name], [result["overall"].get(name) for result in results]))
-    for title in first["by"]:
+    for title in dict.fromkeys(title for result in results for title in result["by"]):
         lines += ["", UNITS[title]]
-        labels = dict.fromkeys(label for result in results for label in result["by"][title])
+        labels = dict.fromkeys(label for result in results for label in result["by"].get(title, ()))
         if title == "memory":
             labels = sorted(labels, key=lambda label: int(label.replace(",", "")))
         for label in labels:
-            found = [result["by"][title].get(label) for result in results]
+            found = [result["by"].get(title, {}).get(label) for result in results]
             lines.append(row(f"  {label}", found))
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
     """Draw the results of `trainer.evaluate.evaluate`."""
     figure = Figure(figsize=(13, 8), layout="constrained")
     axes = figure.subplots(2, 3).flatten()
-    titles = list(results[0]["by"])
+    titles = [title for title in results[0]["by"] if title != "knn"]  # two numbers, no picture
     for plot, title in zip(axes, titles, strict=False):
         labels = list(dict.fromkeys(label for r in results for label in r["by"][title]))
         if title == "memory":

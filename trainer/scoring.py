@@ -58,6 +58,7 @@ def score_songs(
     lanes: int,
     block: int,
     memory: int | None = None,
+    knn: bool = True,
     advance: Callable[[], object] = lambda: None,
 ) -> Costs:
     """Score songs.
@@ -70,6 +71,7 @@ def score_songs(
         block: T of the training. Each song begins with a block of its own, as in generation, so
             that what a target sees depends on its song alone.
         memory: tokens that are remembered; None: as many as the model is made for.
+        knn: let a model that has a kNN memory use it.
         advance: called after each batch.
     """
     sampler = _sampler(dataset, numbers, lanes, block)
@@ -79,6 +81,8 @@ def score_songs(
     found = {name: np.full(starts[-1], np.nan, np.float32) for name in HEADS}
     scored = 0
     carried, columns = model.empty_memory(lanes, length=memory), blocks.columns(lanes)
+    if not knn:
+        carried = carried._replace(store=None)
     for step in range(len(sampler)):
         blocks.fill(columns, sampler.pieces(0, step))
         batch = columns.to(device)

@@ -87,3 +87,19 @@ def test_a_run_of_other_tokens_is_refused(runs, dataset_folder, tmp_path):
     assert result.exit_code == 1
     assert open_dataset(dataset_folder).vocabulary.fingerprint in result.stderr
     assert open_run(other).vocabulary.fingerprint in result.stderr
+
+
+def test_a_run_with_a_knn_memory_is_scored_without_it_too(runs, dataset_folder, tmp_path):
+    options = [*QUICK, "--set=memory=8", "--set=knn=true"]
+    made = CliRunner().invoke(cli, ["fit", str(dataset_folder), "--run", str(tmp_path), *options])
+    assert made.exit_code == 0, made.output
+    result = call(runs[1], tmp_path, "--split=valid")
+    assert result.exit_code == 0, result.output
+    plain, knn = (
+        json.loads((run / "evaluation" / "valid.json").read_text()) for run in (runs[1], tmp_path)
+    )
+    assert "knn" not in plain["by"]
+    rows = knn["by"]["knn"]
+    assert rows["with"] == knn["overall"]["loss"] == knn["by"]["memory"]["8"]
+    assert rows["without"]["mean"] != rows["with"]["mean"]
+    assert f"{rows['without']['mean']:.3f}" in result.stdout.split("without  ")[-1]

@@ -68,3 +68,13 @@ def test_a_velocity_head_is_scored_too(make_model, twin):
     model = make_model(velocity="predict")
     costs = score_songs(model, twin, NUMBERS, lanes=3, block=8)
     assert (costs.heads["velocities"] > 0).sum() == (costs.heads["instruments"] > 0).sum()
+
+
+def test_without_its_knn_memory_a_model_knows_what_closed_gates_let_it_know(make_model, twin):
+    model = make_model(layers=3, knn=True, knn_capacity=500)
+    sizes = {"lanes": 2, "block": 8}
+    without = score_songs(model, twin, NUMBERS, **sizes, knn=False)
+    assert not np.array_equal(score_songs(model, twin, NUMBERS, **sizes).all, without.all)
+    torch.nn.init.constant_(model.neighbours.gate, -1e4)
+    closed = score_songs(model, twin, NUMBERS, **sizes)
+    assert np.array_equal(closed.all, without.all)
