@@ -2,6 +2,7 @@
 
     python -m benchmarks.duplicates recall CORPUS               songs edited thirteen ways
     python -m benchmarks.duplicates merges CORPUS TITLES.csv    what titles don't explain
+    python -m benchmarks.duplicates splits CORPUS               what moves as files are added
     python -m benchmarks.duplicates scale CORPUS                180,000 signatures
 
 An edit (benchmarks/midi_edits.py) is made on the file's bytes; what comes of it is what
@@ -33,8 +34,9 @@ from pipeline.fingerprint import PLACES, skyline
 from pipeline.midi import read_midi
 from pipeline.slice_job import FileProcessor, warm_up
 from pipeline.sources import SourceFile
+from pipeline.splits import SplitSettings, splits
 
-SONGS, EVERY = 180_000, 6
+SONGS, EVERY, HALVES = 180_000, 6, 50
 Row = dict[str, Any]
 
 
@@ -159,6 +161,52 @@ def merges(corpus: Path, titles: Path) -> None:
     print(f"\n{len(rows)} different files, {every} pairs, {len(pairs)} in one cluster")
 
 
+def moved_by(
+    rows: Sequence[Row], earlier: Sequence[int], settings: SplitSettings, *, keep: bool
+) -> tuple[int, int]:
+    """Songs of an earlier dataset whose split another one of all rows changes.
+
+    Args:
+        rows: all.
+        earlier: those that the earlier dataset was made of.
+        settings: of both.
+        keep: as with `--keep-splits`.
+
+    Returns:
+        How many moved, and how many did so although no clusters of theirs merged.
+    """
+    before = [rows[n] for n in earlier]
+    were = splits([row["anchor"] for row in before], clustered(before), settings)
+    known = dict(zip(earlier, were, strict=True))
+    found = clustered(rows)
+    kept = [known.get(n) for n in range(len(rows))] if keep else None
+    now = splits([row["anchor"] for row in rows], found, settings, kept)
+    joined = defaultdict(set)
+    for n, cluster in zip(earlier, clustered(before).tolist(), strict=True):
+        joined[found[n]].add(cluster)
+    moved = [n for n in earlier if now[n] != known[n]]
+    return len(moved), sum(len(joined[found[n]]) == 1 for n in moved)
+
+
+def splits_as_files_come(corpus: Path) -> None:
+    """Print how many songs of random halves lie in another split once all files are there.
+
+    Each half draws by a salt of its own: one draw of so few clusters of copies says little.
+    """
+    random, make = np.random.default_rng(0), Rows()
+    rows = [row for name, data in songs_of(corpus) if (row := make.of(name, data)) is not None]
+    totals = {keep: np.zeros(2, np.int64) for keep in (False, True)}
+    for half in range(HALVES):
+        settings = SplitSettings(split_salt=str(half))
+        earlier = np.flatnonzero(random.random(len(rows)) < 0.5).tolist()
+        for keep, total in totals.items():
+            total += moved_by(rows, earlier, settings, keep=keep)
+    for keep, (moved, unmerged) in totals.items():
+        print(f"{'with' if keep else 'without'} --keep-splits: {moved / HALVES:.2f} of "
+              f"{len(rows) / 2:.0f} songs move, {unmerged / HALVES:.2f} of them although no "
+              f"clusters merge; mean of {HALVES} halves")  # fmt: skip
+
+
 def scale(corpus: Path) -> None:
     """Print time and memory of clustering 180,000 songs."""
     random, make = np.random.default_rng(0), Rows()
@@ -179,4 +227,6 @@ def scale(corpus: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"recall": recall, "merges": merges, "scale": scale}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    {"recall": recall, "merges": merges, "splits": splits_as_files_come, "scale": scale}[
+        sys.argv[1]
+    ](*map(Path, sys.argv[2:]))

@@ -121,13 +121,17 @@ def _signatures(songs: pa.Table) -> list[np.ndarray | None]:
 
 
 def primaries(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
-    """Which song of each cluster is trained on: read without repair, then most notes, then first.
+    """Which song of each cluster is trained on.
+
+    One with a click before one without, then one read without repair, then the one with most
+    notes, then the first.
 
     Returns:
         shape (songs,), bool; one True a cluster.
     """
     repaired = np.array(songs["tier"].to_pylist()) != "strict"
-    order = np.lexsort((-songs["notes"].to_numpy(), repaired, cluster))
+    clickless = songs["clickless"].to_numpy()
+    order = np.lexsort((-songs["notes"].to_numpy(), repaired, clickless, cluster))
     first = np.ones(len(order), bool)
     first[1:] = np.diff(cluster[order]) != 0
     primary = np.zeros(len(order), bool)

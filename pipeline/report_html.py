@@ -402,8 +402,8 @@ def _duplicates(report: dict[str, Any]) -> str:
     columns = ("song", "file", "files", "different bytes", "split")
     return section(
         "Copies",
-        f"{count(kept)} kept files are {count(duplicates['clusters'])} different songs. The one "
-        "read without repair, then with most notes, stands for its cluster.",
+        f"{count(kept)} kept files are {count(duplicates['clusters'])} different songs. One "
+        "with a click, read without repair, with most notes stands for its cluster.",
         bars(rows, duplicates["clusters"]),
         _verdict(duplicates),
         "<h3>The biggest clusters</h3>" + table(columns, biggest) if biggest else "",

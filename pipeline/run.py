@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataSettings
+from pipeline.duplicates import read_list
 from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
 from pipeline.sources import Slice, SourceFile, keep_listings, list_files
+from pipeline.splits import earlier_splits
 from pipeline.status import Status, published
 from pipeline.tasks import (
     LOCK,
@@ -31,7 +33,7 @@ from pipeline.timings import forget_timings
 from shards import settings
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, is_dataset
-from shards.reader import Dataset, read_json, read_manifest
+from shards.reader import Dataset, find_dataset, read_json, read_manifest
 from shards.writer import write_json
 
 
@@ -94,6 +96,20 @@ class Began:
         return sum(map(len, self.slices))
 
 
+def _check_finish(data_settings: DataSettings, folder: Path) -> None:
+    """Refuse now what the finish, hours later, could not read."""
+    listed, earlier = data_settings.duplicates.duplicate_list, data_settings.split.keep_splits
+    if listed:
+        read_list(listed, (), ())
+    if earlier:
+        earlier_splits(earlier, ())
+        if find_dataset(Path(earlier)).resolve() == folder.resolve():
+            raise RunError(
+                f"{folder}: --keep-splits names the dataset that this run replaces; give another "
+                "--name"
+            )
+
+
 def begin(
     sources: Sequence[Path],
     folder: Path,
@@ -113,9 +129,11 @@ def begin(
 
     Raises:
         RunError: the name is taken, by a dataset, by a run with another plan, or by one that is
-            under way.
+            under way; or the earlier dataset of --keep-splits would be replaced.
         SourceError: nothing to read.
+        LakhxlError: what the finish needs cannot be read.
     """
+    _check_finish(data_settings, folder)
     partial = folder.with_name(folder.name + ".partial")
     intake = data_settings.intake
     if folder.exists() and not restart:

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from pipeline.report_figures import count, digits, hours, share, short, words
 from pipeline.rules import RULES, Limits
 from shards.layout import SPLITS
-from shards.where import holds
 
 SHARES = (0.999, 0.99, 0.95, 0.9, 0.75, 0.5)
 """Of the songs that a bound is to keep; those it does keep are at least as many."""
@@ -208,6 +207,8 @@ def where_text(index: pa.Table, where: str) -> str:
     Raises:
         LakhxlError: it is no condition.
     """
+    from shards.where import holds  # loads duckdb, which a run does without
+
     kept = pa.array(holds(index, where))
     lines = [f"{'':<16}{'songs':>10}{'kept':>10}{'tokens':>12}{'music':>12}"]
     for split in SPLITS:
