@@ -148,9 +148,6 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
         pipeline run data --workers 16
         pipeline run lmd_full.tar.gz more/midi --name everything
     """
-    from pipeline.progress import ListingProgress, RunProgress
-    from pipeline.run import begin, carry_out
-    from pipeline.timings import timings_page_path
     from pipeline.worker import start_server
 
     how = take(PoolSettings, options)
@@ -159,6 +156,11 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
         raise LakhxlError(NO_DATA)
     folder = out / _plain_name(name)
     start_server()  # it loads its libraries while the files are listed
+
+    from pipeline.progress import ListingProgress, RunProgress
+    from pipeline.run import begin, carry_out
+    from pipeline.timings import timings_page_path
+
     try:
         with ListingProgress() as bar:
             began = begin(
@@ -185,7 +187,8 @@ def _plain_name(name: str) -> str:
 
 
 def _report_text(dataset: Any) -> str:
-    from pipeline.report import read_report, report_text
+    from pipeline.report_file import read_report
+    from pipeline.report_text import report_text
 
     return report_text(read_report(dataset.path))
 
@@ -274,7 +277,7 @@ def what_if(dataset: Path, where: str | None) -> None:
     Example:
         pipeline what-if shards/lakh --where "instruments >= 3 and meter = '4/4'"
     """
-    from pipeline.report import read_report
+    from pipeline.report_file import read_report
     from pipeline.what_if import what_if_text, where_text
     from shards import open_dataset
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.report import read_report
 from pipeline.report_charts import bars, histogram, text
 from pipeline.report_figures import count, digits, hours, share, short, words
+from pipeline.report_file import read_report
 from pipeline.report_html import page, section, table
 from pipeline.report_measures import MEASURES
 from shards.console import visible

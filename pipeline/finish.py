@@ -17,11 +17,12 @@ from pipeline.config import DataSettings
 from pipeline.duplicates import read_list
 from pipeline.fingerprint import PLACES
 from pipeline.report import measure_report, report_html
+from pipeline.report_times import timings_html
 from pipeline.slice_job import FRAGMENT_SCHEMA
 from pipeline.splits import earlier_splits, splits
 from pipeline.tally import tally_fragment, total
 from pipeline.tasks import PLAN, index_fragment, ledger_fragment
-from pipeline.timings import write_timings
+from pipeline.timings import timings_page_path, write_timings
 from shards import settings
 from shards.layout import (
     COPIES,
@@ -60,7 +61,8 @@ def _complete(partial: Path, folder: Path, slices: int, data_settings: DataSetti
     ledger = _ledger([table for table, _ in ledgers])
     tally = total(vocabulary, (np.load(partial / tally_fragment(n)) for n in range(slices)))
     report = measure_report(index, ledger, tally, data_settings.limits)
-    write_timings(partial, folder, slices, ledger)
+    timings = write_timings(partial, folder, slices, ledger)
+    write_text(timings_page_path(folder), timings_html(timings))
     files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}
     files |= {
         VOCABULARY: write_json(partial / VOCABULARY, vocabulary.to_json()),

@@ -86,17 +86,18 @@ def _fit(ticks, tempo_tick, tempo, beat, steps, grids, divisions):
     errors = np.empty(len(ticks), np.float64)
     weight = np.zeros(beat, np.float64)  # by phase: milliseconds a tick, summed over notes
     struck = np.zeros(beat, np.int64)  # by phase: onsets
-    t, onsets = 0, 0
+    t, onsets, phase, error = 0, 0, np.int64(0), 0.0
     for i in range(len(ticks)):
         while t + 1 < len(tempo) and tempo_tick[t + 1] <= ticks[i]:
             t += 1
         milliseconds = tempo[t] / (1e3 * beat)
-        phase = ticks[i] % beat
-        errors[i] = _distance(phase, beat, steps) * milliseconds / steps
-        weight[phase] += milliseconds
         if i == 0 or ticks[i] != ticks[i - 1]:
+            phase = ticks[i] % beat
+            error = _distance(phase, beat, steps) * milliseconds / steps
             struck[phase] += 1
             onsets += 1
+        errors[i] = error
+        weight[phase] += milliseconds
     by_grid = np.zeros(len(grids), np.float64)
     real = np.zeros(len(divisions), np.float64)
     imaginary = np.zeros(len(divisions), np.float64)

@@ -12,7 +12,6 @@ Conventions
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.report_figures import significant
+from pipeline.report_file import REPORT_VERSION
 from pipeline.report_html import report_html
 from pipeline.report_measures import MEASURES, distribution
 from pipeline.report_tally import measure_tally
@@ -27,15 +27,12 @@ from pipeline.report_text import report_text
 from pipeline.rules import Limits
 from pipeline.tally import Tally
 from pipeline.what_if import what_if
-from shards.errors import ShardError
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
-from shards.layout import REPORT, SPLITS
-from shards.reader import read_json
+from shards.layout import SPLITS
 from shards.vocabulary import PROGRAMS
 
-__all__ = ["measure_report", "read_report", "report_html", "report_text"]
+__all__ = ["measure_report", "report_html", "report_text"]
 
-REPORT_VERSION = 4
 SAMPLES = 5
 """Files shown of each reason: the first, the last, and others evenly between."""
 BLOCKS = (256, 512, 1024, 2048, 4096)
@@ -95,22 +92,6 @@ def measure_report(
         "blocks": _blocks(songs.filter(pc.equal(songs["split"], "train"))),
         "counts": measure_tally(tally),
     }
-
-
-def read_report(dataset: Path) -> dict[str, Any]:
-    """The contents of a dataset's report.json.
-
-    Raises:
-        ShardError: it is missing, or written by another version of this program.
-    """
-    report = read_json(dataset / REPORT)
-    version = report.get("report_version") if isinstance(report, dict) else None
-    if version != REPORT_VERSION:
-        raise ShardError(
-            f"{dataset / REPORT} is a report of version {version}, this program reads "
-            f"{REPORT_VERSION}: make the dataset again with `pipeline run`"
-        )
-    return report
 
 
 def _funnel(

@@ -23,11 +23,10 @@ from pipeline.report_counts import (
 from pipeline.report_figures import count, digits, hours, share, short, words
 from pipeline.report_measures import MEASURES
 from pipeline.report_style import STYLE
+from pipeline.timings import TIMINGS_PAGE
 from pipeline.what_if import SHARES, cells
 from shards.layout import OUTCOMES, SPLITS
 
-TIMINGS_PAGE = ".timings.html"
-"""After the dataset's own name: the page of what differs from run to run, beside its folder."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MOST_METERS = 10
 FIFTHS = ("F#", "C#", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B")

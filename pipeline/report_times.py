@@ -5,12 +5,8 @@ from typing import Any
 from pipeline.report_charts import name, text
 from pipeline.report_counts import histogram_of
 from pipeline.report_figures import count, digits, words
-from pipeline.report_html import TIMINGS_PAGE, page, section, table
-
-TIME_BINS = tuple(2.0**power / 1000 for power in range(-3, 18))
-"""Seconds that a file took, doubling: from an eighth of a millisecond to two minutes."""
-
-__all__ = ["TIME_BINS", "TIMINGS_PAGE", "timings_html"]
+from pipeline.report_html import page, section, table
+from pipeline.timings import TIME_BINS
 
 
 def timings_html(timings: dict[str, Any]) -> str:

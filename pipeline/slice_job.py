@@ -42,7 +42,7 @@ from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
 from shards.song import Song
 from shards.verify import song_fault
 from shards.vocabulary import Vocabulary
-from shards.writer import publish, write_shard, write_table
+from shards.writer import Publication, write_shard, write_table
 
 DECIDED_LATER = ("shard", "start", "stop", "split", "cluster", "primary")
 FRAGMENT_SCHEMA = pa.schema(
@@ -108,8 +108,7 @@ def run_slice(job: SliceJob) -> Outcome:
         journal.begin(len(job.files))
         if not (suspects or job.draft):
             _check_sources(job, results)
-            watch.write(job.folder / timing_fragment(job.number))
-            _publish(job, results, processor)
+            _publish(job, results, processor, watch)
     slowest = max(zip(watch.seconds, job.places, strict=True), default=(0.0, 0))
     return Outcome(suspects, journal.progress, (slowest[0], job.files[slowest[1]].name))
 
@@ -146,17 +145,25 @@ def _check_sources(job: SliceJob, results: Sequence["FileResult"]) -> None:
                 raise FileNotFoundError(errno.ENOENT, "the source has gone", str(root))
 
 
-def _publish(job: SliceJob, results: Sequence[FileResult], processor: "FileProcessor") -> None:
+def _publish(
+    job: SliceJob, results: Sequence[FileResult], processor: "FileProcessor", watch: Stopwatch
+) -> None:
+    """Write the slice's files and then, where all of them stand, its part of the ledger."""
     songs = [result.encoded for result in results if result.encoded is not None]
     rows = [result.index for result in results if result.index is not None]
-    checksums = write_shard(job.folder, job.number, songs, processor.vocabulary.step_dtype)
-    index = pa.Table.from_pylist(rows, FRAGMENT_SCHEMA)
-    write_table(job.folder / index_fragment(job.number), index)
-    counts = processor.tally.counts
-    publish(job.folder / tally_fragment(job.number), lambda file: np.save(file, counts))
-    ledger = pa.Table.from_pylist([result.ledger for result in results], LEDGER_SCHEMA)
-    ledger = ledger.replace_schema_metadata({"files": json.dumps(checksums)})
-    write_table(job.folder / ledger_fragment(job.number), ledger)
+    folder, number, counts = job.folder, job.number, processor.tally.counts
+    step_dtype = processor.vocabulary.step_dtype
+    with Publication() as part:  # the ledger's part is the last to get its name
+        checksums = write_shard(folder, number, songs, step_dtype, part.publish)
+        index = pa.Table.from_pylist(rows, FRAGMENT_SCHEMA)
+        write_table(folder / index_fragment(number), index, part.publish)
+        part.publish(folder / tally_fragment(number), lambda file: np.save(file, counts))
+        watch.write(folder / timing_fragment(number), part.publish)
+        ledger = pa.Table.from_pylist([result.ledger for result in results], LEDGER_SCHEMA)
+        ledger = ledger.replace_schema_metadata({"files": json.dumps(checksums)})
+        write_table(
+            folder / ledger_fragment(number), ledger, part.publish
+        )  # the last to be renamed
 
 
 class FileProcessor:

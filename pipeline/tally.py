@@ -233,8 +233,12 @@ def _count_errors(starts, tempo_ticks, tempos, distances, tempo, exact, errors, 
     """
     ticks_per_beat, grids = distances.shape
     last = errors.shape[1] - 1
-    change = 0
-    for start in starts:
+    change, first = 0, 0
+    while first < len(starts):
+        start, end = starts[first], first + 1
+        while end < len(starts) and starts[end] == start:
+            end += 1
+        notes, first = end - first, end
         while change < len(tempo_ticks) and tempo_ticks[change] <= start:
             tempo = tempos[change]
             change += 1
@@ -242,9 +246,9 @@ def _count_errors(starts, tempo_ticks, tempos, distances, tempo, exact, errors, 
         for grid in range(grids):
             distance = distances[place, grid]
             if distance == 0.0:
-                exact[grid] += 1
-                errors[grid, 0] += 1
+                exact[grid] += notes
+                errors[grid, 0] += notes
             else:
                 error = np.int64(distance * tempo)
-                errors[grid, min(error // 1000, last)] += 1
-                microseconds[grid] += error
+                errors[grid, min(error // 1000, last)] += notes
+                microseconds[grid] += notes * error

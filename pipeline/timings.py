@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.report_times import TIME_BINS, TIMINGS_PAGE, timings_html
 from shards.reader import read_json
-from shards.writer import write_json, write_text
+from shards.writer import Publish, write_json
 
 TIMINGS = ".timings.json"
 """After the dataset's own name."""
+TIMINGS_PAGE = ".timings.html"
+"""After the dataset's own name: the page of what differs from run to run, beside its folder."""
+TIME_BINS = tuple(2.0**power / 1000 for power in range(-3, 18))
+"""Seconds that a file took, doubling: from an eighth of a millisecond to two minutes."""
 SLOWEST = 20
 STRETCHES = 60
 """Points of the curve of throughput."""
@@ -62,14 +65,14 @@ class Stopwatch:
         yield
         self.seconds.append(time.perf_counter() - began)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, publish: Publish) -> None:
         """Publish the slice's times."""
         seconds = [round(second, 6) for second in self.seconds]
-        write_json(path, {"began": self.began, "ended": time.time(), "seconds": seconds})
+        write_json(path, {"began": self.began, "ended": time.time(), "seconds": seconds}, publish)
 
 
-def write_timings(partial: Path, dataset: Path, slices: int, ledger: pa.Table) -> None:
-    """Merge the slices' times into the file beside the dataset.
+def write_timings(partial: Path, dataset: Path, slices: int, ledger: pa.Table) -> dict[str, Any]:
+    """Merge the slices' times into the file beside the dataset; returns what it holds.
 
     Args:
         partial: the unfinished dataset, with a fragment of each slice.
@@ -80,7 +83,7 @@ def write_timings(partial: Path, dataset: Path, slices: int, ledger: pa.Table) -
     parts = [read_json(partial / timing_fragment(number)) for number in range(slices)]
     timings = merge(parts, ledger)
     write_json(timings_path(dataset), timings)
-    write_text(timings_page_path(dataset), timings_html(timings))
+    return timings
 
 
 def read_timings(dataset: Path) -> dict[str, Any] | None:

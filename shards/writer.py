@@ -20,28 +20,60 @@ from shards.layout import MANIFEST, array_dtypes, array_file
 
 def publish(path: Path, write: Callable[[BinaryIO], None]) -> str:
     """Write a file by `write`, all or nothing; returns the sha256 of what was written."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with Publication() as publication:
+        return publication.publish(path, write)
+
+
+Publish = Callable[[Path, Callable[[BinaryIO], None]], str]
+"""A path and what writes the file, to the sha256 of what was written."""
+
+
+class Publication:
+    """Files that are published together: all are written, then flushed, then renamed in order.
+
+    The disk is waited for once, at the end of the `with` block, and not file by file. Where that
+    fails, or the block does, no file of it has its name, or the first ones have.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[Path, Path] = {}
+
+    def publish(self, path: Path, write: Callable[[BinaryIO], None]) -> str:
+        """Write a file by `write`; returns the sha256 of what was written."""
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        self._written[temporary] = path
         with temporary.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = checksum(temporary)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return digest
+        return checksum(temporary)
+
+    def __enter__(self) -> "Publication":
+        return self
+
+    def __exit__(self, kind: type | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                for temporary in self._written:
+                    _flush(temporary)
+                for temporary, path in self._written.items():
+                    temporary.replace(path)
+        finally:
+            for temporary in self._written:
+                temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file, or a folder's names, to the disk; returns when it has."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def publish_folder(partial: Path, folder: Path) -> None:
     """Give a finished folder its final name, and make the rename last through a power cut."""
     partial.rename(folder)
-    descriptor = os.open(folder.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _flush(folder.parent)
 
 
 def checksum(path: Path) -> str:
@@ -51,7 +83,11 @@ def checksum(path: Path) -> str:
 
 
 def write_shard(
-    folder: Path, shard: int, songs: Sequence[EncodedSong], step_dtype: np.dtype
+    folder: Path,
+    shard: int,
+    songs: Sequence[EncodedSong],
+    step_dtype: np.dtype,
+    publish: Publish = publish,
 ) -> dict[str, str]:
     """Write the five arrays of one shard, its songs end to end.
 
@@ -60,6 +96,7 @@ def write_shard(
         shard: the shard's number.
         songs: in order; none at all writes no file.
         step_dtype: of the `steps` array.
+        publish: how, here and below: at once, or with the other files of a `Publication`.
 
     Returns:
         File name -> sha256, of the files written.
@@ -80,7 +117,7 @@ def _save_array(file: BinaryIO, array: np.ndarray) -> None:
     file.write(array.data)
 
 
-def write_table(path: Path, table: pa.Table) -> str:
+def write_table(path: Path, table: pa.Table, publish: Publish = publish) -> str:
     """Write an Arrow IPC file that can be memory-mapped; returns its sha256."""
 
     def write(file: BinaryIO) -> None:
@@ -90,9 +127,9 @@ def write_table(path: Path, table: pa.Table) -> str:
     return publish(path, write)
 
 
-def write_json(path: Path, data: Any) -> str:
+def write_json(path: Path, data: Any, publish: Publish = publish) -> str:
     """Write JSON for people and programs; returns its sha256."""
-    return write_text(path, json_text(data))
+    return write_text(path, json_text(data), publish)
 
 
 def json_text(data: Any) -> str:
@@ -100,7 +137,7 @@ def json_text(data: Any) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def write_text(path: Path, text: str) -> str:
+def write_text(path: Path, text: str, publish: Publish = publish) -> str:
     """Write a text in UTF-8; returns its sha256."""
     return publish(path, lambda file: file.write(text.encode()) and None)
 
