@@ -1,9 +1,11 @@
 """Train one run to its end while it is killed again and again, in processes of their own.
 
-    python killed.py DATASET RUN STEPS KILLS
+    python killed.py DATASET RUN STEPS plain|knn KILLS
 
 Each KILL is step:group; the process is killed by SIGKILL in the middle of that step, before that
-group of lanes. Forks of one process, because importing torch takes longer than all the training.
+group of lanes; or step:checkpoint, after the kNN memory's file is written and before the checkpoint
+that belongs to it, which comes every six steps. Forks of one process, because importing torch takes
+longer than all the training.
 """
 
 import dataclasses
@@ -16,12 +18,16 @@ import torch
 import torch._dynamo  # which an optimizer's first step imports: seconds in every fork
 
 from shards import open_dataset
-from trainer import checkpoint, run
+from trainer import checkpoint, knn_file, run
 from trainer.config import Config, ModelConfig, TrainConfig
 from trainer.fit import Fit
 from trainer.loop import Trainer
 
-MODEL = ModelConfig(layers=2, width=16, heads=2, memory=24, dropout=0.1, max_bars=16)
+MODEL = {"layers": 2, "width": 16, "heads": 2, "memory": 24, "dropout": 0.1, "max_bars": 16}
+MODELS = {
+    "plain": ModelConfig(**MODEL),
+    "knn": ModelConfig(**{**MODEL, "memory": 8}, knn=True, knn_capacity=40, knn_k=4),
+}
 TRAIN = TrainConfig(
     batch=6,
     accumulate=3,
@@ -37,10 +43,10 @@ TRAIN = TrainConfig(
 )
 
 
-def start_or_go_on(dataset, folder, steps):
+def start_or_go_on(dataset, folder, steps, model):
     """What `trainer fit` and `trainer fit --resume` do."""
     config = Config(
-        model=MODEL.for_vocabulary(dataset.vocabulary),
+        model=MODELS[model].for_vocabulary(dataset.vocabulary),
         train=dataclasses.replace(TRAIN, steps=steps),
     )
     trainer = Trainer(dataset, config, torch.device("cpu"))
@@ -48,17 +54,27 @@ def start_or_go_on(dataset, folder, steps):
     last, state = opened.last_checkpoint(), {}
     if last is not None:
         tensors, state = checkpoint.load(last)
-        trainer.load(tensors, state)
+        database = knn_file.database_file(last.parent, "train", state["step"])
+        trainer.load(tensors, state, store=(database, state.get("knn_seal") or ""))
     return Fit(trainer, opened, state)
 
 
+def die():
+    """Be killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def die_at(trainer, step, group):
-    """Let the process be killed in the middle of a step."""
+    """Let the process be killed in the middle of a step, or after it beside the checkpoint."""
+    if group == "checkpoint":
+        save = checkpoint.save
+        checkpoint.save = lambda *a, **k: die() if trainer.step == step else save(*a, **k)
+        return
     score, groups = trainer._score, iter(range(10**9))
 
     def scored(model, batch, memory):
-        if model.training and trainer.step == step and next(groups) == group:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if model.training and trainer.step == step and next(groups) == int(group):
+            die()
         return score(model, batch, memory)
 
     trainer._score = scored
@@ -73,14 +89,15 @@ def in_a_fork(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(dataset, folder, steps, *kills):
+def main(dataset, folder, steps, model, *kills):
     torch.set_num_threads(1)
     data = open_dataset(dataset)
 
     def train(kill=None):
-        fit = start_or_go_on(data, Path(folder), int(steps))
+        fit = start_or_go_on(data, Path(folder), int(steps), model)
         if kill is not None:
-            die_at(fit.trainer, *map(int, kill.split(":")))
+            step, group = kill.split(":")
+            die_at(fit.trainer, int(step), group)
         assert fit.go({"loss": 0.0, "tokens": 0.0, "instruments": 0.0})
 
     for kill in kills:
