@@ -4,14 +4,17 @@
     python -m benchmarks.ingredients draw RESULTS.jsonl docs/images/memory.png
 
 A run: 4 layers of width 128, 64 lanes x 32 tokens, M = 32, Muon at 2e-3, 100 steps, then the first
-40 batches of validation; keys and values as in `trainer fit --set`. It adds a line to RESULTS.
-`draw` takes the runs named m0-sN, m32-sN and m64-sN: memory M, seed N.
+40 batches of validation; keys and values as in `trainer fit --set`. With `seconds=60` in place of
+steps it makes as many as that processor time allows, judged by ten, so that settings compare at
+equal time. It adds a line to RESULTS. `draw` takes the runs named m0-sN, m32-sN and m64-sN: memory
+M, seed N.
 """
 
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -31,17 +34,28 @@ def run(dataset: str, results: str, name: str, *assignments: str) -> None:
     torch.set_num_threads(1)
     data = open_dataset(dataset)
     wanted = [*BASE.split(), *SCHEDULE.split(), *assignments]
+    limit = [float(text.removeprefix("seconds=")) for text in wanted if text.startswith("seconds=")]
+    wanted = [text for text in wanted if not text.startswith("seconds=")]
+    if limit:
+        _, ten = train(data, [*wanted, "steps=10"])
+        wanted.append(f"steps={round(10 * limit[-1] / ten)}")
+    trainer, seconds = train(data, wanted)
+    scores = trainer.evaluate(batches=40)
+    line = {"name": name, "settings": assignments, "steps": trainer.step, "cpu": seconds}
+    line |= {**scores.means(), "places": place_losses(scores.places)}
+    with Path(results).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line))
+
+
+def train(data: Any, wanted: list[str]) -> tuple[Trainer, float]:
+    """A training from beginning to end, and its processor time in seconds."""
     config = for_dataset(override(presets.preset("tiny"), wanted), data)
     trainer = Trainer(data, config, torch.device("cpu"))
     begun = time.process_time()
     for _ in range(config.train.steps):
         trainer.train_step()
-    seconds = time.process_time() - begun
-    scores = trainer.evaluate(batches=40)
-    line = {"name": name, "cpu": seconds, **scores.means(), "places": place_losses(scores.places)}
-    with Path(results).open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    print(json.dumps(line))
+    return trainer, time.process_time() - begun
 
 
 def draw(results: str, out: str) -> None:
