@@ -140,6 +140,12 @@ def cut_back(metrics: Path, step: int) -> None:
     temporary.replace(metrics)
 
 
+def has_line(metrics: Path, step: int, split: str) -> bool:
+    """Whether metrics.jsonl has a line of a step and a split, whole."""
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    return any(_step_of(line) == step and json.loads(line)["split"] == split for line in lines)
+
+
 def _step_of(line: str) -> float:
     try:
         return json.loads(line)["step"]

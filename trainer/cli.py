@@ -17,7 +17,7 @@ from shards.writer import write_json
 from trainer import checkpoint, devices, evaluate, knn_file, presets, run, samples
 from trainer.band import parse_band
 from trainer.config import Config, for_dataset, override
-from trainer.fit import Fit
+from trainer.fit import Fit, has_ended
 from trainer.generate import SampleConfig, generate
 from trainer.loop import Trainer
 from trainer.prompt import Prompt, encode_midi
@@ -49,6 +49,11 @@ def cli() -> None:
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one setting."
 )
 @click.option("--where", metavar="SQL", help="Only songs of the index for which this is true.")
+@click.option(
+    "--instrument-head",
+    type=click.Choice(["plain", "conditional"]),
+    help="As --set instrument_head=…: conditional also sees the token whose instrument it names.",
+)
 @click.option("--device", help="cuda, mps or cpu.  [the best there is]")
 def fit(
     dataset: Path,
@@ -58,6 +63,7 @@ def fit(
     resume: bool,
     assignments: tuple[str, ...],
     where: str | None,
+    instrument_head: str | None,
     device: str | None,
 ) -> None:
     """Train on DATASET, a dataset or a folder that holds exactly one.
@@ -71,13 +77,15 @@ def fit(
         trainer fit shards/ --where "instruments >= 3 and meter = '4/4'"
     """
     place = devices.choose(device)
-    if resume and (preset or assignments or where is not None):
+    if where is not None:
+        assignments = (*assignments, f"where={where}")
+    if instrument_head is not None:
+        assignments = (*assignments, f"instrument_head={instrument_head}")
+    if resume and (preset or assignments):
         raise click.UsageError("--resume goes on with the run's own settings: only --steps may be")
     data = open_dataset(dataset)
     folder = folder or Path("runs") / f"{data.path.resolve().name}-{preset or 'tiny'}"
     opened = _known_run(folder, data, steps) if resume else None
-    if where is not None:
-        assignments = (*assignments, f"where={where}")
     config = opened.config if opened else _new_config(preset, steps, assignments, data)
     if opened is None:
         run.check_free(folder)
@@ -123,7 +131,7 @@ def _load_last(trainer: Trainer, opened: run.Run) -> dict[str, Any]:
     tensors, state = checkpoint.load(last)
     store = knn_file.database_file(last.parent, "train", state["step"])
     trainer.load(tensors, state, store=(store, state.get("knn_seal") or ""))
-    if trainer.step >= trainer.config.train.steps:
+    if has_ended(opened, state):
         raise LakhxlError(
             f"{opened.path} has done all its {trainer.config.train.steps} steps: name more with "
             "--steps"

@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from shards.console import progress_bar
 from shards.errors import LakhxlError
 from trainer import checkpoint, devices, knn_file
-from trainer.board import Board, place_losses
+from trainer.board import Board, has_line, place_losses
 from trainer.generate import SampleConfig, generate
 from trainer.loop import Scores, Trainer
 from trainer.loss import Tally, to_rows
@@ -82,7 +82,8 @@ class Fit:
             until: stop after this many steps, as Ctrl-C would.
 
         Returns:
-            Whether it has ended: all steps are done, or patience is. False where it was stopped.
+            Whether it has ended: all steps are done, or patience is, and the last validation is
+            whole. False where it was stopped.
             Either way the last step is saved.
         """
         last = self.train.steps if until is None else min(until, self.train.steps)
@@ -185,6 +186,7 @@ class Fit:
         if scored is None:
             return
         self.evaluated = step
+        self._saved = None  # a checkpoint of this step, if any, does not know of it
         self._report(board, "valid", scored)
         self._time_search(board)
         self._draw_sample(board)
@@ -230,14 +232,20 @@ class Fit:
             return self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
 
     def _conclude(self, board: Board, stopped: Callable[[], bool]) -> bool:
-        """After the last step, score the whole split, where the others saw a part of it."""
+        """After the last step, score the whole split, where the others saw a part of it.
+
+        Returns:
+            Whether the run has ended; not where its last validation was stopped, which is done
+            again when the run goes on.
+        """
         ended = self.trainer.step == self.train.steps or self._out_of_patience
-        if not ended:
+        if not ended or self.evaluated != self.trainer.step:
             return False
         if self.train.evaluate_batches is not None:
             scored = self._validate(None, stopped)
-            if scored is not None:
-                self._report(board, "valid_whole", scored)
+            if scored is None:
+                return False
+            self._report(board, "valid_whole", scored)
         board.conclude(self.last_valid)
         return True
 
@@ -267,3 +275,16 @@ class Fit:
             "valid": self.last_valid,
             "sums": self._sums,
         }
+
+
+def has_ended(run: Run, state: Mapping[str, Any]) -> bool:
+    """Whether a run has nothing left to do: all its steps, and its last validation.
+
+    Args:
+        run: the run.
+        state: of its last checkpoint.
+    """
+    step, train = state["step"], run.config.train
+    if step < train.steps or state["evaluated"] != step:
+        return False
+    return train.evaluate_batches is None or has_line(run.metrics, step, "valid_whole")

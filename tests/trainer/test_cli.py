@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from trainer.cli import cli
+from trainer.run import open_run
 
 QUICK = [
     "--steps=4",
@@ -95,6 +96,14 @@ def test_a_finished_run_goes_on_when_more_steps_are_asked_for(call, dataset_fold
     assert f"{folder}: step 6" in more.stdout
 
 
+def test_where_and_instrument_head_are_settings_of_the_run(call, dataset_folder, tmp_path):
+    folder = tmp_path / "run"
+    options = ["--where", "tokens > 2", "--instrument-head", "conditional"]
+    assert call("fit", dataset_folder, "--run", folder, *QUICK, *options).exit_code == 0
+    config = open_run(folder).config
+    assert (config.train.where, config.model.instrument_head) == ("tokens > 2", "conditional")
+
+
 def refusals(dataset, trained, empty):
     return {
         "no dataset": (["fit", empty / "no"], 1, "no such folder"),
@@ -108,6 +117,11 @@ def refusals(dataset, trained, empty):
         "batch": (["fit", dataset, "--run", empty / "x", "--set", "batch=9"], 1, "6 songs"),
         "no run": (["fit", dataset, "--run", empty / "x", "--resume"], 1, "no such folder"),
         "not a run": (["fit", dataset, "--run", empty, "--resume"], 1, "is not a run folder"),
+        "resume and head": (
+            ["fit", dataset, "--run", trained, "--resume", "--instrument-head", "plain"],
+            2,
+            "--resume goes on with the run's own settings",
+        ),
         "resume and set": (
             ["fit", dataset, "--run", trained, "--resume", "--set", "layers=2"],
             2,

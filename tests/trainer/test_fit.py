@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from shards.errors import LakhxlError
 from trainer import checkpoint, run
 from trainer.board import cut_back, place_losses, read_metrics
-from trainer.fit import Fit, StopRequest
+from trainer.fit import Fit, StopRequest, has_ended
 from trainer.loop import Trainer
 from trainer.unigram import unigram
 
@@ -119,6 +119,36 @@ def test_a_signal_saves_and_ends_the_run(tmp_path, dataset, config, monkeypatch,
     assert not fit.go(measure)
     assert run.open_run(tmp_path / "run").last_checkpoint().name == "step-00000007.safetensors"
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("validation", ["last", "whole", "both in one"])
+def test_a_run_stopped_in_its_last_validation_has_not_ended(
+    tmp_path, dataset, config, monkeypatch, validation
+):
+    train = dataclasses.replace(config.train, evaluate_batches=None if "one" in validation else 1)
+    config = dataclasses.replace(config, train=train)
+    unbroken, measure = start(tmp_path / "whole", dataset, config)
+    unbroken.go(measure)
+    fit, _ = start(tmp_path / "run", dataset, config)
+    evaluate = fit.trainer.evaluate
+
+    def interrupted(*, batches, **options):
+        if fit.trainer.step == 12 and (batches is None) == (validation != "last"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(batches=batches, **options)
+
+    monkeypatch.setattr(fit.trainer, "evaluate", interrupted)
+    assert not fit.go(measure)
+    assert not ended(tmp_path / "run")
+    fit, _ = resume(tmp_path / "run", dataset, config)
+    assert fit.go(measure)
+    assert ended(tmp_path / "run")
+    assert lines(tmp_path / "run") == lines(tmp_path / "whole")
+
+
+def ended(folder):
+    opened = run.open_run(folder)
+    return has_ended(opened, checkpoint.load(opened.last_checkpoint())[1])
 
 
 def test_a_second_signal_is_obeyed_at_once():
