@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.percussion import DECISIONS
 from pipeline.report_figures import significant
 from pipeline.tally import ERROR_BINS, GRIDS, Tally
 from shards.gm import FAMILY_NAMES
@@ -25,7 +26,8 @@ def measure_tally(tally: Tally) -> dict[str, Any]:
         `songs`, `notes`; `tokens`, see `_tokens`; `instruments`: of each class its notes and the
         songs that it plays in; `heat`: notes by family and pitch; `velocities`: of programs and
         of drums, by bin; `durations`: notes by duration in steps; `sounding`: steps by notes
-        that sound; `grids`, see `_grid`.
+        that sound; `grids`, see `_grid`; `kits`: for each decision that was made whether a drum
+        kit plays, its notes and the songs with any, the commonest first.
     """
     parts, vocabulary = tally.parts, tally.vocabulary
     notes, songs = parts["instrument_notes"].tolist(), parts["instrument_songs"].tolist()
@@ -45,6 +47,7 @@ def measure_tally(tally: Tally) -> dict[str, Any]:
         "durations": parts["durations"].tolist(),
         "sounding": parts["sounding"].tolist(),
         "grids": [_grid(tally, number) for number in range(len(GRIDS))],
+        "kits": _kits(tally),
     }
 
 
@@ -78,6 +81,17 @@ def _tokens(times: np.ndarray, songs: np.ndarray, vocabulary: Vocabulary) -> dic
             for n in rarest
         ],
     }
+
+
+def _kits(tally: Tally) -> list[dict[str, Any]]:
+    rows = zip(
+        DECISIONS,
+        tally.parts["kit_notes"].tolist(),
+        tally.parts["kit_songs"].tolist(),
+        strict=True,
+    )
+    made = [{"decision": d, "notes": notes, "songs": songs} for d, notes, songs in rows if notes]
+    return sorted(made, key=lambda row: -row["notes"])
 
 
 def _grid(tally: Tally, number: int) -> dict[str, Any]:

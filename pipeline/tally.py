@@ -23,6 +23,7 @@ from numba import njit
 from pipeline.controls import TEMPO_DTYPE
 from pipeline.midi import Recording
 from pipeline.notes import NOTE_DTYPE
+from pipeline.percussion import DECISIONS
 from shards.codec import EncodedSong
 from shards.gm import FAMILIES
 from shards.song import DEFAULT_TEMPO, NOTE, Song
@@ -54,6 +55,9 @@ def parts_of(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
     grid_exact          onsets that lie on a step, by grid
     grid_errors         onsets by grid and error
     grid_microseconds   sum of the errors, by grid
+    kit_notes           notes by what decided whether a drum kit plays them, as in
+                        `percussion.DECISIONS`; the first, nothing said, is not counted
+    kit_songs           songs with such notes
     """
     return {
         "songs": (),
@@ -68,6 +72,8 @@ def parts_of(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
         "grid_exact": (len(GRIDS),),
         "grid_errors": (len(GRIDS), ERROR_BINS),
         "grid_microseconds": (len(GRIDS),),
+        "kit_notes": (len(DECISIONS),),
+        "kit_songs": (len(DECISIONS),),
     }
 
 
@@ -118,6 +124,9 @@ class Tally:
         parts["token_songs"][...] += tokens > 0
         self._count_notes(song.notes)
         self._count_onsets(recording.notes, recording.tempos, recording.ticks_per_beat)
+        for decision, notes in recording.percussion.items():
+            parts["kit_notes"][DECISIONS.index(decision)] += notes
+            parts["kit_songs"][DECISIONS.index(decision)] += 1
 
     def _count_onsets(self, notes: np.ndarray, tempos: np.ndarray, ticks_per_beat: int) -> None:
         parts = self.parts

@@ -1,5 +1,6 @@
 """The workers' counts: they add up in any order, and are what a plain count of the songs says."""
 
+import dataclasses
 from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
@@ -153,3 +154,28 @@ def test_grid_errors_are_those_of_the_files_in_exact_fractions(counts, demo, dat
         # The kernel cuts errors to whole microseconds, so near a bin's edge it may differ.
         assert sum(grid["errors"][:10]) == pytest.approx(within[steps], abs=0.002 * onsets)
         assert grid["mean_ms"] == pytest.approx(float(total_ms[steps] / onsets), abs=0.001)
+
+
+def test_decisions_about_drum_kits_are_those_of_the_files(counts, demo, dataset):
+    notes, songs = Counter(), Counter()
+    for row in dataset.index.to_pylist():
+        made = read_midi((demo[0] / row["path"]).read_bytes()).percussion
+        notes.update(made)
+        songs.update({*made})
+    said = {one["decision"]: (one["notes"], one["songs"]) for one in counts["kits"]}
+    assert said == {decision: (notes[decision], songs[decision]) for decision in notes}
+    assert [one["notes"] for one in counts["kits"]] == sorted(notes.values(), reverse=True)
+    assert said
+
+
+def test_each_decision_about_a_kit_is_counted_by_itself(demo, dataset):
+    tally, row = Tally(dataset.vocabulary), dataset.index.slice(0, 1).to_pylist()[0]
+    recording = read_midi((demo[0] / row["path"]).read_bytes())
+    encoded = dataset.song(0)
+    for made in ({"gs_part_mode": 5, "track_name": 2}, {"track_name": 4}, {}):
+        changed = dataclasses.replace(recording, percussion=made)
+        tally.count(dataset.codec.decode(encoded), encoded, changed)
+    assert measure_tally(tally)["kits"] == [
+        {"decision": "track_name", "notes": 6, "songs": 2},
+        {"decision": "gs_part_mode", "notes": 5, "songs": 1},
+    ]
