@@ -28,12 +28,13 @@ from pathlib import Path
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
+from pipeline.entry import begin_slice
 from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
 from pipeline.processes import PoolError
 from pipeline.run import Began, begin, carry_out
 from pipeline.sources import Slice
-from pipeline.tasks import SliceJob, begin_slice
+from pipeline.tasks import SliceJob
 from shards.errors import LakhxlError
 from shards.verify import verify
 from tests.pipeline import faults

@@ -20,13 +20,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.entry import begin_slice
 from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
 from pipeline.processes import PoolError
 from pipeline.sources import Part, Slice, SourceFile
 from pipeline.spool import Feed
 from pipeline.status import Status, published
-from pipeline.tasks import SliceJob, begin_slice, read_verdicts
+from pipeline.tasks import SliceJob, read_verdicts
 
 LOOK_SECONDS = 0.5
 CONNECT_SECONDS = 10.0

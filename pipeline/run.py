@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.config import DataSettings
 from pipeline.duplicates import read_list
+from pipeline.entry import begin_finish, begin_slice
 from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
 from pipeline.sources import Slice, SourceFile, keep_listings, list_files
@@ -25,8 +26,6 @@ from pipeline.tasks import (
     PLAN,
     Outcome,
     SliceJob,
-    begin_finish,
-    begin_slice,
     read_verdicts,
 )
 from pipeline.timings import forget_timings

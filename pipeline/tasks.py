@@ -76,20 +76,6 @@ LOCK = "lock"
 """Held by the run that is at work in the unfinished folder."""
 
 
-def begin_slice(job: SliceJob) -> Outcome:
-    """`slice_job.run_slice`, without loading the compiled reader into whoever names it."""
-    from pipeline.slice_job import run_slice
-
-    return run_slice(job)
-
-
-def begin_finish(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
-    """`finish.finish`, likewise."""
-    from pipeline.finish import finish
-
-    finish(partial, folder, slices, data_settings)
-
-
 def ledger_fragment(number: int) -> str:
     """File name of a slice's part of the ledger; where it stands, the slice is done."""
     return f"ledger-{number:05d}.arrow"

@@ -13,11 +13,12 @@ from random import Random
 import pytest
 
 from pipeline.config import IntakeSettings
+from pipeline.entry import begin_slice
 from pipeline.pool import SlicePool
 from pipeline.pool_settings import PoolSettings
 from pipeline.processes import POLL_SECONDS, PoolError
 from pipeline.run import RunError, begin, carry_out
-from pipeline.tasks import Condemned, begin_slice, keep_verdicts, read_verdicts
+from pipeline.tasks import Condemned, keep_verdicts, read_verdicts
 from tests.pipeline import faults
 
 from .conftest import SETTINGS
