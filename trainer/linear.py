@@ -17,8 +17,8 @@ from torch.nn import functional
 HAS_ONEDNN = torch.backends.mkldnn.is_available()
 """Asked once: torch.compile cannot see through the question."""
 
-FEW_ROWS = 16
-"""Below this setting oneDNN up costs more than it saves."""
+LEAST_WORK = 1 << 22
+"""Multiplications, N C D, below which going to oneDNN by way of Python costs more than it saves."""
 
 
 class Linear(nn.Linear):
@@ -37,24 +37,25 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight: shape (D, C).
         bias: shape (D,), or None.
     """
-    if not suits(x) or x.numel() < FEW_ROWS * x.shape[-1]:
+    if not suits(x, len(weight)):
         return functional.linear(x, weight, bias)
     return product(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 
 
 def times_transposed(a: Tensor, b: Tensor) -> Tensor:
     """a bᵀ for each of a batch of matrices, (S, N, C) and (S, D, C) -> (S, N, D); no gradient."""
-    if not suits(a) or a.shape[1] < FEW_ROWS:
+    if not suits(a[0], b.shape[1]):
         return a @ b.mT
     return torch.stack([product(left, right, None) for left, right in zip(a, b, strict=True)])
 
 
-def suits(x: Tensor) -> bool:
-    """Whether oneDNN is there and the faster one, for such a factor."""
+def suits(x: Tensor, columns: int) -> bool:
+    """Whether oneDNN is there, and the faster one for such a factor and so many columns out."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and HAS_ONEDNN
+        and x.numel() * columns >= LEAST_WORK
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -11,6 +11,7 @@ from shards import layout, open_dataset, writer
 from shards.codec import Codec, EncodedSong
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, sort_notes
 from shards.vocabulary import Vocabulary
+from trainer import linear
 from trainer.config import Config, ModelConfig, TrainConfig
 from trainer.model import TransformerXL
 
@@ -161,3 +162,9 @@ def make_songs():
 @pytest.fixture
 def make_dataset():
     return write_dataset
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """Products by oneDNN where it is, however small: models in tests are."""
+    monkeypatch.setattr(linear, "LEAST_WORK", 0)

@@ -53,6 +53,7 @@ def test_a_thousand_steps_with_resets_wraps_and_evaluations_are_two_graphs(datas
     assert counters["graph_break"] == {}
 
 
+@pytest.mark.usefixtures("onednn")
 def test_groups_of_one_lane_and_a_resumed_memory_need_no_other_graph(dataset, config, graphs):
     # memory as long as the block: a lone lane's view of it would pass for contiguous
     trainer = make_trainer(dataset, config, model={"memory": 16}, batch=3, block=16, accumulate=3)
@@ -77,6 +78,7 @@ def test_a_knn_memory_that_fills_and_what_is_kept_back_need_no_other_graph(datas
     assert counters["graph_break"] == {}
 
 
+@pytest.mark.usefixtures("onednn")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_compiled_computes_the_same(dataset, config, precision):
     losses = []

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional
 
 from trainer import linear
-from trainer.linear import FEW_ROWS, HAS_ONEDNN, Linear
+from trainer.linear import HAS_ONEDNN, LEAST_WORK, Linear
 
+pytestmark = pytest.mark.usefixtures("onednn")
 needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="this torch has no oneDNN")
 
 
@@ -59,14 +60,20 @@ def test_products_of_a_batch_are_those_of_torch():
     torch.testing.assert_close(linear.times_transposed(a, b.mT.contiguous().mT), a @ b.mT)
 
 
-def test_few_rows_and_what_is_not_fp32_are_left_to_torch(monkeypatch):
+def test_small_products_and_what_is_not_fp32_are_left_to_torch(monkeypatch):
     def never(*_):
         raise AssertionError("oneDNN was asked")
 
     monkeypatch.setattr(linear, "product", never)
     layer = made(24, 56, bias=True)
-    layer(torch.randn(FEW_ROWS - 1, 24))
-    linear.times_transposed(torch.randn(2, FEW_ROWS - 1, 24), torch.randn(2, 5, 24))
     layer.double()(torch.randn(80, 24, dtype=torch.float64))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert made(24, 56, bias=True)(torch.randn(80, 24)).dtype == torch.bfloat16
+    monkeypatch.setattr(linear, "LEAST_WORK", LEAST_WORK)
+    rows = LEAST_WORK // (32 * 64)
+    layer = made(32, 64, bias=False)
+    layer(torch.randn(rows - 1, 32))
+    linear.times_transposed(torch.randn(2, rows - 1, 32), torch.randn(2, 64, 32))
+    if HAS_ONEDNN:
+        with pytest.raises(AssertionError, match="was asked"):
+            layer(torch.randn(rows, 32))

@@ -138,6 +138,7 @@ def test_gradients_are_clipped(dataset, config):
     assert seen[0] == pytest.approx(1e-3, rel=1e-2)
 
 
+@pytest.mark.usefixtures("onednn")
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("model", [{}, {"instrument_head": "conditional", "velocity": "predict"}])
 def test_every_kind_of_training_resumes_bit_for_bit(dataset, config, optimizer, model):

@@ -8,6 +8,7 @@ import torch
 from trainer.batches import PADDING, Batch
 from trainer.memory import EMPTY, Memory, join_lanes, memory_tensors, split_lanes, visible
 
+pytestmark = pytest.mark.usefixtures("onednn")  # the laws hold for both libraries
 SCHEMES = ["rope", "txl", "t5"]
 
 
