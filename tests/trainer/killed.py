@@ -1,14 +1,16 @@
-"""Train one run to its end while it is killed again and again, in processes of their own.
+"""Train runs to their end while they are killed again and again, in processes of their own.
 
-    python killed.py DATASET RUN STEPS plain|knn KILLS
+    python killed.py DATASET RUNS
 
-Each KILL is step:group; the process is killed by SIGKILL in the middle of that step, before that
-group of lanes; or step:checkpoint, after the kNN memory's file is written and before the checkpoint
-that belongs to it, which comes every six steps. Forks of one process, because importing torch takes
-longer than all the training.
+RUNS is a JSON list of objects: folder, model (plain or knn), steps, kills. Each kill is step:group;
+the process is killed by SIGKILL in the middle of that step, before that group of lanes; or
+step:checkpoint, after the kNN memory's file is written and before the checkpoint that belongs to
+it, which comes every six steps. All are forks of one process, because importing torch takes longer
+than a training.
 """
 
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -89,12 +91,9 @@ def in_a_fork(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(dataset, folder, steps, model, *kills):
-    torch.set_num_threads(1)
-    data = open_dataset(dataset)
-
+def train_killed(data, folder, model, steps, kills):
     def train(kill=None):
-        fit = start_or_go_on(data, Path(folder), int(steps), model)
+        fit = start_or_go_on(data, Path(folder), steps, model)
         if kill is not None:
             step, group = kill.split(":")
             die_at(fit.trainer, int(step), group)
@@ -102,8 +101,15 @@ def main(dataset, folder, steps, model, *kills):
 
     for kill in kills:
         ended = in_a_fork(lambda kill=kill: train(kill))
-        assert ended == -signal.SIGKILL, f"{kill}: ended with {ended}"
+        assert ended == -signal.SIGKILL, f"{folder}, {kill}: ended with {ended}"
     assert in_a_fork(train) == 0
+
+
+def main(dataset, runs):
+    torch.set_num_threads(1)
+    data = open_dataset(dataset)
+    for one in json.loads(runs):
+        train_killed(data, **one)
 
 
 if __name__ == "__main__":
