@@ -207,12 +207,19 @@ def collate(lanes: list[Columns]) -> Batch:
     return Batch(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
-def once(sampler: ContiguousBatchSampler, blocks: Blocks, device: torch.device) -> Iterator[Batch]:
-    """The batches of one epoch, on a device."""
+def once(
+    sampler: ContiguousBatchSampler,
+    blocks: Blocks,
+    device: torch.device,
+    *,
+    lanes: slice | None = None,
+) -> Iterator[Batch]:
+    """The batches of one epoch, on a device; of some of the sampler's lanes, or of all."""
+    lanes = lanes or slice(None)
     sampler.set_epoch(0)
-    columns = blocks.columns(sampler.batch_size)
+    columns = blocks.columns(len(range(sampler.batch_size)[lanes]))
     for pieces in sampler.walk():
-        blocks.fill(columns, pieces)
+        blocks.fill(columns, pieces[lanes])
         yield columns.to(device)
 
 

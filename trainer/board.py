@@ -156,3 +156,25 @@ def _step_of(line: str) -> float:
 def read_metrics(metrics: Path) -> list[dict[str, Any]]:
     """All lines of a metrics.jsonl."""
     return [json.loads(line) for line in metrics.read_text().splitlines()]
+
+
+class NoBoard:
+    """In place of a board, for a process of several that is not the one to write."""
+
+    def __enter__(self) -> "NoBoard":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, step: int, group: str, figures: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def draw_places(self, step: int, losses: list[float | None]) -> None:
+        """Nothing."""
+
+    def draw_song(self, step: int, song: EncodedSong) -> None:
+        """Nothing."""
+
+    def conclude(self, valid: dict[str, Any]) -> None:
+        """Nothing."""

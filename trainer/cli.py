@@ -14,9 +14,10 @@ from shards.errors import LakhxlError
 from shards.layout import SPLITS
 from shards.settings import options_for, take
 from shards.writer import write_json
-from trainer import checkpoint, devices, evaluate, knn_file, presets, run, samples
+from trainer import checkpoint, evaluate, knn_file, presets, ranks, run, samples
 from trainer.band import parse_band
 from trainer.config import Config, for_dataset, override
+from trainer.devices import choose, describe
 from trainer.fit import Fit, has_ended
 from trainer.generate import SampleConfig, generate
 from trainer.loop import Trainer
@@ -55,6 +56,13 @@ def cli() -> None:
     help="As --set instrument_head=…: conditional also sees the token whose instrument it names.",
 )
 @click.option("--device", help="cuda, mps or cpu.  [the best there is]")
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="GPUs of this machine to share the lanes out to, or processes on its CPU.",
+)
 def fit(
     dataset: Path,
     preset: str | None,
@@ -65,6 +73,7 @@ def fit(
     where: str | None,
     instrument_head: str | None,
     device: str | None,
+    devices: int,
 ) -> None:
     """Train on DATASET, a dataset or a folder that holds exactly one.
 
@@ -76,7 +85,6 @@ def fit(
         trainer fit shards/ --run runs/first --resume
         trainer fit shards/ --where "instruments >= 3 and meter = '4/4'"
     """
-    place = devices.choose(device)
     if where is not None:
         assignments = (*assignments, f"where={where}")
     if instrument_head is not None:
@@ -87,17 +95,24 @@ def fit(
     folder = folder or Path("runs") / f"{data.path.resolve().name}-{preset or 'tiny'}"
     opened = _known_run(folder, data, steps) if resume else None
     config = opened.config if opened else _new_config(preset, steps, assignments, data)
-    if opened is None:
+    if opened is None and not ranks.launched():
         run.check_free(folder)
-    trainer = Trainer(data, config, place)
-    state = _load_last(trainer, opened) if opened else {}
-    yardstick = unigram(data, trainer.songs["train"], trainer.songs["valid"])
-    _introduce(trainer, data, folder, yardstick)
-    opened = opened or run.create(folder, config, data)
-    run.write_config(opened, str(data.path))
-    training = Fit(trainer, opened, state)
-    whole = training.go(yardstick)
-    _conclude(training, folder, dataset, yardstick, whole)
+    if devices > 1 and not ranks.launched():
+        ranks.Ranks(count=devices).check(config)
+        ranks.launch(devices)
+    with ranks.joined(device) as (mine, device):
+        trainer = Trainer(data, config, choose(device), mine)
+        state = _load_last(trainer, opened) if opened else {}
+        yardstick = unigram(data, trainer.songs["train"], trainer.songs["valid"])
+        if mine.first:
+            _introduce(trainer, data, folder, yardstick)
+            opened = opened or run.create(folder, config, data)
+            run.write_config(opened, str(data.path))
+        mine.tell(None)  # the folder is there
+        training = Fit(trainer, opened or run.open_run(folder), state)
+        whole = training.go(yardstick)
+    if mine.first:
+        _conclude(training, folder, dataset, yardstick, whole)
 
 
 def _new_config(
@@ -148,7 +163,7 @@ def _introduce(trainer: Trainer, data: Any, folder: Path, yardstick: dict[str, f
         f"model    {trainer.parameters:,} parameters: {model.layers} layers, width {model.width}, "
         f"{model.heads} heads, memory {model.memory}\n"
         f"training {train.steps:,} steps of {train.batch} lanes x {train.block} tokens on "
-        f"{devices.describe(trainer.device)}, from step {trainer.step:,}\n"
+        f"{describe(trainer.device)}, from step {trainer.step:,}\n"
         f"unigram  {yardstick['loss']:.3f} nats a token: the score of bare frequencies\n"
         f"run      {folder}",
         err=True,
@@ -218,7 +233,7 @@ def generate_(
     if prompt_file:
         whole = encode_midi(prompt_file, folder / run.VOCABULARY)
         beginning = Prompt.of(whole, Codec(opened.vocabulary), prompt_bars)
-    model = run.load_model(opened, devices.choose(device or "cpu"))
+    model = run.load_model(opened, choose(device or "cpu"))
     goal, unit = config.goal
     with progress_bar(total=goal * config.count, unit=unit) as bar:
         songs = generate(
@@ -279,7 +294,7 @@ def evaluate_(
     from trainer import evaluate_plot
     from trainer.breakdown import Targets
 
-    place = devices.choose(device)
+    place = choose(device)
     runs, dataset = evaluate.sort_out(paths)
     where = evaluate.condition(runs, where)
     numbers = evaluate.choose_songs(dataset, split, songs, where)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from shards.console import progress_bar
 from shards.errors import LakhxlError
 from trainer import checkpoint, devices, knn_file
-from trainer.board import Board, has_line, place_losses
+from trainer.board import Board, NoBoard, has_line, place_losses
 from trainer.generate import SampleConfig, generate
 from trainer.loop import Scores, Trainer
 from trainer.loss import Tally, to_rows
@@ -23,12 +23,17 @@ from trainer.run import Run
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM, noted instead of obeyed; a second one is obeyed at once."""
+    """Ctrl-C or SIGTERM, noted instead of obeyed; a second one is obeyed at once.
+
+    Args:
+        patient: obey no second one either: whoever started several processes passes on to each
+            what the terminal has told them all already.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, *, patient: bool = False) -> None:
+        self.asked, self._patient = False, patient
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -46,7 +51,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        self._restore()
+        if not self._patient:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
@@ -65,6 +71,7 @@ class Fit:
 
     def __init__(self, trainer: Trainer, run: Run, state: dict[str, Any]) -> None:
         self.trainer, self.run, self.train = trainer, run, trainer.config.train
+        self.ranks = trainer.ranks
         self.best: float | None = state.get("best")
         self.evaluated: int | None = state.get("evaluated")
         self.last_valid: dict[str, Any] = state.get("valid", {})
@@ -87,18 +94,23 @@ class Fit:
             Either way the last step is saved.
         """
         last = self.train.steps if until is None else min(until, self.train.steps)
-        board = Board(self.run, step=self.trainer.step)
+        board = Board(self.run, step=self.trainer.step) if self.ranks.first else NoBoard()
         bar = progress_bar(
-            total=self.train.steps, initial=self.trainer.step, unit="step", smoothing=0.05
+            total=self.train.steps,
+            initial=self.trainer.step,
+            unit="step",
+            smoothing=0.05,
+            disable=not self.ranks.first,
         )
         self._clock = time.perf_counter()
-        with board, bar, StopRequest() as stop:
+        with board, bar, StopRequest(patient=self.ranks.count > 1) as stop:
             if self.trainer.step == 0:
                 board.write(0, "unigram", yardstick)
             while True:
                 with self._clock_stopped():
                     self._evaluate_if_due(board, lambda: stop.asked)
-                    done = self.trainer.step >= last or stop.asked or self._out_of_patience
+                    asked = self.ranks.any(stop.asked)
+                    done = self.trainer.step >= last or asked or self._out_of_patience
                     self._save_if_due(final=done)
                 if done:
                     return self._conclude(board, lambda: stop.asked)
@@ -146,7 +158,8 @@ class Fit:
         Added one by one in order, so that a run gives the same sums however often it was saved
         in between.
         """
-        for row in to_rows(self._unread):
+        rows = torch.tensor(to_rows(self._unread), dtype=torch.float64)
+        for row in self.ranks.sum(rows).tolist():
             self._sums = [a + b for a, b in zip(self._sums, row, strict=True)]
         self._unread = []
         if not all(map(math.isfinite, self._sums)):
@@ -208,7 +221,7 @@ class Fit:
 
     def _draw_sample(self, board: Board) -> None:
         """Let the model write a few bars, and draw them."""
-        if self.train.sample_bars == 0:
+        if self.train.sample_bars == 0 or not self.ranks.first:
             return
         config = SampleConfig(
             bars=self.train.sample_bars, tokens=64 * self.train.sample_bars, seed=self.train.seed
@@ -228,7 +241,8 @@ class Fit:
     def _validate(self, batches: int | None, stopped: Callable[[], bool]) -> Scores | None:
         whole = self.trainer.validation_batches
         total = whole if batches is None else min(batches, whole)
-        with progress_bar(total=total, desc="validating", unit="batch", leave=False) as bar:
+        quiet = {"leave": False, "disable": not self.ranks.first}
+        with progress_bar(total=total, desc="validating", unit="batch", **quiet) as bar:
             return self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
 
     def _conclude(self, board: Board, stopped: Callable[[], bool]) -> bool:
@@ -256,13 +270,16 @@ class Fit:
             self._read_tallies()
             folder = self.run.checkpoints
             seal = self.trainer.save_store(knn_file.database_file(folder, "train", step))
-            path = checkpoint.step_file(folder, step)
-            checkpoint.save(path, self.trainer.tensors(), {**self._state(), "knn_seal": seal})
-            checkpoint.drop_old(folder, self.train.keep)
-            knn_file.drop_orphans(folder, checkpoint.steps(folder))
+            path, tensors = checkpoint.step_file(folder, step), self.trainer.tensors()
             self._saved = step
+            if self.ranks.first:
+                checkpoint.save(path, tensors, {**self._state(), "knn_seal": seal})
+                checkpoint.drop_old(folder, self.train.keep)
+                knn_file.drop_orphans(folder, checkpoint.steps(folder))
 
     def _save_best(self) -> None:
+        if not self.ranks.first:
+            return
         path = self.run.checkpoints / checkpoint.BEST
         checkpoint.save(path, checkpoint.model_tensors(self.trainer.model), self._state())
 

@@ -25,6 +25,7 @@ from trainer.loader import Loader
 from trainer.loss import Nats, Tally, add, by_place, nats, tally
 from trainer.memory import Memory, join_lanes, load_memory, memory_tensors, split_lanes
 from trainer.model import TransformerXL
+from trainer.ranks import Ranks
 from trainer.sampler import ContiguousBatchSampler
 from trainer.selection import select
 
@@ -36,6 +37,7 @@ class Trainer:
         dataset: as `shards.open_dataset` gives it.
         config: settings; the model's already fitted to the vocabulary.
         device: where to train.
+        ranks: this process among those that train the model together.
 
     Attributes:
         step: steps done.
@@ -47,12 +49,16 @@ class Trainer:
         LakhxlError: a split has no songs, or fewer than lanes.
     """
 
-    def __init__(self, dataset: Any, config: Config, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self, dataset: Any, config: Config, device: torch.device, ranks: Ranks | None = None
+    ) -> None:
+        self.config, self.device, self.ranks = config, device, ranks or Ranks()
         self.songs = {
             split: _songs(dataset, split, config.train.where) for split in ("train", "valid")
         }
         _check_lanes(len(self.songs["train"]), config)
+        self.ranks.check(config)
+        self._lanes = self.ranks.lanes(config.train.batch)
         self._dtype = devices.precision(config.train.precision, device)
         self.model = _build(config, device)
         self._score = torch.compile(score, dynamic=False) if config.train.compile else score
@@ -73,7 +79,7 @@ class Trainer:
 
     @property
     def memory(self) -> Memory:
-        """What training remembers, of all lanes."""
+        """What training remembers, of this process's lanes."""
         return join_lanes(self._memories)
 
     @property
@@ -114,17 +120,20 @@ class Trainer:
         return tallies
 
     def _start_loader(self) -> Loader:
-        self._loader = Loader(self._samplers["train"], self._blocks["train"], self.device)
+        self._loader = Loader(
+            self._samplers["train"], self._blocks["train"], self.device, lanes=self._lanes
+        )
         return self._loader
 
     def _backward(self, batch: Batch) -> Tally:
         """The batch's gradient, one group of lanes after the other; its sum is that of all."""
         batch = self._keep_back(batch)
-        targets = (batch.targets != IGNORED).sum().clamp(min=1)
+        targets = self.ranks.sum((batch.targets != IGNORED).sum()).clamp(min=1)
         lanes, tallies = len(batch.targets) // len(self._memories), []
+        first = self.ranks.rank * len(self._memories)
         for group, memory in enumerate(self._memories):
             part = batch.lanes(group * lanes, (group + 1) * lanes)
-            with keyed([self.config.train.seed, self.step, group], self.device):
+            with keyed([self.config.train.seed, self.step, first + group], self.device):
                 with devices.autocast(self.device, self._dtype):
                     _, scored, self._memories[group] = self._score(
                         self.model, part, memory.settled()
@@ -138,17 +147,20 @@ class Trainer:
         train = self.config.train
         hidden = rtf.draw(
             self.config.model.rtf,
-            lanes=len(batch.tokens),
+            lanes=train.batch,
             block=train.block,
             share=train.rtf_p,
             longest=train.rtf_max,
             seed=train.seed,
             step=self.step,
         )
-        return batch._replace(**hidden.to(self.device)._asdict()) if hidden else batch
+        if hidden is None:
+            return batch
+        return batch._replace(**hidden.lanes(self._lanes).to(self.device)._asdict())
 
     def _learn(self) -> None:
-        """Clip the gradient, and change the weights by it."""
+        """Add the gradients of all ranks up, clip, and change the weights by it."""
+        self.ranks.sum_gradients(self._weights())
         self.gradient = nn.utils.clip_grad_norm_(self._weights(), self.config.train.clip)
         for optimizer in self.optimizers:
             optim.set_rate(optimizer, self.rate)
@@ -164,7 +176,8 @@ class Trainer:
         return optim.rate(self.step, self.config.train)
 
     def _fresh_memory(self) -> Memory:
-        return self.model.empty_memory(self.config.train.batch, dtype=self._dtype)
+        lanes = self._lanes.stop - self._lanes.start
+        return self.model.empty_memory(lanes, dtype=self._dtype)
 
     def evaluate(
         self,
@@ -184,9 +197,10 @@ class Trainer:
         self.model.eval()
         try:
             with torch.no_grad():
-                fed = once(self._samplers["valid"], self._blocks["valid"], self.device)
+                sampler, blocks = self._samplers["valid"], self._blocks["valid"]
+                fed = once(sampler, blocks, self.device, lanes=self._lanes)
                 for batch in islice(fed, batches):
-                    if stopped():
+                    if self.ranks.any(stopped()):
                         return None
                     with devices.autocast(self.device, self._dtype):
                         scored, tally, memory = self._score(self.model, batch, memory.settled())
@@ -195,14 +209,16 @@ class Trainer:
                     advance()
         finally:
             self.model.train()
-        return Scores(add(tallies), torch.stack(places).double().sum(dim=0).cpu())
+        sums = torch.stack(list(add(tallies)))
+        placed = torch.stack(places).double().sum(dim=0)
+        return Scores(Tally(*self.ranks.sum(sums)), self.ranks.sum(placed).cpu())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, optimizer and memory by name, for a checkpoint."""
+        """Weights, optimizer and memory by name, for a checkpoint; whole on the first rank."""
         return {
             **checkpoint.model_tensors(self.model),
             **checkpoint.optimizer_tensors(self.model, self.optimizers),
-            **memory_tensors(self.memory),
+            **self.ranks.gather_lanes(memory_tensors(self.memory)),
         }
 
     def save_store(self, path: Path) -> str | None:
@@ -257,7 +273,9 @@ class Trainer:
         if memory.store is not None:
             path, seal = store or (Path("a file of the kNN memory"), "")
             knn_file.load(path, memory.store, self._store_settings(), seal)
-        self._memories = split_lanes(memory, self.config.train.accumulate)
+        groups = self.config.train.accumulate
+        first = self.ranks.rank * groups
+        self._memories = split_lanes(memory, self.ranks.count * groups)[first : first + groups]
         self.step, self._position = state["step"], dict(state["position"])
         self.epoch = self._position["epoch"]
         if self._loader is not None:

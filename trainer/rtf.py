@@ -50,6 +50,10 @@ class Hidden(NamedTuple):
     nearest: Tensor
     replaced: Tensor | None
 
+    def lanes(self, lanes: slice) -> "Hidden":
+        """Of some of the lanes."""
+        return Hidden(*(None if part is None else part[lanes] for part in self))
+
     def to(self, device: torch.device) -> "Hidden":
         """The same on a device."""
         return Hidden(*(None if part is None else part.to(device) for part in self))
