@@ -46,6 +46,8 @@ def times_transposed(a: Tensor, b: Tensor) -> Tensor:
     """a bᵀ for each of a batch of matrices, (S, N, C) and (S, D, C) -> (S, N, D); no gradient."""
     if not suits(a[0], b.shape[1]):
         return a @ b.mT
+    if len(a) == 1:  # stacking would copy it
+        return product(a[0], b[0], None)[None]
     return torch.stack([product(left, right, None) for left, right in zip(a, b, strict=True)])
 
 
