@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clean.quantize import quantize
 from pipeline.midi import Recording, read_midi
-from pipeline.quantize import quantize
-from pipeline.show import find_song
+from pipeline.report.show import find_song
 from shards import open_dataset
 from shards.bars import Bars
 from shards.pianoroll import png

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clean.grid_fit import FEWEST_ONSETS, LEAST_CLICK, grid_fit
+from pipeline.clean.quantize import Snap, quantize
+from pipeline.clean.rules import RULES, Limits, Row
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.grid_fit import FEWEST_ONSETS, LEAST_CLICK, grid_fit
 from pipeline.midi import Recording, UnreadableMidi, read_midi
-from pipeline.quantize import Snap, quantize
-from pipeline.rules import RULES, Limits, Row
-from pipeline.slice_job import FileProcessor
-from pipeline.sources import SourceFile
+from pipeline.running.slice_job import FileProcessor
+from pipeline.sources.listing import SourceFile
 from shards.vocabulary import NO_INSTRUMENT, Vocabulary
 
 SHOWN, EVERY, LEAST = 10, 4, 0.6

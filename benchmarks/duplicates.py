@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.midi_edits import EDITS, NotSimple, read, write
-from pipeline.clusters import clusters
+from pipeline.clean.fingerprint import PLACES, skyline
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.duplicates import DuplicateSettings
-from pipeline.fingerprint import PLACES, skyline
+from pipeline.copies.clusters import clusters
+from pipeline.copies.duplicates import DuplicateSettings
+from pipeline.copies.splits import SplitSettings, splits
 from pipeline.midi import read_midi
-from pipeline.slice_job import FileProcessor, warm_up
-from pipeline.sources import SourceFile
-from pipeline.splits import SplitSettings, splits
+from pipeline.running.slice_job import FileProcessor, warm_up
+from pipeline.sources.listing import SourceFile
 
 SONGS, EVERY, HALVES = 180_000, 6, 50
 Row = dict[str, Any]

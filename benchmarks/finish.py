@@ -20,14 +20,14 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.duplicates import songs_of
+from pipeline.clean.fingerprint import PLACES
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.fingerprint import PLACES
-from pipeline.finish import finish
-from pipeline.slice_job import FRAGMENT_SCHEMA, FileProcessor, warm_up
-from pipeline.sources import SourceFile
-from pipeline.tally import tally_fragment
-from pipeline.tasks import index_fragment, ledger_fragment
-from pipeline.timings import timing_fragment
+from pipeline.report.tally import tally_fragment
+from pipeline.report.timings import timing_fragment
+from pipeline.running.finish import finish
+from pipeline.running.slice_job import FRAGMENT_SCHEMA, FileProcessor, warm_up
+from pipeline.running.tasks import index_fragment, ledger_fragment
+from pipeline.sources.listing import SourceFile
 from shards.layout import LEDGER_SCHEMA, MANIFEST
 from shards.writer import write_json, write_table
 

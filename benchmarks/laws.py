@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.midi_edits import File, NotSimple, is_note, is_on, read, write
-from pipeline.encode import encode
+from pipeline.clean.encode import encode
+from pipeline.clean.quantize import Snap, quantize
+from pipeline.clean.silence import SilenceSettings, remove_silence
 from pipeline.midi import Recording, UnreadableMidi, read_midi
-from pipeline.pedal import extend_by_pedal
-from pipeline.quantize import Snap, quantize
-from pipeline.silence import SilenceSettings, remove_silence
+from pipeline.midi.pedal import extend_by_pedal
 from shards.bars import Bars
 from shards.codec import Codec
 from shards.song import Song

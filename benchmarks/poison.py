@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.midi import Recording, UnreadableMidi, read_midi, warm_up
-from pipeline.midi_events import MAX_TICK
+from pipeline.midi.events import MAX_TICK
 
 
 def flip(data: bytearray, rng: random.Random) -> None:

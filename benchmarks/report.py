@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.report import measure_report, report_html, report_text
-from pipeline.rules import Limits
-from pipeline.tally import Tally, total
+from pipeline.clean.rules import Limits
+from pipeline.report.measure import measure_report, report_html, report_text
+from pipeline.report.tally import Tally, total
 from shards import open_dataset
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
 

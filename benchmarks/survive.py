@@ -28,13 +28,13 @@ from pathlib import Path
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
-from pipeline.entry import begin_slice
-from pipeline.pool import SlicePool
-from pipeline.pool_settings import PoolSettings
-from pipeline.processes import PoolError
-from pipeline.run import Began, begin, carry_out
-from pipeline.sources import Slice
-from pipeline.tasks import SliceJob
+from pipeline.running.entry import begin_slice
+from pipeline.running.pool import SlicePool
+from pipeline.running.pool_settings import PoolSettings
+from pipeline.running.processes import PoolError
+from pipeline.running.run import Began, begin, carry_out
+from pipeline.running.tasks import SliceJob
+from pipeline.sources.listing import Slice
 from shards.errors import LakhxlError
 from shards.verify import verify
 from tests.pipeline import faults

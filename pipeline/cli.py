@@ -9,14 +9,14 @@ from typing import Any
 import click
 import numpy as np
 
+from pipeline.clean.rules import Limits
+from pipeline.clean.silence import SilenceSettings
 from pipeline.config import DataSettings, IntakeSettings
+from pipeline.copies.duplicates import DuplicateSettings
+from pipeline.copies.splits import SplitSettings
 from pipeline.demo import DemoSettings, compose_corpus, is_demo
-from pipeline.duplicates import DuplicateSettings
-from pipeline.fetch import ARCHIVES, LAKH, download
-from pipeline.pool_settings import PoolSettings
-from pipeline.rules import Limits
-from pipeline.silence import SilenceSettings
-from pipeline.splits import SplitSettings
+from pipeline.running.pool_settings import PoolSettings
+from pipeline.sources.fetch import ARCHIVES, LAKH, download
 from shards.console import STOPPED, Commands, progress_bar, visible
 from shards.errors import LakhxlError
 from shards.layout import REPORT_PAGE
@@ -148,7 +148,7 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
         pipeline run data --workers 16
         pipeline run lmd_full.tar.gz more/midi --name everything
     """
-    from pipeline.worker import start_server
+    from pipeline.running.worker import start_server
 
     how = take(PoolSettings, options)
     data_settings = DataSettings(**{stage: take(cls, options) for stage, cls in STAGES.items()})
@@ -157,9 +157,9 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
     folder = out / _plain_name(name)
     start_server()  # it loads its libraries while the files are listed
 
-    from pipeline.progress import ListingProgress, RunProgress
-    from pipeline.run import begin, carry_out
-    from pipeline.timings import timings_page_path
+    from pipeline.report.timings import timings_page_path
+    from pipeline.running.progress import ListingProgress, RunProgress
+    from pipeline.running.run import begin, carry_out
 
     try:
         with ListingProgress() as bar:
@@ -187,8 +187,8 @@ def _plain_name(name: str) -> str:
 
 
 def _report_text(dataset: Any) -> str:
-    from pipeline.report_file import read_report
-    from pipeline.report_text import report_text
+    from pipeline.report.file import read_report
+    from pipeline.report.terminal import report_text
 
     return report_text(read_report(dataset.path))
 
@@ -226,7 +226,7 @@ def audit(dataset: Path) -> None:
     Example:
         pipeline audit shards/lakh
     """
-    from pipeline.audit import audit as audit_dataset
+    from pipeline.copies.audit import audit as audit_dataset
     from shards import open_dataset
 
     opened = open_dataset(dataset)
@@ -277,8 +277,8 @@ def what_if(dataset: Path, where: str | None) -> None:
     Example:
         pipeline what-if shards/lakh --where "instruments >= 3 and meter = '4/4'"
     """
-    from pipeline.report_file import read_report
-    from pipeline.what_if import what_if_text, where_text
+    from pipeline.report.file import read_report
+    from pipeline.report.what_if import what_if_text, where_text
     from shards import open_dataset
 
     opened = open_dataset(dataset)
@@ -296,7 +296,7 @@ def compare(a: Path, b: Path, output: Path | None) -> None:
     Example:
         pipeline compare shards/lakh shards/lakh-strict -o compare.html
     """
-    from pipeline.compare import compare_html, compare_text, read_side
+    from pipeline.report.compare import compare_html, compare_text, read_side
     from shards.writer import write_text
 
     sides = read_side(a), read_side(b)
@@ -317,7 +317,7 @@ def show(dataset: Path, song: str, image: Path | None) -> None:
     Example:
         pipeline show shards/lakh 11 --image song.png
     """
-    from pipeline.show import cuts, describe, find_song
+    from pipeline.report.show import cuts, describe, find_song
     from shards import open_dataset
 
     opened = open_dataset(dataset)
@@ -352,7 +352,7 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None) -> No
         pipeline render shards/lakh 11 -o song.mid
         pipeline render shards/lakh 11 -o song.wav
     """
-    from pipeline.show import find_song
+    from pipeline.report.show import find_song
     from shards import open_dataset
     from shards.render import write_midi
 

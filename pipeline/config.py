@@ -1,15 +1,15 @@
 """Every setting that decides what a dataset holds; it travels with it in dataset.json.
 
-How a run is carried out (workers, timeouts, memory) is in `pipeline.pool_settings.PoolSettings`:
-it may change from one run to the next without changing a byte.
+How a run is carried out (workers, timeouts, memory) is in `pipeline.running.pool_settings`: it
+may change from one run to the next without changing a byte.
 """
 
 from dataclasses import dataclass, field
 
-from pipeline.duplicates import DuplicateSettings
-from pipeline.rules import Limits
-from pipeline.silence import SilenceSettings
-from pipeline.splits import SplitSettings
+from pipeline.clean.rules import Limits
+from pipeline.clean.silence import SilenceSettings
+from pipeline.copies.duplicates import DuplicateSettings
+from pipeline.copies.splits import SplitSettings
 from shards import settings
 from shards.settings import setting
 from shards.vocabulary import CodecSettings

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from pipeline.clean.quantize import quantize
+from pipeline.clean.silence import remove_silence
 from pipeline.config import DataSettings
-from pipeline.members import Refused
 from pipeline.midi import UnreadableMidi
-from pipeline.quantize import quantize
-from pipeline.silence import remove_silence
-from pipeline.slice_job import FileProcessor
-from pipeline.sources import read_bytes
+from pipeline.running.slice_job import FileProcessor
+from pipeline.sources.listing import read_bytes
+from pipeline.sources.members import Refused
 from shards.codec import EncodedSong
 from shards.errors import LakhxlError
 from shards.vocabulary import Vocabulary

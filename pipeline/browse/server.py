@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pipeline.browse.query import Songs, WrongQuery, filters_of
-from pipeline.show import cuts, facts
+from pipeline.report.show import cuts, facts
 from shards import Dataset
 from shards.console import visible
 from shards.errors import LakhxlError, ShardError

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
-from pipeline.pool_settings import PoolSettings
-from pipeline.run import begin, carry_out
+from pipeline.running.pool_settings import PoolSettings
+from pipeline.running.run import begin, carry_out
 from shards import Dataset
 
 SETTINGS = DataSettings(intake=IntakeSettings(slice_files=16, round_trip_check=1.0))

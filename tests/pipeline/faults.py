@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from pipeline import slice_job, worker
 from pipeline.midi import read_midi
+from pipeline.running import slice_job, worker
 
 
 def read_with_faults(self, data):

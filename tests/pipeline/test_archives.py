@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import spool, tars
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.pool_settings import PoolSettings
-from pipeline.run import begin, carry_out
-from pipeline.sources import Refused, SourceError, list_files, read_source
-from pipeline.tars import Stream, open_tar
+from pipeline.running import spool
+from pipeline.running.pool_settings import PoolSettings
+from pipeline.running.run import begin, carry_out
+from pipeline.sources import tars
+from pipeline.sources.listing import Refused, SourceError, list_files, read_source
+from pipeline.sources.tars import Stream, open_tar
 
 MOST = 8_000_000
 SETTINGS = DataSettings(intake=IntakeSettings(slice_files=16))

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from pipeline.audit import audit, figures_of, leaked_by_file, leaks
 from pipeline.cli import cli
-from pipeline.clusters import FEW, TELLING
-from pipeline.splits import SplitSettings, draw
+from pipeline.copies.audit import audit, figures_of, leaked_by_file, leaks
+from pipeline.copies.clusters import FEW, TELLING
+from pipeline.copies.splits import SplitSettings, draw
 from shards import open_dataset
 from shards.layout import INDEX, INDEX_SCHEMA, MANIFEST
 from shards.render import write_midi
@@ -138,8 +138,8 @@ def test_the_command_fails_where_anything_leaks(dataset, alike, with_splits):
 
 def test_figures_that_many_songs_share_are_no_leak(dataset, with_splits, monkeypatch):
     """With hardly any figure allowed to be telling, only equal tokens are left."""
-    monkeypatch.setattr("pipeline.audit.FEW", 0)
-    monkeypatch.setattr("pipeline.audit.ONE_IN", len(dataset) + 1)
+    monkeypatch.setattr("pipeline.copies.audit.FEW", 0)
+    monkeypatch.setattr("pipeline.copies.audit.ONE_IN", len(dataset) + 1)
     split = np.random.default_rng(0).choice(["train", "valid"], len(dataset)).tolist()
     found = leaks(with_splits(split))
     tokens = [dataset.song(song).tokens.tobytes() for song in range(len(dataset))]

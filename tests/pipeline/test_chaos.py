@@ -13,12 +13,12 @@ from random import Random
 import pytest
 
 from pipeline.config import IntakeSettings
-from pipeline.entry import begin_slice
-from pipeline.pool import SlicePool
-from pipeline.pool_settings import PoolSettings
-from pipeline.processes import POLL_SECONDS, PoolError
-from pipeline.run import RunError, begin, carry_out
-from pipeline.tasks import Condemned, keep_verdicts, read_verdicts
+from pipeline.running.entry import begin_slice
+from pipeline.running.pool import SlicePool
+from pipeline.running.pool_settings import PoolSettings
+from pipeline.running.processes import POLL_SECONDS, PoolError
+from pipeline.running.run import RunError, begin, carry_out
+from pipeline.running.tasks import Condemned, keep_verdicts, read_verdicts
 from tests.pipeline import faults
 
 from .conftest import SETTINGS

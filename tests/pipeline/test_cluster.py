@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.pool_settings import PoolSettings
-from pipeline.processes import PoolError
-from pipeline.run import begin, carry_out
+from pipeline.running.pool_settings import PoolSettings
+from pipeline.running.processes import PoolError
+from pipeline.running.run import begin, carry_out
 
 from .conftest import SETTINGS
 

@@ -5,16 +5,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.clusters import clusters
-from pipeline.duplicates import DuplicateSettings
-from pipeline.fingerprint import (
+from pipeline.clean.fingerprint import (
     FEWEST_FIGURES,
     PLACES,
     fingerprint_of,
     melodic_figures,
     music_hash,
 )
-from pipeline.splits import SplitSettings, keyed_fraction, splits
+from pipeline.copies.clusters import clusters
+from pipeline.copies.duplicates import DuplicateSettings
+from pipeline.copies.splits import SplitSettings, keyed_fraction, splits
 from shards.codec import Codec
 from shards.song import NOTE, Song, sort_notes
 from shards.vocabulary import Vocabulary

@@ -5,10 +5,10 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from pipeline.clean.rules import Limits
 from pipeline.cli import cli
-from pipeline.compare import compare_html, compare_text, read_side, tables
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.rules import Limits
+from pipeline.report.compare import compare_html, compare_text, read_side, tables
 from shards.console import visible
 from shards.reader import read_json
 from shards.vocabulary import CodecSettings

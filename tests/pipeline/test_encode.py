@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pipeline.encode import encode
+from pipeline.clean.encode import encode
 from shards.codec import Codec
 from shards.vocabulary import CodecSettings, Vocabulary
 from tests.shards.songs import canonical_songs, make_song

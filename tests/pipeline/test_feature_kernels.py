@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.feature_kernels import (
+from pipeline.clean.feature_kernels import (
     busiest_second,
     rhythm,
     sounding_together,

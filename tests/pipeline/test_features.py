@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.features import KEY_NAMES, features
-from pipeline.grid_fit import DIVISIONS, FEWEST_ONSETS, GRIDS, grid_fit
+from pipeline.clean.features import KEY_NAMES, features
+from pipeline.clean.grid_fit import DIVISIONS, FEWEST_ONSETS, GRIDS, grid_fit
+from pipeline.clean.quantize import Quantized, quantize
+from pipeline.clean.silence import Removed
 from pipeline.midi import TEMPO_DTYPE, read_midi
-from pipeline.quantize import Quantized, quantize
-from pipeline.silence import Removed
 from shards.codec import Codec
 from shards.layout import INDEX_SCHEMA
 from shards.render import write_midi

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
-from pipeline import fetch
 from pipeline.cli import cli
-from pipeline.fetch import Archive, download
+from pipeline.sources import fetch
+from pipeline.sources.fetch import Archive, download
 from shards.errors import LakhxlError
 
 DATA = random.Random(0).randbytes(3_000_000)

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.duplicates import DuplicateSettings
-from pipeline.finish import copies, primaries
-from pipeline.run import begin
-from pipeline.splits import SplitSettings
+from pipeline.copies.duplicates import DuplicateSettings
+from pipeline.copies.splits import SplitSettings
+from pipeline.running.finish import copies, primaries
+from pipeline.running.run import begin
 from shards.errors import LakhxlError
 from shards.layout import is_dataset
 from tests.pipeline.conftest import SETTINGS

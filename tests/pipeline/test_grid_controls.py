@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.controls import ALL_CONTROLLERS_OFF, CONTROL_DTYPE, PITCH_BEND
-from pipeline.grid_controls import EVENT, grid_controls, when_heard
+from pipeline.clean.grid_controls import EVENT, grid_controls, when_heard
+from pipeline.clean.quantize import Snap
 from pipeline.midi import NOTE_DTYPE
-from pipeline.quantize import Snap
+from pipeline.midi.controls import ALL_CONTROLLERS_OFF, CONTROL_DTYPE, PITCH_BEND
 from shards.song import CONTROL, NOTE, control_changes, sort_notes
 
 

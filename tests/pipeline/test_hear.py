@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pipeline.clean.quantize import quantize
 from pipeline.midi import read_midi
-from pipeline.quantize import quantize
 from shards.render import write_midi
 from shards.song import BEND, CONTROL, MODULATION, NOTE, control_changes, sort_notes
 from shards.vocabulary import NO_INSTRUMENT, CodecSettings, Vocabulary

@@ -7,7 +7,7 @@ import mido
 import pytest
 
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.sources import list_files
+from pipeline.sources.listing import list_files
 from shards.render import write_midi
 from shards.verify import verify
 from tests.shards.read_back import read_back

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.poison import check_bounds, mutated
-from pipeline.controls import CHANNEL_PRESSURE, PITCH_BEND
 from pipeline.midi import UnreadableMidi, read_midi
-from pipeline.midi_events import MAX_TICK
-from pipeline.notes import order_of_keys
-from pipeline.pedal import extend_by_pedal
+from pipeline.midi.controls import CHANNEL_PRESSURE, PITCH_BEND
+from pipeline.midi.events import MAX_TICK
+from pipeline.midi.notes import order_of_keys
+from pipeline.midi.pedal import extend_by_pedal
 from tests.pipeline import mido_oracle
 from tests.pipeline.midi_bytes import (
     after,

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pipeline import order
+from pipeline.clean import order
+from pipeline.clean.quantize import Snap
 from pipeline.midi import NOTE_DTYPE
-from pipeline.quantize import Snap
 from shards.song import NOTE, sort_notes
 from shards.vocabulary import NO_INSTRUMENT, Vocabulary, velocity_bin, velocity_of_bin
 

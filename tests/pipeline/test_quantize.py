@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.clean.quantize import Snap, quantize, same_bar_length
 from pipeline.midi import read_midi
-from pipeline.quantize import Snap, quantize, same_bar_length
 from shards.codec import Codec
 from shards.vocabulary import CodecSettings, Vocabulary
 

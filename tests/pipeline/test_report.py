@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.report import measure_report, report_html, report_text
-from pipeline.report_figures import digits, hours, share, short
-from pipeline.report_measures import MEASURES, even, octaves
-from pipeline.rules import Limits
-from pipeline.tally import Tally
+from pipeline.clean.rules import Limits
+from pipeline.report.figures import digits, hours, share, short
+from pipeline.report.measure import measure_report, report_html, report_text
+from pipeline.report.measures import MEASURES, even, octaves
+from pipeline.report.tally import Tally
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA, OUTCOMES, SPLITS
 from shards.vocabulary import Vocabulary

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from pipeline.report_charts import text
-from pipeline.report_html import report_html
-from pipeline.report_measures import MEASURES
-from pipeline.timings import timings_page_path
+from pipeline.report.charts import text
+from pipeline.report.measures import MEASURES
+from pipeline.report.page import report_html
+from pipeline.report.timings import timings_page_path
 from shards.console import visible
 from shards.layout import SPLITS
 from shards.reader import read_json

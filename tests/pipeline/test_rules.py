@@ -5,7 +5,7 @@ import operator
 
 import pytest
 
-from pipeline.rules import RULES, Limits, Rejection, rejection
+from pipeline.clean.rules import RULES, Limits, Rejection, rejection
 from shards.settings import SettingError
 
 SOUND = {

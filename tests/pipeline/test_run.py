@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
-from pipeline.run import RunError, begin
+from pipeline.running.run import RunError, begin
+from pipeline.running.slice_job import FileProcessor
 from pipeline.single import encode_file
-from pipeline.slice_job import FileProcessor
-from pipeline.sources import SourceError, SourceFile, list_files
+from pipeline.sources.listing import SourceError, SourceFile, list_files
 from shards.verify import verify
 
 from .conftest import SETTINGS

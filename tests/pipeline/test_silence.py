@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.silence import Removed, SilenceSettings, remove_silence
+from pipeline.clean.silence import Removed, SilenceSettings, remove_silence
 from shards.bars import Bars
 from shards.vocabulary import Vocabulary
 from tests.shards.songs import canonical_songs, make_song

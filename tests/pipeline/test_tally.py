@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.midi import read_midi
-from pipeline.report_tally import measure_tally
-from pipeline.slice_job import FileProcessor
-from pipeline.sources import list_files
-from pipeline.tally import GRIDS, Tally, total
+from pipeline.report.tallied import measure_tally
+from pipeline.report.tally import GRIDS, Tally, total
+from pipeline.running.slice_job import FileProcessor
+from pipeline.sources.listing import list_files
 from shards.gm import FAMILY_NAMES
 from shards.reader import read_json
 from shards.vocabulary import CodecSettings, Vocabulary

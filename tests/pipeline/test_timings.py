@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.report_times import clock, timings_html
-from pipeline.timings import merge, read_timings, timings_page_path
+from pipeline.report.times_page import clock, timings_html
+from pipeline.report.timings import merge, read_timings, timings_page_path
 from shards.layout import LEDGER_SCHEMA
 
 EMPTY = dict.fromkeys(LEDGER_SCHEMA.names)

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from pipeline.clean.rules import RULES, Limits, rejection
 from pipeline.cli import cli
-from pipeline.rules import RULES, Limits, rejection
-from pipeline.what_if import SHARES, what_if
+from pipeline.report.what_if import SHARES, what_if
 from shards.layout import INDEX_SCHEMA
 from shards.where import holds
 from tests.pipeline.test_report import make_tables

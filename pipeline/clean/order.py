@@ -1,0 +1,113 @@
+"""Compiled: a recording's notes onto the grid, in canonical order, doubles out.
+
+Each kernel states the slow form that it equals, which is what its test compares it with.
+"""
+
+import numpy as np
+from numba import njit
+
+from shards.vocabulary import NO_INSTRUMENT
+
+MOST_NOTES = 1 << 21
+"""Places in the file fit into the low bits of a sort key up to here."""
+CROWD = 64
+"""Notes on one step up to which sorting by insertion is fastest."""
+
+
+@njit(cache=True)
+def canonical_order(start, duration, instrument, pitch, velocity):
+    """Positions of notes in canonical order; of doubles the longest, then loudest, then first.
+
+    Equal to np.lexsort by start, instrument, -pitch, -duration, -velocity with all but the first
+    of each (start, instrument, pitch) left out, as `shards.song.sort_notes` does it.
+
+    Args:
+        start: ascending.
+        duration: below 2**20. instrument, pitch, velocity: uint8. All shape (notes,), fewer
+            than MOST_NOTES.
+
+    Returns:
+        shape (notes kept,), int64.
+    """
+    count = len(start)
+    kept = np.empty(count, np.int64)
+    keys = np.empty(count, np.int64)
+    filled, first = 0, 0
+    while first < count:
+        last = first
+        while last < count and start[last] == start[first]:
+            part = np.int64(instrument[last]) << 7 | (127 - np.int64(pitch[last]))
+            rank = (np.int64(2**20) - 1 - duration[last]) << 7 | (127 - np.int64(velocity[last]))
+            keys[last] = (part << 27 | rank) << 21 | last
+            last += 1
+        group = keys[first:last]
+        if last - first > CROWD:
+            group = np.sort(group)
+        else:
+            for i in range(1, len(group)):
+                key, j = group[i], i
+                while j > 0 and group[j - 1] > key:
+                    group[j] = group[j - 1]
+                    j -= 1
+                group[j] = key
+        before = np.int64(-1)
+        for key in group:
+            if key >> 48 != before:
+                kept[filled] = key & (MOST_NOTES - 1)
+                filled += 1
+                before = key >> 48
+        first = last
+    return kept[:filled]
+
+
+@njit(cache=True)
+def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, longest):
+    """Notes inside the percussion map, in steps; rounded as by `quantize.Snap`, in order.
+
+    Args:
+        played: dtype NOTE_DTYPE, by start.
+        drum_classes: of the vocabulary.
+        longest: steps in the longest duration; what is longer is cut to it.
+
+    Returns:
+        start, duration, instrument, pitch and velocity, one a note inside; and how many are
+        outside, were cut, and, drums not counted, were raised to one step.
+    """
+    start = np.empty(len(played), np.int64)
+    duration = np.empty(len(played), np.int64)
+    instrument = np.empty(len(played), np.uint8)
+    pitch = np.empty(len(played), np.uint8)
+    velocity = np.empty(len(played), np.uint8)
+    filled, cut, raised = 0, 0, 0
+    twice, tick, step = 2 * ticks_per_beat, np.int64(-1), np.int64(0)
+    for i in range(len(played)):
+        note = played[i]
+        class_ = drum_classes[note.pitch] if note.is_drum else note.program
+        if class_ == NO_INSTRUMENT:
+            continue
+        if note.start != tick:
+            tick = note.start
+            step = (2 * steps_per_beat * tick + ticks_per_beat) // twice
+        held = (2 * steps_per_beat * note.end + ticks_per_beat) // twice - step
+        raised += held == 0 and not note.is_drum
+        cut += held > longest
+        start[filled] = step
+        duration[filled] = min(max(held, 1), longest)
+        instrument[filled], pitch[filled] = class_, note.pitch
+        velocity[filled] = (note.velocity >> 2) * 4 + 2
+        filled += 1
+    columns = start[:filled], duration[:filled], instrument[:filled], pitch[:filled]
+    return (*columns, velocity[:filled]), (len(played) - filled, cut, raised)
+
+
+@njit(cache=True)
+def fill_notes(columns, kept, notes):
+    """Write the kept entries of the columns into an array of dtype NOTE, shape (kept,)."""
+    start, duration, instrument, pitch, velocity = columns
+    for i in range(len(kept)):
+        k = kept[i]
+        notes[i].start = start[k]
+        notes[i].duration = duration[k]
+        notes[i].instrument = instrument[k]
+        notes[i].pitch = pitch[k]
+        notes[i].velocity = velocity[k]

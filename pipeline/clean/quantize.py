@@ -1,0 +1,150 @@
+"""Ticks -> steps: a recording as it was played, onto the grid and into the vocabulary.
+
+What does not fit is changed or lost by a named rule, and counted:
+
+    notes_outside_map   lost: a percussion key that the map has no class for
+    notes_doubled       lost: same step, class and pitch as a longer note (or a louder one)
+    durations_cut       longer than the longest duration token, cut to it
+    durations_raised    shorter than half a step, raised to one; drums, which only need a start,
+                        are raised too but not counted
+    meters_dropped      a meter without a token of its bar length; the one before goes on
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.clean import order
+from pipeline.clean.grid_controls import grid_controls
+from pipeline.clean.grid_fit import GridFit, grid_fit
+from pipeline.midi import Recording
+from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
+from shards.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A song on the grid, and what getting it there took.
+
+    Attributes:
+        song: canonical.
+        fit: how the onsets of all notes read lie to this grid and to others.
+        counts: notes_outside_map, notes_doubled, durations_cut, durations_raised,
+            meters_dropped.
+        controls: dtype CONTROL, canonical; every bend and modulation, also of the kinds that the
+            vocabulary leaves out of the song.
+    """
+
+    song: Song
+    fit: GridFit
+    counts: dict[str, int]
+    controls: np.ndarray
+
+
+def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
+    """Snap a recording's notes, meters and tempos to what the vocabulary can say.
+
+    Changes of meter, tempo or control after the last onset are left out: little is heard of
+    them. A recording without notes, or without any inside the percussion map, gives a song
+    without.
+    """
+    snap = Snap(recording.ticks_per_beat, vocabulary.settings.steps_per_beat)
+    notes, counts = _notes(recording.notes, snap, vocabulary)
+    last = int(notes["start"].max(initial=0))
+    meters, dropped = _meters(recording.meters, snap, vocabulary)
+    tempos = _tempos(recording.tempos, snap, vocabulary)
+    controls = grid_controls(
+        recording.notes, recording.controls, notes, snap.ticks_per_beat, snap.steps_per_beat
+    )
+    song = Song(
+        notes,
+        changes(meters[meters["start"] <= last], COMMON_TIME),
+        changes(tempos[tempos["start"] <= last], DEFAULT_TEMPO),
+        snap.steps_per_beat,
+        controls[_in_vocabulary(controls, vocabulary)],
+    )
+    counts = {**counts, "meters_dropped": dropped}
+    fit = grid_fit(
+        recording.notes["start"].copy(), recording.tempos, snap.ticks_per_beat, snap.steps_per_beat
+    )
+    return Quantized(song, fit, counts, controls)
+
+
+def _in_vocabulary(controls: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """Which controls are of a kind that is switched on."""
+    on = np.array([len(vocabulary.bends) > 0, len(vocabulary.modulations) > 0])
+    return on[controls["kind"]]
+
+
+@dataclass(frozen=True)
+class Snap:
+    """Rounds times in ticks to the nearest step.
+
+    A time halfway between two steps goes to the later one, so that moving a whole song by one
+    step keeps its rhythm; np.rint sends halves to the even step, which does not. Integer
+    arithmetic throughout: exact, the same on every machine.
+    """
+
+    ticks_per_beat: int
+    steps_per_beat: int
+
+    def __call__(self, ticks: np.ndarray) -> np.ndarray:
+        """Steps of ticks; same shape, int64."""
+        doubled = 2 * self.steps_per_beat * ticks.astype(np.int64)
+        return (doubled + self.ticks_per_beat) // (2 * self.ticks_per_beat)
+
+
+def _notes(
+    played: np.ndarray, snap: Snap, vocabulary: Vocabulary
+) -> tuple[np.ndarray, dict[str, int]]:
+    columns, (outside, cut, raised) = order.snap_notes(
+        np.ascontiguousarray(played),
+        vocabulary.drum_classes,
+        snap.ticks_per_beat,
+        snap.steps_per_beat,
+        vocabulary.max_duration,
+    )
+    count = len(played) - outside
+    few = count < order.MOST_NOTES
+    kept = order.canonical_order(*columns) if few else np.arange(count)
+    notes = np.empty(len(kept), NOTE)
+    order.fill_notes(columns, kept, notes)
+    notes = notes if few else sort_notes(notes)
+    return notes, {
+        "notes_outside_map": outside,
+        "notes_doubled": count - len(notes),
+        "durations_cut": cut,
+        "durations_raised": raised,
+    }
+
+
+def _meters(read: np.ndarray, snap: Snap, vocabulary: Vocabulary) -> tuple[np.ndarray, int]:
+    if not vocabulary.settings.meters:
+        return np.zeros(0, METER), 0
+    steps = snap(read["tick"]).tolist()
+    pairs = zip(read["numerator"].tolist(), read["denominator"].tolist(), strict=True)
+    spelled = [same_bar_length(pair, vocabulary) for pair in pairs]
+    rows = [(step, *meter) for step, meter in zip(steps, spelled, strict=True) if meter]
+    return np.array(rows, METER), len(steps) - len(rows)
+
+
+def same_bar_length(meter: tuple[int, int], vocabulary: Vocabulary) -> tuple[int, int] | None:
+    """The meter itself, or the one in the vocabulary with equal bars: 4/1 is 8/2, 6/32 is 3/16."""
+    numerator, denominator = meter
+    spellings = [meter]
+    spellings += [(numerator * k, denominator * k) for k in (2, 4, 8, 16)]
+    spellings += [
+        (numerator // k, denominator // k)
+        for k in (2, 4, 8, 16)
+        if numerator % k == 0 and denominator % k == 0
+    ]
+    return next((pair for pair in spellings if pair in vocabulary.bar_steps), None)
+
+
+def _tempos(read: np.ndarray, snap: Snap, vocabulary: Vocabulary) -> np.ndarray:
+    if not vocabulary.settings.tempos:
+        return np.zeros(0, TEMPO)
+    tempos = np.empty(len(read), TEMPO)
+    tempos["start"] = snap(read["tick"])
+    tempos["microseconds"] = vocabulary.tempos[vocabulary.tempo_bins(read["microseconds"])]
+    return tempos

@@ -1,0 +1,187 @@
+"""Settings and marks to records: controllers, pitch bend, tempos and meters.
+
+Conventions
+    settings   rows tick, place, bytes, origin, as `events.read_track` fills them; bytes
+               hold status, first and second data byte, from the low byte up, origin is
+               port << 16 | track
+    marks      its rows tick, place of the payload, length, kind, origin
+    part       port * 16 + channel
+
+Every kernel of this file calls kernels of this file only; see events.py.
+"""
+
+import numpy as np
+from numba import njit
+
+CONTROL_DTYPE = np.dtype(
+    {
+        "names": ["tick", "channel", "track", "kind", "value"],
+        "formats": ["<i8", "u1", "<u2", "u1", "<i4"],
+        "offsets": [0, 14, 12, 15, 8],
+        "itemsize": 16,
+    }
+)
+TEMPO_DTYPE = np.dtype(
+    {
+        "names": ["tick", "microseconds"],
+        "formats": ["<i8", "<i4"],
+        "offsets": [0, 8],
+        "itemsize": 16,
+    }
+)
+METER_DTYPE = np.dtype(
+    {
+        "names": ["tick", "numerator", "denominator"],
+        "formats": ["<i8", "u1", "u1"],
+        "offsets": [0, 8, 9],
+        "itemsize": 16,
+    }
+)
+
+PITCH_BEND, CHANNEL_PRESSURE = 128, 129
+SUSTAIN, ALL_CONTROLLERS_OFF = 64, 121
+MAX_DENOMINATOR_POWER = 7  # 128th notes
+TEMPO, METER = 0x51, 0x58  # kinds of marks
+
+UNSET = 0x3FFF  # the "null" parameter number: data entry changes nothing
+DIGIT = 11  # bits
+BUCKETS = 1 << DIGIT
+
+
+@njit(cache=True)
+def counting_pass(ticks, shift, given, sorted_):
+    """Sort `given` into `sorted_` by one digit of its ticks; equal digits keep their order."""
+    bounds = np.zeros(BUCKETS + 1, np.int32)
+    for i in given:
+        bounds[((ticks[i] >> shift) & (BUCKETS - 1)) + 1] += 1
+    for digit in range(BUCKETS):
+        bounds[digit + 1] += bounds[digit]
+    for i in given:
+        digit = (ticks[i] >> shift) & (BUCKETS - 1)
+        sorted_[bounds[digit]] = i
+        bounds[digit] += 1
+
+
+@njit(cache=True)
+def order_by_tick(ticks, count):
+    """Positions 0 .. count - 1 sorted by tick; equal ticks keep the order they are given in."""
+    order = np.arange(count).astype(np.int32)
+    greatest, is_sorted = 0, True
+    for i in range(1, count):
+        is_sorted &= ticks[i - 1] <= ticks[i]
+    if is_sorted:
+        return order
+    for i in range(count):
+        greatest = max(greatest, ticks[i])
+    spare = np.empty(count, np.int32)
+    shift = 0
+    while greatest >> shift:
+        counting_pass(ticks, shift, order, spare)
+        order, spare = spare, order
+        shift += DIGIT
+    return order
+
+
+@njit(cache=True)
+def sorted_settings(settings, count):
+    """The settings of all tracks by (tick, place): in the order a player would meet them."""
+    result = np.empty((len(settings), count), settings.dtype)
+    order = order_by_tick(settings[0], count)
+    for row in range(len(settings)):
+        for i in range(count):
+            result[row, i] = settings[row, order[i]]
+    return result
+
+
+@njit(cache=True)
+def control_records(settings, counts):
+    """Controllers, pitch bends and channel pressure, as two words each.
+
+    A pitch bend is stored in cents: its position times the range that registered parameter 0
+    gives the part at that moment (200 cents until set), halves rounded up. Program changes are
+    in the notes.
+
+    Args:
+        settings: sorted by (tick, place).
+
+    Returns:
+        int64, shape (controls, 2), to be viewed as CONTROL_DTYPE.
+    """
+    s_tick, s_bytes, s_origin = settings[0], settings[2], settings[3]
+    records = np.empty((len(s_tick), 2), np.int64)
+    parameter = np.full(counts[3], UNSET, np.int32)
+    bend_range = np.full(counts[3], 200, np.int32)
+    k = 0
+    for i in range(len(s_tick)):
+        status, x, y = s_bytes[i] & 0xFF, (s_bytes[i] >> 8) & 127, (s_bytes[i] >> 16) & 127
+        part = s_origin[i] >> 16 << 4 | status & 15
+        kind, value = np.int64(x), np.int64(y)
+        if status >> 4 == 0xC:
+            continue
+        if status >> 4 == 0xB:
+            if x == 101:
+                parameter[part] = y << 7 | parameter[part] & 127
+            elif x == 100:
+                parameter[part] = parameter[part] & 0x3F80 | y
+            elif x == 98 or x == 99:
+                parameter[part] = UNSET  # a parameter of the maker's own
+            elif x == 6 and parameter[part] == 0:
+                bend_range[part] = 100 * y + bend_range[part] % 100
+            elif x == 38 and parameter[part] == 0:
+                bend_range[part] = bend_range[part] // 100 * 100 + min(y, 99)
+        elif status >> 4 == 0xD:
+            kind, value = np.int64(CHANNEL_PRESSURE), np.int64(x)
+        else:
+            kind = np.int64(PITCH_BEND)
+            value = ((y << 7 | x) - 8192) * np.int64(bend_range[part])
+            value = (value + 4096) // 8192
+        records[k, 0] = s_tick[i]
+        place = np.int64(s_origin[i] & 0xFFFF) << 32 | np.int64(status & 15) << 48 | kind << 56
+        records[k, 1] = (value & 0xFFFFFFFF) | place
+        k += 1
+    return records[:k]
+
+
+@njit(cache=True)
+def keep_last_of_tick(records):
+    """Sort (tick, value) records by tick, and of those on one tick keep the last as given."""
+    order = order_by_tick(records[:, 0], len(records))
+    kept = 0
+    result = np.empty_like(records)
+    for i in order:
+        if kept and result[kept - 1, 0] == records[i, 0]:
+            kept -= 1
+        result[kept, 0], result[kept, 1] = records[i, 0], records[i, 1]
+        kept += 1
+    return result[:kept]
+
+
+@njit(cache=True)
+def tempo_records(marks, data):
+    """The tempos, one a tick, to be viewed as TEMPO_DTYPE; and how many events state none."""
+    m_tick, m_place, m_length, m_kind = marks[0], marks[1], marks[2], marks[3]
+    chosen = np.flatnonzero(m_kind == TEMPO)
+    records = np.empty((len(chosen), 2), np.int64)
+    kept = 0
+    for i in chosen:
+        at = m_place[i]
+        tempo = int(data[at]) << 16 | int(data[at + 1]) << 8 | int(data[at + 2])
+        if m_length[i] == 3 and tempo > 0:
+            records[kept, 0], records[kept, 1] = m_tick[i], tempo
+            kept += 1
+    return keep_last_of_tick(records[:kept]), len(chosen) - kept
+
+
+@njit(cache=True)
+def meter_records(marks, data):
+    """The meters, one a tick, to be viewed as METER_DTYPE; and how many no bar can have."""
+    m_tick, m_place, m_length, m_kind = marks[0], marks[1], marks[2], marks[3]
+    chosen = np.flatnonzero(m_kind == METER)
+    records = np.empty((len(chosen), 2), np.int64)
+    kept = 0
+    for i in chosen:
+        numerator, power = int(data[m_place[i]]), int(data[m_place[i] + 1])
+        if m_length[i] >= 2 and numerator > 0 and power <= MAX_DENOMINATOR_POWER:
+            records[kept, 0], records[kept, 1] = m_tick[i], numerator | 1 << power << 8
+            kept += 1
+    return keep_last_of_tick(records[:kept]), len(chosen) - kept

@@ -1,0 +1,333 @@
+"""A MIDI file's bytes to notes: the tolerant reader.
+
+Conventions
+    tick    the file's own unit of time, from the start of the file; 0 .. MAX_TICK
+    beat    a quarter note; `ticks_per_beat` ticks
+    part    what one instrument plays: the notes of one channel on one port
+    strict, tolerant, salvage   how much had to be repaired; see `events.REPAIRS`
+
+What happens to damaged bytes is told in docs/reader.md. The work is done by compiled kernels
+(events.py, notes.py, percussion.py); this file finds the header and puts the parts together.
+"""
+
+import dataclasses
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.midi import events, percussion
+from pipeline.midi.controls import (
+    CONTROL_DTYPE,
+    METER_DTYPE,
+    TEMPO_DTYPE,
+    control_records,
+    meter_records,
+    sorted_settings,
+    tempo_records,
+)
+from pipeline.midi.notes import NOTE_DTYPE, note_records, programs
+
+MAX_BYTES = 16 * 2**20  # ten times the largest file of Lakh
+ASSUMED_TICKS_PER_BEAT = 480
+WHOLE_NOTE = 4  # beats: what a note without note-off lasts at most
+
+DAMAGED = {"track_length", "truncated_track", "lost_sync", "time_out_of_bounds"}
+"""Repairs that may mean that the whole file was changed on its way."""
+
+GZIP = b"\x1f\x8b"
+GZIP_WBITS = 31  # zlib's name for "a gzip header, and the largest window"
+UNPACK_BYTES = 2**14  # at a time, so that what lies before some damage is kept
+
+LOOKS_LIKE = (
+    (GZIP, "a gzip archive"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"<", "an HTML page"),
+)
+
+
+class UnreadableMidi(ValueError):
+    """No notes can be read from these bytes. Data, not a mistake of the user's: count it.
+
+    Attributes:
+        code: short and stable: empty, too_large, not_midi, no_tracks.
+        offset: the position in the file where reading stopped.
+    """
+
+    def __init__(self, code: str, offset: int, message: str):
+        super().__init__(message)
+        self.code = code
+        self.offset = offset
+
+    def __reduce__(self):
+        return type(self), (self.code, self.offset, str(self))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a MIDI file plays. Arrays are structured; times are ticks."""
+
+    notes: np.ndarray
+    """NOTE_DTYPE: start, end, pitch, velocity, channel (0-15), track, program (0-127; the one in
+    force at the start), is_drum. By start, track, channel, pitch, then as in the file."""
+    ticks_per_beat: int
+    tempos: np.ndarray
+    """TEMPO_DTYPE: tick, microseconds a beat. By tick, one a tick. Before the first: 500,000."""
+    meters: np.ndarray
+    """METER_DTYPE: tick, numerator, denominator. By tick, one a tick. Before the first: 4/4."""
+    controls: np.ndarray
+    """CONTROL_DTYPE: tick, channel, track, kind, value. By tick, then as in the file. A kind below
+    128 is a controller number; PITCH_BEND is in cents, its range applied; CHANNEL_PRESSURE."""
+    tier: str
+    """strict, tolerant or salvage."""
+    repairs: dict[str, int] = field(default_factory=dict)
+    """How often each repair of `events.REPAIRS` was made."""
+    percussion: dict[str, int] = field(default_factory=dict)
+    """Notes by what decided that they are, or are not, a drum kit's; see `percussion`."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Where the tracks start, and how time is counted."""
+
+    tracks_at: int
+    format: int
+    tracks: int
+    ticks_per_beat: int
+    tick_scale: int = 1
+    """What ticks are multiplied by, so that a beat is a whole number of them."""
+    beat_microseconds: int | None = None
+    """The tempo of a file in film frames, which has no other."""
+
+
+def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
+    """Read a MIDI file, damaged or not.
+
+    A gzip archive of one MIDI file is unpacked first; `max_bytes` and the bounds below hold for
+    what comes out.
+
+    Memory is at most 64 bytes for each byte of the file and 1 MiB, whatever the bytes are. Time
+    is linear in len(data): at most 0.2 s for each MB, measured on files made to be slow. Ticks
+    stay within 0 .. MAX_TICK (2**31 - 2); a track that would run beyond is cut there.
+
+    Notes are paired first in, first out: a note-off, or a note-on of velocity 0, ends the
+    sounding note of its track, channel and pitch that started first. A note that nothing ends
+    lasts until the next of its track, channel and pitch starts, the track ends, or a whole note
+    is over, whichever comes first. A note may have length 0.
+
+    The tracks of a format 2 file follow each other. A file in film frames (SMPTE) gets a beat of
+    half a second, exactly; its tempo events are ignored.
+
+    Args:
+        data: the whole file.
+        max_bytes: larger files are refused.
+
+    Raises:
+        UnreadableMidi: empty, larger than max_bytes, not MIDI, or without any track.
+    """
+    size = len(data)
+    if size == 0:
+        raise UnreadableMidi("empty", 0, "the file is empty")
+    if size > max_bytes:
+        raise UnreadableMidi(
+            "too_large", max_bytes, f"the file has {size:,} bytes; at most {max_bytes:,} are read"
+        )
+    if data.startswith(GZIP):
+        return read_archive(data, max_bytes)
+    return read_plain(data)
+
+
+def read_archive(data: bytes, max_bytes: int) -> Recording:
+    """Read the MIDI file in a gzip archive, up to the archive's damage if it has any."""
+    inside = unpacked(data, max_bytes + 1)
+    if len(inside) > max_bytes:
+        message = f"the file unpacks to more than the {max_bytes:,} bytes that are read at most"
+        raise UnreadableMidi("too_large", 0, message)
+    if not inside:
+        raise UnreadableMidi("not_midi", 0, "a gzip archive that nothing can be unpacked from")
+    try:
+        return with_repair("gzip_wrapper", read_plain(inside))
+    except UnreadableMidi as error:
+        raise UnreadableMidi(error.code, 0, f"in a gzip archive: {error}") from None
+
+
+def unpacked(data: bytes, most: int) -> bytes:
+    """The first file of a gzip archive up to its end, its damage, or `most` bytes."""
+    archive, parts, size = zlib.decompressobj(GZIP_WBITS), [], 0
+    for at in range(0, len(data), UNPACK_BYTES):
+        try:
+            parts.append(archive.decompress(data[at : at + UNPACK_BYTES], most - size))
+        except zlib.error:
+            break
+        size += len(parts[-1])
+        if archive.eof or size >= most:
+            break
+    return b"".join(parts)
+
+
+def with_repair(code: str, recording: Recording) -> Recording:
+    """The same, one more repair counted."""
+    repairs = {code: 1, **recording.repairs}
+    return dataclasses.replace(recording, repairs=repairs, tier=events.tier_of(repairs))
+
+
+def read_plain(data: bytes) -> Recording:
+    """Read a MIDI file that is no archive; see `read_midi`."""
+    recording = read_bytes(data)
+    if not DAMAGED.isdisjoint(recording.repairs):
+        unix = without_carriage_returns(data)
+        if unix is not None:
+            again = read_bytes(unix)
+            if DAMAGED.isdisjoint(again.repairs):
+                return with_repair("carriage_returns", again)
+    return recording
+
+
+def without_carriage_returns(data: bytes) -> bytes | None:
+    """Undo a transfer in text mode, which puts a carriage return before every line feed byte.
+
+    None where that is not what happened: some line feed stands alone.
+    """
+    feeds = data.count(b"\n")
+    if feeds == 0 or data.count(b"\r\n") != feeds:
+        return None
+    return data.replace(b"\r\n", b"\n")
+
+
+def read_bytes(data: bytes) -> Recording:
+    """Read a MIDI file as it is; see `read_midi`."""
+    size = len(data)
+    repairs: dict[str, int] = {}
+    header = read_header(data, repairs)
+    padded = np.zeros(size + events.PADDING, np.uint8)
+    padded[:size] = np.frombuffer(data, np.uint8)
+    notes, word, settings, marks, counts, counters = events.read_tracks(
+        padded,
+        header.tracks_at,
+        size,
+        header.tracks,
+        WHOLE_NOTE * header.ticks_per_beat,
+        header.format == 2,
+    )
+    used_notes, used_settings, used_marks, _, tracks = counts.tolist()
+    if tracks == 0:
+        raise UnreadableMidi("no_tracks", header.tracks_at, "the file has a header but no track")
+    if tracks != header.tracks:
+        repairs["track_count"] = 1
+
+    settings = sorted_settings(settings, used_settings)
+    marks = marks[:, :used_marks]
+    start, _, place, _ = notes[:, :used_notes]
+    by_note = (start, word[:used_notes], place)
+    decisions = percussion.decide(by_note, settings, marks, counts, padded, data)
+    program = programs(notes, word, settings, counts)
+    records, decided = note_records(notes, word, program, decisions, percussion.IS_DRUM, counts)
+    tempos, counters[events.BAD_TEMPO] = tempo_records(marks, padded)
+    meters, counters[events.BAD_METER] = meter_records(marks, padded)
+    for number in np.flatnonzero(counters):
+        repairs[events.REPAIRS[number][0]] = int(counters[number])
+    recording = Recording(
+        notes=records.reshape(-1).view(NOTE_DTYPE),
+        ticks_per_beat=header.ticks_per_beat,
+        tempos=tempos.reshape(-1).view(TEMPO_DTYPE),
+        meters=meters.reshape(-1).view(METER_DTYPE),
+        controls=control_records(settings, counts).reshape(-1).view(CONTROL_DTYPE),
+        tier=events.tier_of(repairs),
+        repairs=repairs,
+        percussion=percussion.count_decisions(decided),
+    )
+    return recording if header.beat_microseconds is None else in_frames(recording, header)
+
+
+def in_frames(recording: Recording, header: Header) -> Recording:
+    """The same with the time of a file in film frames: one tempo, and ticks that divide a beat."""
+    for times in (recording.notes["start"], recording.notes["end"]):
+        times *= header.tick_scale
+    for events_ in (recording.meters, recording.controls):
+        events_["tick"] *= header.tick_scale
+    tempos = np.array([(0, header.beat_microseconds)], TEMPO_DTYPE)
+    return dataclasses.replace(recording, tempos=tempos)
+
+
+def read_header(data: bytes, repairs: dict[str, int]) -> Header:
+    """Find the header, whatever lies before it, and read it; note what was repaired."""
+    at = data.find(b"MThd")
+    if at < 0 or len(data) < at + 14:
+        return without_header(data, repairs)
+    if at:
+        wrapped = data[:4] == b"RIFF"
+        prefixed = at == 128 and data[0] == 0
+        code = "riff_wrapper" if wrapped else "macbinary_prefix" if prefixed else "leading_junk"
+        repairs[code] = 1
+    length = int.from_bytes(data[at + 4 : at + 8])
+    if length != 6:
+        repairs["header_length"] = 1
+        if length < 6 or data[at + 8 + length : at + 12 + length] != b"MTrk":
+            length = 6
+    format, tracks, division = (int.from_bytes(data[at + i : at + i + 2]) for i in (8, 10, 12))
+    if format == 2:
+        repairs["format_2"] = 1
+    elif format > 2:
+        repairs["unknown_format"] = 1
+    beat, scale, microseconds = read_division(division, repairs)
+    return Header(at + 8 + length, format, tracks, beat, scale, microseconds)
+
+
+def without_header(data: bytes, repairs: dict[str, int]) -> Header:
+    """Go by the first track alone."""
+    at = data.find(b"MTrk")
+    if at < 0:
+        kind = next((name for start, name in LOOKS_LIKE if data.lstrip().startswith(start)), None)
+        seems = f"; it looks like {kind}" if kind else ""
+        raise UnreadableMidi("not_midi", 0, f"no MThd and no MTrk anywhere in the file{seems}")
+    repairs["missing_header"] = 1
+    return Header(at, 1, data.count(b"MTrk"), ASSUMED_TICKS_PER_BEAT)
+
+
+def read_division(division: int, repairs: dict[str, int]) -> tuple[int, int, int | None]:
+    """Ticks per beat, what to multiply ticks by, and the tempo of a file in film frames.
+
+    With bit 15 set, the high byte is minus the frames per second and the low byte the ticks per
+    frame. A beat is then half a second, as at 120 beats a minute: half of frames × ticks. 29 means
+    30 frames in 1.001 s (drop frame), which makes the beat that much longer instead.
+
+    Source:
+        Standard MIDI Files 1.0, header chunk.
+    """
+    if division < 0x8000:
+        if division:
+            return division, 1, None
+        repairs["zero_division"] = 1
+        return ASSUMED_TICKS_PER_BEAT, 1, None
+    frames, ticks = 256 - (division >> 8), division & 0xFF
+    if frames not in (24, 25, 29, 30) or ticks == 0:
+        repairs["zero_division"] = 1
+        return ASSUMED_TICKS_PER_BEAT, 1, None
+    repairs["smpte_division"] = 1
+    microseconds = 500_500 if frames == 29 else 500_000
+    ticks_per_second = (30 if frames == 29 else frames) * ticks
+    if ticks_per_second % 2:
+        return ticks_per_second, 2, microseconds
+    return ticks_per_second // 2, 1, microseconds
+
+
+WARM_UP_TRACK = bytes.fromhex(
+    "00 f0 0a 41 10 42 12 40 11 15 01 19 f7"  # GS: part 1 is a drum kit
+    "00 90 3c 40 60 3c 00 00 ff 2f 00"
+)
+
+
+def warm_up() -> None:
+    """Load the compiled kernels, or compile them if they are not in the cache.
+
+    For a worker's initializer: some 0.2 s from the cache, some 8 s without. Call it once before
+    any worker starts, so that they find the cache.
+    """
+    read_midi(warm_up_file())
+
+
+def warm_up_file() -> bytes:
+    """A file with a little of everything."""
+    length = len(WARM_UP_TRACK).to_bytes(4)
+    return b"MThd\0\0\0\6\0\1\0\1\0\x60MTrk" + length + WARM_UP_TRACK
