@@ -67,7 +67,7 @@ class Loader(Iterator[tuple[Batch, dict[str, int]]]):
         for _ in range(AHEAD):
             event = torch.cuda.Event() if on_gpu else None
             self._free.put(_Room(blocks.columns(count, pinned=on_gpu), event))
-        threading.Thread(
+        thread = threading.Thread(
             target=_make_ready,
             args=(
                 sampler,
@@ -79,8 +79,9 @@ class Loader(Iterator[tuple[Batch, dict[str, int]]]):
             ),
             name="loader",
             daemon=True,
-        ).start()
-        self.close = weakref.finalize(self, self._free.put, None)  # also when it is forgotten
+        )
+        thread.start()
+        self.close = weakref.finalize(self, _end, self._free, thread)  # also when it is forgotten
 
     def __next__(self) -> tuple[Batch, dict[str, int]]:
         """The next batch, on the device, and the position after it.
@@ -99,6 +100,13 @@ class Loader(Iterator[tuple[Batch, dict[str, int]]]):
             room.fetched.record()
         self._free.put(room)
         return batch, position
+
+
+def _end(free: queue.SimpleQueue[_Room | None], thread: threading.Thread) -> None:
+    """Let the thread end, and wait: one that frees tensors while Python shuts down aborts it."""
+    free.put(None)
+    if thread is not threading.current_thread():  # garbage is collected in any thread
+        thread.join()
 
 
 def _make_ready(

@@ -1,6 +1,7 @@
 import gc
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,22 +92,14 @@ def test_a_damaged_dataset_is_the_trainers_error_and_not_lost_in_the_thread(twin
         next(Loader(sampler, Blocks(twin, np.arange(8), 4), CPU))
 
 
-def test_the_thread_ends_with_its_loader(dataset):
+@pytest.mark.parametrize("end", ["forgotten", "closed"])
+def test_the_thread_has_ended_when_its_loader_has(dataset, monkeypatch, end):
+    # one still at work while Python shuts down aborts the process
     def threads():
         return sum(thread.name == "loader" for thread in threading.enumerate())
 
+    gc.collect()  # those of other tests
     before = threads()
-    loader = Loader(*parts(dataset), CPU)
-    next(loader)
-    del loader
-    gc.collect()
-    deadline = time.monotonic() + 10
-    while threads() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threads() <= before
-
-
-def test_waiting_is_measured(dataset, monkeypatch):
     sampler, blocks = parts(dataset)
     fill = blocks.fill
 
@@ -116,5 +109,30 @@ def test_waiting_is_measured(dataset, monkeypatch):
 
     monkeypatch.setattr(blocks, "fill", slow)
     loader = Loader(sampler, blocks, CPU)
+    assert threads() == before + 1
+    if end == "closed":
+        loader.close()
+    else:
+        del loader
+    assert threads() == before
+
+
+def test_waiting_is_measured(dataset, monkeypatch):
+    sampler, blocks = parts(dataset)
+    fill, asked, now = blocks.fill, threading.Event(), [7.0]
+
+    def clock():
+        seen = now[0]
+        asked.set()
+        return seen
+
+    def slow(*arguments):
+        assert asked.wait(10)
+        now[0] += 5
+        fill(*arguments)
+
+    monkeypatch.setattr(blocks, "fill", slow)
+    monkeypatch.setattr("trainer.loader.time", SimpleNamespace(perf_counter=clock))
+    loader = Loader(sampler, blocks, CPU)
     next(loader)
-    assert loader.waited >= 0.05
+    assert loader.waited == 5
