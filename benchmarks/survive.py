@@ -37,7 +37,7 @@ from pipeline.running.tasks import SliceJob
 from pipeline.sources.listing import Slice
 from shards.errors import LakhxlError
 from shards.verify import verify
-from tests.pipeline import faults
+from tests.pipeline.running import faults
 
 FAULTS = {
     "HANG": "timeout",

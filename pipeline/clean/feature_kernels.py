@@ -1,7 +1,7 @@
 """The counting behind `pipeline.clean.features`, compiled; each kernel walks a song's notes once.
 
 `notes` is a contiguous array of dtype NOTE, by start; times in steps unless said otherwise. The
-slow forms that they equal are in tests/pipeline/test_feature_kernels.py.
+slow forms that they equal are in tests/pipeline/clean/test_feature_kernels.py.
 """
 
 from typing import NamedTuple

@@ -13,8 +13,15 @@ import pytest
 from pipeline.browse import serve
 from pipeline.browse.query import Songs, WrongQuery, filters_of
 from shards.console import visible
-
-from .browser import NARROW, OUTSIDE, WIDE, chromium, console, needs_browser, set_screen
+from tests.pipeline.browser import (
+    NARROW,
+    OUTSIDE,
+    WIDE,
+    chromium,
+    console,
+    needs_browser,
+    set_screen,
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pipeline.cli import cli
 from pipeline.report.what_if import SHARES, what_if
 from shards.layout import INDEX_SCHEMA
 from shards.where import holds
-from tests.pipeline.test_report import make_tables
+from tests.pipeline.report.test_report import make_tables
 
 OPEN = Limits(
     min_notes=1,

@@ -22,8 +22,8 @@ from pipeline.midi.controls import CHANNEL_PRESSURE, PITCH_BEND
 from pipeline.midi.events import MAX_TICK
 from pipeline.midi.notes import order_of_keys
 from pipeline.midi.pedal import extend_by_pedal
-from tests.pipeline import mido_oracle
-from tests.pipeline.midi_bytes import (
+from tests.pipeline.midi import mido_oracle
+from tests.pipeline.midi.midi_bytes import (
     after,
     bend,
     control,
@@ -438,7 +438,7 @@ def test_memory_stays_within_the_stated_bound(kind, tmp_path):
     }[kind]
     (tmp_path / "large.mid").write_bytes(data)
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "large.mid")]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 64
 

@@ -19,11 +19,10 @@ from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.processes import POLL_SECONDS, PoolError
 from pipeline.running.run import RunError, begin, carry_out
 from pipeline.running.tasks import Condemned, keep_verdicts, read_verdicts
-from tests.pipeline import faults
+from tests.pipeline.conftest import SETTINGS
+from tests.pipeline.running import faults
 
-from .conftest import SETTINGS
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICK = PoolSettings(workers=2, file_timeout=3.0, soft_timeout=0.2, memory_limit=600)
 
 

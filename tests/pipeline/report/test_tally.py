@@ -18,8 +18,7 @@ from pipeline.sources.listing import list_files
 from shards.gm import FAMILY_NAMES
 from shards.reader import read_json
 from shards.vocabulary import CodecSettings, Vocabulary
-
-from .conftest import SETTINGS
+from tests.pipeline.conftest import SETTINGS
 
 VOCABULARY = Vocabulary(CodecSettings(steps_per_beat=4, longest_duration=1))
 SIZE = len(Tally(VOCABULARY).counts)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.midi import read_midi
-from tests.pipeline import mido_oracle
+from tests.pipeline.midi import mido_oracle
 
 CORPUS = os.environ.get("LAKHXL_CORPUS")
 pytestmark = [

@@ -17,10 +17,9 @@ from pipeline.running.slice_job import FileProcessor
 from pipeline.single import encode_file
 from pipeline.sources.listing import SourceError, SourceFile, list_files
 from shards.verify import verify
+from tests.pipeline.conftest import SETTINGS
 
-from .conftest import SETTINGS
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MOST = SETTINGS.intake.max_file_size
 
 

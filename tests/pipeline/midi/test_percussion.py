@@ -3,7 +3,17 @@
 import pytest
 
 from pipeline.midi import read_midi
-from tests.pipeline.midi_bytes import control, meta, midi, name, note, port, program, sysex, track
+from tests.pipeline.midi.midi_bytes import (
+    control,
+    meta,
+    midi,
+    name,
+    note,
+    port,
+    program,
+    sysex,
+    track,
+)
 
 GM_ON, GM2_ON = sysex("7e7f0901f7"), sysex("7e7f0903f7")
 GS_RESET, XG_ON = sysex("411042124000 7f0041f7"), sysex("43104c00007e00f7")

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from pipeline.midi import UnreadableMidi, read_midi
-from tests.pipeline.midi_bytes import (
+from tests.pipeline.midi.midi_bytes import (
     END,
     after,
     chunk,

@@ -5,8 +5,7 @@ import pytest
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.processes import PoolError
 from pipeline.running.run import begin, carry_out
-
-from .conftest import SETTINGS
+from tests.pipeline.conftest import SETTINGS
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 

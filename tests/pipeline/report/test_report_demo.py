@@ -18,9 +18,17 @@ from shards.console import visible
 from shards.layout import SPLITS
 from shards.reader import read_json
 from shards.vocabulary import Kind
+from tests.pipeline.browser import (
+    NARROW,
+    OUTSIDE,
+    OVERLAPS,
+    WIDE,
+    chromium,
+    console,
+    needs_browser,
+    set_screen,
+)
 from trainer.sampler import ContiguousBatchSampler
-
-from .browser import NARROW, OUTSIDE, OVERLAPS, WIDE, chromium, console, needs_browser, set_screen
 
 
 @pytest.fixture(scope="module")
