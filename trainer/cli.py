@@ -20,6 +20,7 @@ from trainer.config import Config, for_dataset, override
 from trainer.devices import choose, describe
 from trainer.fit import Fit, has_ended
 from trainer.generate import SampleConfig, generate
+from trainer.judge_cli import judge_
 from trainer.loop import Trainer
 from trainer.prompt import Prompt, encode_midi
 from trainer.unigram import unigram
@@ -320,3 +321,6 @@ def evaluate_(
     evaluate_plot.save(results, out)
     click.echo(evaluate.table(results))
     click.echo(f"\npicture  {out}")
+
+
+cli.add_command(judge_)
