@@ -30,17 +30,12 @@ def draw(results: list[dict[str, Any]]) -> Figure:
     for plot in axes[len(TITLES) :]:
         plot.set_axis_off()
     first = results[0]
-    figure.suptitle(
-        f"filled: {len(first['songs']):,} held-out songs, {first['sampling']['bars']} bars each",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-        color=INK,
-    )
-    for number, result in enumerate(results):
-        text = f"{Path(result['run']).name}: {result['samples']:,} samples"
-        where, colour = 0.45 + 0.2 * number, COLOURS[number % len(COLOURS)]
-        figure.text(where, 0.975, text, color=colour, fontsize=11, parse_math=False)
+    legend = [f"filled: {len(first['songs']):,} held-out songs"]
+    legend += [f"{Path(r['run']).name}: {r['samples']:,} samples" for r in results]
+    for number, text in enumerate([*legend, f"the first {first['sampling']['bars']} bars"]):
+        is_run = 0 < number <= len(results)
+        colour = COLOURS[(number - 1) % len(COLOURS)] if is_run else INK
+        axes[-1].text(0, 0.9 - 0.14 * number, text, color=colour, fontsize=11, parse_math=False)
     return figure
 
 
