@@ -10,6 +10,7 @@ Source:
     https://pytorch.org/docs/stable/elastic/run.html, the variables.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,12 +32,10 @@ class Ranks:
 
     Attributes:
         rank, count: which, of how many.
-        control: the group by which processes agree and gather, on the CPU; None where one trains.
     """
 
     rank: int = 0
     count: int = 1
-    control: Any = None
 
     @property
     def first(self) -> bool:
@@ -68,7 +67,7 @@ class Ranks:
         """The sum over all ranks, the same on each; where one trains, the tensor itself."""
         if self.count > 1:
             tensor = tensor.clone()
-            dist.all_reduce(tensor, group=self.control if tensor.device.type == "cpu" else None)
+            dist.all_reduce(tensor)
         return tensor
 
     def sum_gradients(self, weights: Sequence[nn.Parameter]) -> None:
@@ -90,7 +89,7 @@ class Ranks:
         if self.count == 1:
             return said
         flag = torch.tensor(int(said))
-        dist.all_reduce(flag, dist.ReduceOp.MAX, group=self.control)
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag)
 
     def gather_lanes(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,7 +103,7 @@ class Ranks:
         for name, tensor in tensors.items():
             local = tensor.cpu().contiguous()
             parts = [torch.empty_like(local) for _ in range(self.count)] if self.first else None
-            dist.gather(local, parts, group=self.control)
+            dist.gather(local, parts)
             if parts:
                 gathered[name] = torch.cat(parts)
         return gathered
@@ -114,7 +113,7 @@ class Ranks:
         if self.count == 1:
             return said
         box = [said]
-        dist.broadcast_object_list(box, group=self.control)
+        dist.broadcast_object_list(box)
         return box[0]
 
 
@@ -133,6 +132,9 @@ def launch(devices: int) -> NoReturn:
 def joined(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
     """Meet the other processes, where there are any.
 
+    One group carries what lies on GPUs by NCCL, and what lies on CPUs by gloo. None may keep it
+    longer: gloo's threads end with it, and one that lives when Python shuts down can abort that.
+
     Args:
         device: as the user named it; of several GPUs each process takes its own.
 
@@ -142,13 +144,14 @@ def joined(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
     if not launched():
         yield Ranks(), device
         return
+    # Default arguments there are the group that there is when it is imported, as optimizers do.
+    importlib.import_module("torch.distributed.nn.functional")
     on_gpu = (device or "cuda") == "cuda" and torch.cuda.is_available()
     if on_gpu:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
-        control = dist.new_group(backend="gloo") if on_gpu else dist.group.WORLD
-        yield Ranks(dist.get_rank(), dist.get_world_size(), control), device or "cpu"
+        yield Ranks(dist.get_rank(), dist.get_world_size()), device or "cpu"
     finally:
         dist.destroy_process_group()

@@ -1,9 +1,10 @@
-"""Train one run up to a step, by one process or by those that torchrun starts.
+"""Train runs up to a step, by one process or by those that torchrun starts.
 
-    python shared.py DATASET RUN UNTIL
-    python -m torch.distributed.run --standalone --nproc-per-node 2 shared.py DATASET RUN UNTIL
+    python shared.py DATASET RUN UNTIL …
+    python -m torch.distributed.run --standalone --nproc-per-node 2 shared.py DATASET RUN UNTIL …
 
-A run that is there goes on from its last checkpoint.
+One run after the other, because to start processes takes longer than to train. A run that is there
+goes on from its last checkpoint.
 """
 
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import torch
 
-from shards import open_dataset
+from shards import Dataset, open_dataset
 from trainer import checkpoint, ranks, run
 from trainer.config import Config, ModelConfig, TrainConfig
 from trainer.fit import Fit
 from trainer.loop import Trainer
+from trainer.ranks import Ranks
 
 MODEL = ModelConfig(layers=2, width=16, heads=2, memory=24, dropout=0.0, max_bars=16, rtf="strict")
 TRAIN = TrainConfig(
@@ -32,23 +34,38 @@ TRAIN = TrainConfig(
 )
 
 
-def main(data: str, folder: Path, until: int) -> None:
-    """Go on, or begin."""
+def main(data: str, *runs: tuple[Path, int]) -> None:
+    """Go on with each, or begin."""
     dataset = open_dataset(data)
     with ranks.joined("cpu") as (mine, device):
-        begun = folder.exists()
-        mine.tell(None)  # all have looked
-        if mine.first and not begun:
-            config = Config(model=MODEL.for_vocabulary(dataset.vocabulary), train=TRAIN)
-            run.create(folder, config, dataset)
-        mine.tell(None)  # it is there
-        opened = run.open_run(folder)
-        trainer, state = Trainer(dataset, opened.config, torch.device(device), mine), {}
-        if begun:
-            tensors, state = checkpoint.load(opened.last_checkpoint())
-            trainer.load(tensors, state)
-        Fit(trainer, opened, state).go({}, until=until)
+        for folder, until in runs:
+            trainer = train(dataset, folder, until, mine, torch.device(device))
+    left = [name for name in threads() if "gloo" in name]
+    assert not left, f"with {trainer} still there: {left}"
+
+
+def train(dataset: Dataset, folder: Path, until: int, mine: Ranks, device: torch.device) -> Trainer:
+    """As one rank of those that share it."""
+    begun = folder.exists()
+    mine.tell(None)  # all have looked
+    if mine.first and not begun:
+        config = Config(model=MODEL.for_vocabulary(dataset.vocabulary), train=TRAIN)
+        run.create(folder, config, dataset)
+    mine.tell(None)  # it is there
+    opened = run.open_run(folder)
+    trainer, state = Trainer(dataset, opened.config, device, mine), {}
+    if begun:
+        tensors, state = checkpoint.load(opened.last_checkpoint())
+        trainer.load(tensors, state)
+    Fit(trainer, opened, state).go({}, until=until)
+    return trainer
+
+
+def threads() -> list[str]:
+    """Names of this process's threads, Python's and others; none where there is no /proc."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    words = sys.argv[2:]
+    main(sys.argv[1], *zip(map(Path, words[::2]), map(int, words[1::2]), strict=True))

@@ -21,20 +21,25 @@ TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ROOT = Path(__file__).parents[2]
 
 
-def by_two(data, folder, until):
-    """Two processes, by gloo."""
-    words = [sys.executable, *TWO, shared.__file__, str(data), str(folder), str(until)]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, cwd=ROOT, env=surroundings, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 @pytest.fixture(scope="module")
 def alone(dataset_folder, tmp_path_factory):
     """Fifty steps of four lanes by one process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    shared.main(str(dataset_folder), folder, 50)
+    shared.main(str(dataset_folder), (folder, 50))
     return folder
+
+
+@pytest.fixture(scope="module")
+def by_two(dataset_folder, tmp_path_factory):
+    """Two runs of two processes, by gloo: of fifty steps, and of twenty-three."""
+    whole, begun = (tmp_path_factory.mktemp(name) / "run" for name in ("whole", "begun"))
+    words = [sys.executable, *TWO, shared.__file__, dataset_folder, whole, "50", begun, "23"]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        list(map(str, words)), cwd=ROOT, env=surroundings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return whole, begun
 
 
 def assert_equal(one, other):
@@ -53,15 +58,13 @@ def assert_equal(one, other):
         assert line.get("utilisation") == known.get("utilisation")
 
 
-def test_two_ranks_of_two_lanes_train_as_one_of_four(alone, dataset_folder, tmp_path):
-    by_two(dataset_folder, tmp_path / "run", 50)
-    assert_equal(alone, tmp_path / "run")
+def test_two_ranks_of_two_lanes_train_as_one_of_four(alone, by_two):
+    assert_equal(alone, by_two[0])
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(alone, dataset_folder, tmp_path):
-    by_two(dataset_folder, tmp_path / "run", 23)
-    shared.main(str(dataset_folder), tmp_path / "run", 50)
-    assert_equal(alone, tmp_path / "run")
+def test_a_run_goes_on_with_another_number_of_ranks(alone, by_two, dataset_folder):
+    shared.main(str(dataset_folder), (by_two[1], 50))
+    assert_equal(alone, by_two[1])
 
 
 def test_lanes_that_cannot_be_shared_evenly_are_refused():
