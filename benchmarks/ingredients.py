@@ -25,8 +25,8 @@ from trainer.board import PLACE_NAMES, place_losses
 from trainer.config import for_dataset, override
 from trainer.loop import Trainer
 
-BASE = "layers=4 width=128 heads=2 memory=32 qk_norm=false batch=64 block=32 optimizer=muon"
-SCHEDULE = "learning_rate=0.002 warmup=20 steps=100"
+BASE = "layers=4 width=128 heads=2 memory=32 qk_norm=false instrument_head=plain batch=64 block=32"
+SCHEDULE = "optimizer=muon learning_rate=0.002 warmup=20 steps=100"
 COLOURS = {0: "#b23a48", 32: "#1a6f7a", 64: "#e0a526"}
 
 

@@ -67,7 +67,8 @@ class ModelConfig:
     instrument_head: str = setting(
         "plain",
         "What the instrument head sees: plain, what the token head sees; conditional, also the "
-        "token whose instrument it names: 0.08 nats higher after 100 steps, 0.12 lower after 300.",
+        "token whose instrument it names: after 100 steps 0.08 nats higher, after 300 0.12 lower, "
+        "after 1,500 0.31 lower. The presets take it.",
         choices=("plain", "conditional"),
     )
     velocity: str = setting(

@@ -4,7 +4,9 @@ tiny    minutes on two CPU cores: enough to hear that it learns
 small   an evening on one GPU
 base    days on one GPU with 40 GB or more
 
-All with Muon and QK-norm, which won by far among the ingredients tried: docs/log.md, 2026-11-25.
+All with Muon and QK-norm, which won by far among the ingredients tried (docs/log.md, 2026-11-25),
+and with an instrument head that knows its note: after tiny's 1,500 steps 2.197 nats a token, with
+a plain one 2.507.
 """
 
 from shards.errors import SettingError
@@ -13,7 +15,15 @@ from trainer.config import Config, ModelConfig, TrainConfig
 PRESETS = {
     "tiny": Config(
         # Many short lanes: after 300 steps 3.29, against 3.43 with 32 x 64 and 3.61 with 16 x 128.
-        model=ModelConfig(layers=4, width=192, heads=3, memory=256, dropout=0.0, qk_norm=True),
+        model=ModelConfig(
+            layers=4,
+            width=192,
+            heads=3,
+            memory=256,
+            dropout=0.0,
+            qk_norm=True,
+            instrument_head="conditional",
+        ),
         train=TrainConfig(
             steps=1500,
             batch=64,
@@ -27,7 +37,14 @@ PRESETS = {
         ),
     ),
     "small": Config(
-        model=ModelConfig(layers=8, width=512, heads=8, memory=512, qk_norm=True),
+        model=ModelConfig(
+            layers=8,
+            width=512,
+            heads=8,
+            memory=512,
+            qk_norm=True,
+            instrument_head="conditional",
+        ),
         train=TrainConfig(
             steps=100_000,
             optimizer="muon",
@@ -39,7 +56,14 @@ PRESETS = {
         ),
     ),
     "base": Config(
-        model=ModelConfig(layers=16, width=768, heads=12, memory=1024, qk_norm=True),
+        model=ModelConfig(
+            layers=16,
+            width=768,
+            heads=12,
+            memory=1024,
+            qk_norm=True,
+            instrument_head="conditional",
+        ),
         train=TrainConfig(
             steps=300_000,
             optimizer="muon",
