@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.batches import Batch
-from trainer.knn_search import check_backend, look_up
+from trainer.knn_faiss import check_backend
+from trainer.knn_search import look_up
 
 EMPTY = -1
 """Visit of a memory slot that was never written. Songs count from 0, padding is another number."""

@@ -1,4 +1,4 @@
-"""Which stored keys a query is most like, and what their values say: exact, or by faiss.
+"""Which stored keys a query is most like, and what their values say.
 
 One operator, `look_up`, that torch.compile takes as it is: how much each lane has stored is
 known only at run time, and searching no more than that is most of the speed. It is
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shards.errors import SettingError
+from trainer.knn_faiss import by_faiss
 from trainer.linear import times_transposed
 
 BACKENDS = ("topk", "dense", "faiss", "hnsw")
@@ -77,21 +77,6 @@ def select(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     found = np.argpartition(scores.numpy(), scores.shape[-1] - k, axis=-1)[..., -k:]
     at = torch.from_numpy(np.ascontiguousarray(found))
     return scores.gather(-1, at), at
-
-
-def check_backend(name: str) -> None:
-    """Refuse a backend that is not installed.
-
-    Raises:
-        SettingError: it needs faiss, and there is none.
-    """
-    if name in ("faiss", "hnsw"):
-        try:
-            import faiss  # noqa: F401
-        except ImportError:
-            raise SettingError(
-                f"knn_backend {name} needs faiss: pip install 'lakhxl[knn]', or use topk"
-            ) from None
 
 
 class Part(NamedTuple):
@@ -176,7 +161,8 @@ def _look_up(
         if backend == "topk":
             scores, found = _exact(sought, keys[lane, heads, :stored], taken)
         else:
-            scores, found = _by_faiss(backend, part, queries, keys, visit, count, taken)
+            whose = int(visit[lane]), int(count[lane])
+            scores, found = by_faiss(backend, sought, keys[lane, heads], *whose, taken)
         chances = scores.softmax(dim=-1)
         weights[lane, heads, :, :taken], slots[lane, heads, :, :taken] = chances, found
         mixed[lane, heads] = _weighted_rows(values[lane, heads], found, chances)
@@ -286,85 +272,3 @@ _library.impl("knn_slope", _slope, "CompositeExplicitAutograd")
 torch.library.register_fake("lakhxl::knn_look_up", _look_up_shapes, lib=_library)
 torch.library.register_fake("lakhxl::knn_slope", _slope_shapes, lib=_library)
 torch.library.register_autograd("lakhxl::knn_look_up", _backward, setup_context=_keep, lib=_library)
-
-
-class Graph(NamedTuple):
-    """A lane and head's HNSW index, and what it holds: tokens [first, last) of a visit."""
-
-    index: Any
-    visit: int
-    first: int
-    last: int
-
-
-_graphs: dict[tuple[int, int, int], Graph] = {}
-"""HNSW indexes by place of the store in memory, lane and head. Nothing is in them that is not in
-the store: each is built again where it does not fit what the store says it holds."""
-
-
-def _by_faiss(
-    backend: str,
-    part: Part,
-    queries: Tensor,
-    keys: Tensor,
-    visit: Tensor,
-    count: Tensor,
-    k: int,
-) -> tuple[Tensor, Tensor]:
-    """As `_exact`; on the CPU, whatever the device."""
-    import faiss
-
-    lane, heads, stored = part
-    all_scores, all_slots = [], []
-    for head in range(heads.start, heads.stop):
-        sought = queries[lane, head].detach().float().cpu().numpy()
-        rows = keys[lane, head]
-        if backend == "faiss":
-            table = rows[:stored].float().cpu().numpy()
-            scores, slots = faiss.knn(sought, table, k, metric=faiss.METRIC_INNER_PRODUCT)
-        else:
-            place = keys.data_ptr(), lane, head
-            graph = _grown(_graphs.get(place), rows, int(visit[lane]), int(count[lane]))
-            _graphs[place] = graph
-            scores, slots = _ask(graph, sought, k, int(count[lane]), len(rows) - 1)
-        all_scores.append(torch.from_numpy(scores))
-        all_slots.append(torch.from_numpy(slots))
-    device = queries.device
-    return torch.stack(all_scores).to(device), torch.stack(all_slots).to(device)
-
-
-def _grown(graph: Graph | None, rows: Tensor, visit: int, count: int) -> Graph:
-    """The index with all tokens of the store that it lacks.
-
-    An index cannot forget, a ring does: once half of what it holds is gone, it is built anew.
-    """
-    import faiss
-
-    capacity = len(rows) - 1
-    oldest = max(count - capacity, 0)
-    fits = graph is not None and graph.visit == visit and oldest <= graph.last <= count
-    if not fits or count - graph.first > 2 * capacity:
-        graph = Graph(
-            faiss.IndexHNSWFlat(rows.shape[1], 16, faiss.METRIC_INNER_PRODUCT),
-            visit,
-            oldest,
-            oldest,
-        )
-        graph.index.hnsw.efConstruction = 64
-        graph.index.hnsw.efSearch = 64
-    slots = torch.arange(graph.last, count, device=rows.device) % capacity
-    if len(slots):
-        graph.index.add(rows[slots].float().cpu().numpy())
-    return graph._replace(last=count)
-
-
-def _ask(
-    graph: Graph, queries: np.ndarray, k: int, count: int, capacity: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of an index that the ring still has; score -inf where fewer were found."""
-    gone = max(count - capacity - graph.first, 0)
-    scores, found = graph.index.search(queries, min(2 * k if gone else k, graph.index.ntotal))
-    scores = np.where(found < gone, -np.inf, scores)  # also -1, nothing found
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    scores, found = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
-    return scores, np.where(np.isinf(scores), 0, (graph.first + found) % capacity)

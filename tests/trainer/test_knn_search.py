@@ -131,3 +131,17 @@ def test_hnsw_never_answers_with_another_songs_keys():
         _, weights, slots = look_up(*search, 4, "hnsw")
     assert (weights > 0).all()
     assert (slots < 6).all()
+
+
+def test_hnsw_notices_that_other_keys_have_come_to_lie_where_its_own_lay():
+    pytest.importorskip("faiss")
+    keys = torch.zeros(1, 1, 65, E)
+    for seed, count in ((0, 32), (1, 40)):  # the same visit
+        generator = torch.Generator().manual_seed(seed)
+        keys[0, 0, :count] = torch.randn(count, E, generator=generator)
+        queries = torch.randn(1, 1, 6, E, generator=generator)
+        search = queries, torch.zeros(1, 6, dtype=torch.long), keys, keys
+        search += torch.tensor([0]), torch.tensor([count])
+        expected, _, _ = look_up(*search, 4, "topk")
+        mixed, _, _ = look_up(*search, 4, "hnsw")
+        assert torch.allclose(mixed, expected, atol=1e-5, rtol=0)
