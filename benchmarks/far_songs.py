@@ -2,9 +2,10 @@
 
     python -m benchmarks.far_songs DATASET plain|knn|shift|window|strict SEED [STEPS [BATCHES]]
 
-Three layers of width 128, T = M = 32, 32 lanes, AdamW: one line of JSON with the loss of the first
-BATCHES of validation, in all and by place in the song. All but the named part is equal, weights,
-order of songs and dropout (none) included. Songs have 11,000 tokens on average, 2 (T + M) is 128.
+Three layers of width 128, T = M = 32, 32 lanes, Muon and QK-norm as in the presets: one line of
+JSON with the loss of the first BATCHES of validation, in all and by place in the song. All but the
+named part is equal, weights, order of songs and dropout (none) included. Songs have 11,000 tokens
+on average, 2 (T + M) is 128.
 """
 
 import json
@@ -21,12 +22,13 @@ from trainer.loop import Trainer
 
 def settings(what: str, seed: int, steps: int) -> Config:
     model = ModelConfig(
-        layers=3, width=128, heads=2, memory=32, dropout=0.0, knn=what == "knn",
+        layers=3, width=128, heads=2, memory=32, dropout=0.0, qk_norm=True, knn=what == "knn",
         rtf=what if what in ("shift", "window", "strict") else "off",
     )  # fmt: skip
     train = TrainConfig(
-        steps=steps, batch=32, block=32, learning_rate=3e-3, warmup=min(50, steps // 4), seed=seed
-    )
+        steps=steps, batch=32, block=32, optimizer="muon", learning_rate=2e-3,
+        warmup=min(50, steps // 4), seed=seed,
+    )  # fmt: skip
     return Config(model=model, train=train)
 
 

@@ -171,6 +171,12 @@ class TrainConfig:
     learning_rate: float = setting(
         1e-3, "Highest learning rate; about 1 / sqrt(width) times 0.02 suits AdamW.", low=0
     )
+    gate_rate: float = setting(
+        0.02,
+        "Highest learning rate of the kNN memory's gates: a number moves by about the rate a step, "
+        "and a gate's ends lie several units apart, whatever the width.",
+        low=0,
+    )
     final_rate: float = setting(0.1, "Learning rate at the last step, as a share.", low=0)
     warmup: int = setting(500, "Steps over which the learning rate rises.", low=0)
     weight_decay: float = setting(0.1, "Pull on matrices towards zero, times learning rate.", low=0)

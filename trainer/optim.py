@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import TrainConfig
+from trainer.knn import NearestNeighbours
 from trainer.linear import times_transposed
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -31,10 +32,13 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim.
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             linear.pop(id(module.weight), None)  # a head that is tied to it
+    gates = {id(m.gate) for m in model.modules() if isinstance(m, NearestNeighbours)}
     groups: dict[str, list[nn.Parameter]] = defaultdict(list)
     for parameter in model.parameters():
         name = linear.get(id(parameter))
-        if name is None:
+        if id(parameter) in gates:
+            groups["gates"].append(parameter)
+        elif name is None:
             groups["plain"].append(parameter)
         elif config.optimizer == "muon" and name.startswith("layers."):
             groups["stacked" if name.endswith("attention.project_in") else "single"].append(
@@ -42,11 +46,15 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim.
             )
         else:
             groups["decayed"].append(parameter)
+    with_adamw = [
+        {"params": groups["decayed"], "weight_decay": config.weight_decay},
+        {"params": groups["plain"], "weight_decay": 0.0},
+    ]
+    if groups["gates"]:
+        times = config.gate_rate / config.learning_rate if config.learning_rate else 1.0
+        with_adamw.append({"params": groups["gates"], "weight_decay": 0.0, "times": times})
     adamw = torch.optim.AdamW(
-        [
-            {"params": groups["decayed"], "weight_decay": config.weight_decay},
-            {"params": groups["plain"], "weight_decay": 0.0},
-        ],
+        with_adamw,
         lr=config.learning_rate,
         betas=(0.9, config.beta2),
         fused=next(model.parameters()).device.type in ("cuda", "cpu"),
@@ -155,6 +163,6 @@ def rate(step: int, config: TrainConfig) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Use a learning rate from the next step on."""
+    """Use a learning rate from the next step on; a group may have a multiple of it."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group.get("times", 1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.config import TrainConfig
-from trainer.optim import Muon, make_optimizers, orthogonal, rate
+from trainer.optim import Muon, make_optimizers, orthogonal, rate, set_rate
 
 
 def test_the_rate_rises_to_its_peak_falls_and_ends_at_the_final_share():
@@ -55,6 +55,21 @@ def test_muon_has_the_matrices_of_the_layers_and_adamw_the_rest(make_model):
     }
     assert decayed == {"instrument_head.project.weight"}
     assert "layers.0.attention.positions.bias" in plain
+
+
+@pytest.mark.parametrize("step", [3, 50])
+def test_gates_of_the_knn_memory_follow_the_schedule_at_a_rate_of_their_own(make_model, step):
+    model = make_model(layers=3, knn=True)
+    gate, other = model.neighbours.gate, model.norm.weight
+    config = TrainConfig(steps=100, warmup=5, learning_rate=1e-3, gate_rate=0.05, final_rate=0.0)
+    (adamw,) = make_optimizers(model, config)
+    before = gate.detach().clone(), other.detach().clone()
+    gate.grad, other.grad = torch.ones_like(gate), torch.ones_like(other)
+    set_rate(adamw, rate(step, config))
+    adamw.step()  # AdamW's first moves by the learning rate
+    share = rate(step, config) / config.learning_rate
+    assert torch.allclose(before[0] - gate, torch.tensor(0.05 * share), rtol=1e-3, atol=1e-6)
+    assert torch.allclose(before[1] - other, torch.tensor(1e-3 * share), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(5, 8), (8, 5), (6, 6)])
