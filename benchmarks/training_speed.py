@@ -236,6 +236,8 @@ def bf16(rounds: int, *, compiled: bool) -> None:
 
 
 def gpu(rounds: int) -> None:
+    if not torch.cuda.is_available():
+        raise SystemExit("no GPU that torch can use here: `gpu` needs one with CUDA")
     device = torch.device("cuda")
     peak = matrix_peak(device)
     print(f"{torch.cuda.get_device_name()}: {peak / 1e12:.0f} TFLOP/s in a bf16 product of 8,192")
