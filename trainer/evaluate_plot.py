@@ -15,6 +15,8 @@ COLOURS = ("#1a6f7a", "#d1603d", "#6a4c93", "#e0a526", "#3a7d44", "#b23a6b")
 INK = "#555555"
 ORDERED = ("memory", "place")
 """What is drawn as a line; the others as points, one below the other."""
+ROOM = 32
+"""Letters that fit under a plot side by side."""
 
 
 def draw(results: list[dict[str, Any]]) -> Figure:
@@ -54,7 +56,9 @@ def _draw_run(
     style = {"color": COLOURS[number % len(COLOURS)], "ms": 4, "elinewidth": 1}
     if title in ORDERED:
         plot.errorbar(places, means, yerr=errors, fmt="o-", **style)
-        plot.set_xticks(range(len(labels)), labels)
+        crowded = sum(map(len, labels)) > ROOM
+        turned = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+        plot.set_xticks(range(len(labels)), labels, **turned)
     else:
         plot.errorbar(means, places, xerr=errors, fmt="o", **style)
         plot.set_yticks(range(len(labels)), labels)
