@@ -93,4 +93,4 @@ def test_what_is_compiled_computes_the_same(dataset, config, monkeypatch, precis
         if not compiled:
             trainer._score = loop.score
         losses.append([float(trainer.train_step().loss) for _ in range(3)])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5 if precision == "fp32" else 1e-2)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5 if precision == "fp32" else 1e-4)
