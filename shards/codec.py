@@ -123,9 +123,7 @@ class Codec:
         velocities[note_at] = velocity_bin(song.notes["velocity"])
         instruments[at[control_items]] = song.controls["instrument"]
 
-        bars, places = Bars(song.meters, self.vocabulary.bar_steps).positions(times)
-        if bars[-1] >= MOST_BARS:
-            raise ValueError(f"the song has {bars[-1] + 1} bars; the arrays hold {MOST_BARS}")
+        bars, places = self.bars(song, int(steps[-1])).positions(times)
         return EncodedSong(
             tokens,
             instruments,
@@ -155,6 +153,18 @@ class Codec:
             np.flatnonzero(is_note),
             np.flatnonzero(is_control),
         )
+
+    def bars(self, song: Song, last: int) -> Bars:
+        """The bar lines of a song whose last item stands at step `last`.
+
+        Raises:
+            ValueError: it has more bars than the arrays hold.
+        """
+        bars = Bars(song.meters, self.vocabulary.bar_steps)
+        count = int(bars.positions(np.array([last]))[0][0]) + 1
+        if count > MOST_BARS:
+            raise ValueError(f"the song has {count} bars; the arrays hold {MOST_BARS}")
+        return bars
 
     def changes(self, song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Meters, tempos and controls of a song in stream order, each one token.

@@ -32,6 +32,8 @@ PROGRAMS = 128
 NO_INSTRUMENT = 255
 NO_VELOCITY = 255
 VELOCITY_BINS = 32
+VELOCITY_SHIFT = 2
+"""Bits between a velocity and its bin."""
 PERCUSSION_MAPS = {"gm": (35, 81), "gm2": (27, 87), "full": (0, 127)}
 """First and last percussion key of each map. In `full`, key 127 would be class 255, which in the
 arrays means none: no drum is known there, so the key counts as outside the map."""
@@ -304,12 +306,12 @@ def bpm_text(microseconds: int) -> str:
 
 def velocity_bin(velocity: np.ndarray) -> np.ndarray:
     """The bin, 0-31, of MIDI velocities 1-127: four neighbours share one."""
-    return (np.asarray(velocity) >> 2).astype(np.uint8)
+    return (np.asarray(velocity) >> VELOCITY_SHIFT).astype(np.uint8)
 
 
 def velocity_of_bin(bins: np.ndarray) -> np.ndarray:
     """The MIDI velocity that stands for each bin: its third, so that 64 and 127 stay close."""
-    return (np.asarray(bins, np.uint8) * 4 + 2).astype(np.uint8)
+    return ((np.asarray(bins, np.uint8) << VELOCITY_SHIFT) + 2).astype(np.uint8)
 
 
 def bend_bins(cents: np.ndarray) -> np.ndarray:

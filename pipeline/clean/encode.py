@@ -6,10 +6,9 @@ The codec's own, without a compiler, is the definition; a test holds the two to 
 import numpy as np
 from numba import njit
 
-from shards.bars import Bars
-from shards.codec import MOST_BARS, Codec, EncodedSong
+from shards.codec import Codec, EncodedSong
 from shards.song import Song
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_SHIFT
 
 
 def encode(song: Song, codec: Codec) -> EncodedSong:
@@ -22,11 +21,7 @@ def encode(song: Song, codec: Codec) -> EncodedSong:
     vocabulary = codec.vocabulary
     steps, ids, classes = codec.changes(song)
     notes = np.ascontiguousarray(song.notes)
-    bars = Bars(song.meters, vocabulary.bar_steps)
-    last = max(int(notes["start"][-1]), int(steps.max(initial=0)))
-    last_bar = int(bars.positions(np.array([last]))[0][0])
-    if last_bar >= MOST_BARS:
-        raise ValueError(f"the song has {last_bar + 1} bars; the arrays hold {MOST_BARS}")
+    bars = codec.bars(song, max(int(notes["start"][-1]), int(steps.max(initial=0))))
     length = stream_length(steps, notes, vocabulary.max_duration)
     encoded = EncodedSong(
         np.empty(length, np.uint16),
@@ -132,7 +127,7 @@ def write_stream(
         note = notes[n]
         tokens[at], tokens[at + 1] = pitch0 + note.pitch, duration1 - 1 + note.duration
         instruments[at] = instruments[at + 1] = note.instrument
-        velocities[at], velocities[at + 1] = note.velocity >> 2, NO_VELOCITY
+        velocities[at], velocities[at + 1] = note.velocity >> VELOCITY_SHIFT, NO_VELOCITY
         bars[at + 1], places[at + 1] = bar, place
         at += 2
         n += 1

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from shards.vocabulary import PROGRAMS, VELOCITY_BINS
+from shards.vocabulary import PROGRAMS, VELOCITY_BINS, VELOCITY_SHIFT
 
 
 class Tallies(NamedTuple):
@@ -46,7 +46,7 @@ def tallies(notes):
     for i in range(len(notes)):
         note = notes[i]
         program = min(note.instrument, PROGRAMS)
-        velocities[program, note.velocity >> 2] += 1
+        velocities[program, note.velocity >> VELOCITY_SHIFT] += 1
         if program == PROGRAMS:
             keys[note.pitch] += 1
             continue

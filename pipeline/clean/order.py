@@ -6,7 +6,7 @@ Each kernel states the slow form that it equals, which is what its test compares
 import numpy as np
 from numba import njit
 
-from shards.vocabulary import NO_INSTRUMENT
+from shards.vocabulary import NO_INSTRUMENT, VELOCITY_SHIFT
 
 MOST_NOTES = 1 << 21
 """Places in the file fit into the low bits of a sort key up to here."""
@@ -94,7 +94,7 @@ def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, longest):
         start[filled] = step
         duration[filled] = min(max(held, 1), longest)
         instrument[filled], pitch[filled] = class_, note.pitch
-        velocity[filled] = (note.velocity >> 2) * 4 + 2
+        velocity[filled] = (note.velocity >> VELOCITY_SHIFT << VELOCITY_SHIFT) + 2
         filled += 1
     columns = start[:filled], duration[:filled], instrument[:filled], pitch[:filled]
     return (*columns, velocity[:filled]), (len(played) - filled, cut, raised)

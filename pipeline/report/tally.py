@@ -27,7 +27,7 @@ from pipeline.midi.percussion import DECISIONS
 from shards.codec import EncodedSong
 from shards.gm import FAMILIES
 from shards.song import DEFAULT_TEMPO, NOTE, Song
-from shards.vocabulary import PROGRAMS, VELOCITY_BINS, Vocabulary
+from shards.vocabulary import PROGRAMS, VELOCITY_BINS, VELOCITY_SHIFT, Vocabulary
 
 GRIDS = (4, 6, 8, 12, 16, 24, 32, 48)
 """Steps a beat that the report lets a reader choose from."""
@@ -35,8 +35,6 @@ ERROR_BINS = 61
 """Errors in bins of a millisecond; the last holds all from 60 ms on."""
 MOST_SOUNDING = 32
 """Notes sounding at once; more are counted as this many."""
-VELOCITY_SHIFT = 2
-"""Bits between a velocity and its bin, as in `shards.vocabulary.velocity_bin`."""
 
 
 def parts_of(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
