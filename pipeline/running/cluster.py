@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import Any, ClassVar
 
 from pipeline.running.entry import begin_slice
 from pipeline.running.pool import SlicePool
@@ -27,7 +25,7 @@ from pipeline.running.processes import PoolError
 from pipeline.running.spool import Feed
 from pipeline.running.status import Status, published
 from pipeline.running.tasks import SliceJob, read_verdicts
-from pipeline.sources.listing import Part, Slice, SourceFile
+from pipeline.sources.listing import Slice, SourceFile
 
 LOOK_SECONDS = 0.5
 CONNECT_SECONDS = 10.0
@@ -48,7 +46,7 @@ class ReadySlice:
     """A slice whose job is made, for a pool on a node."""
 
     job: SliceJob
-    part: Part = Part(pa.table({}))  # noqa: RUF009 (frozen, as its table is)
+    streamed: ClassVar[bool] = False
 
     @property
     def number(self) -> int:

@@ -85,8 +85,8 @@ class Feed:
     ) -> None:
         slices = list(slices)
         self._job, self._folder = job, folder
-        self._direct = deque(one for one in slices if not one.part.streamed)
-        self._streamed = [one for one in slices if one.part.streamed]
+        self._direct = deque(one for one in slices if not one.streamed)
+        self._streamed = [one for one in slices if one.streamed]
         self._spooled = {one.number for one in self._streamed}
         self._room = Room(most_bytes, most_slices)
         self._ready: queue.SimpleQueue[SliceJob | Exception | None] = queue.SimpleQueue()

@@ -80,6 +80,11 @@ class Slice:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    @property
+    def streamed(self) -> bool:
+        """Whether its files have to be unpacked, in the order of their archive, to be read."""
+        return self.part.streamed
+
     def files(self) -> list[SourceFile]:
         """Its files, ready to be read; of a streamed archive, once they are on the disk."""
         rows = self.part.table.slice(self.start, len(self)).to_pylist()
