@@ -12,16 +12,16 @@ somebody played without hearing the sequencer.
 import operator
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.corpus import midi_files, recordings
 from pipeline.clean.grid_fit import FEWEST_ONSETS, LEAST_CLICK, grid_fit
 from pipeline.clean.quantize import Snap, quantize
 from pipeline.clean.rules import RULES, Limits, Row
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.midi import Recording, UnreadableMidi, read_midi
+from pipeline.midi import Recording
 from pipeline.running.slice_job import FileProcessor
 from pipeline.sources.listing import SourceFile
 from shards.vocabulary import NO_INSTRUMENT, Vocabulary
@@ -50,7 +50,7 @@ def nearest(corpus: Path) -> None:
     intake = IntakeSettings(round_trip_check=0)
     processor = FileProcessor(DataSettings(intake=intake, limits=open_limits()))
     rows: list[Row] = []
-    for path in sorted(corpus.rglob("*.mid")):
+    for path in midi_files(corpus):
         result = processor.process(SourceFile(str(path.relative_to(corpus)), str(path)))
         if result.index is not None:
             rows.append(result.index)
@@ -63,17 +63,6 @@ def nearest(corpus: Path) -> None:
         for value, row in known[:SHOWN]:
             said = " ".join(f"{name} {row[name]:.4g}" for name in FIGURES)
             print(f"  {value:<9.4g} {row['path']}: {said}")
-
-
-def recordings(corpus: Path) -> Iterator[Recording]:
-    """Every readable file with notes."""
-    for path in sorted(corpus.rglob("*.mid")):
-        try:
-            recording = read_midi(path.read_bytes())
-        except UnreadableMidi:
-            continue
-        if len(recording.notes):
-            yield recording
 
 
 def click_of(recording: Recording, moved: np.ndarray) -> float:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.corpus import midi_files
 from benchmarks.midi_edits import EDITS, NotSimple, read, write
 from pipeline.clean.fingerprint import PLACES, skyline
 from pipeline.config import DataSettings, IntakeSettings
@@ -42,7 +43,7 @@ Row = dict[str, Any]
 
 def songs_of(corpus: Path) -> Iterator[tuple[str, bytes]]:
     """Path and bytes of every file of the corpus."""
-    for path in sorted(corpus.rglob("*.mid")):
+    for path in midi_files(corpus):
         yield str(path.relative_to(corpus)), path.read_bytes()
 
 

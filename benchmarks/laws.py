@@ -12,12 +12,12 @@ nothing more.
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.corpus import midi_files, recordings
 from benchmarks.midi_edits import File, NotSimple, is_note, is_on, read, write
 from pipeline.clean.encode import encode
 from pipeline.clean.quantize import Snap, quantize
@@ -43,17 +43,6 @@ OPTIONS = (
     {"max_leading_silence": 9},
 )
 TEN_HOURS, EVERY = 36_000, 12
-
-
-def recordings(corpus: Path) -> Iterator[Recording]:
-    """Every readable file with notes."""
-    for path in sorted(corpus.rglob("*.mid")):
-        try:
-            recording = read_midi(path.read_bytes())
-        except UnreadableMidi:
-            continue
-        if len(recording.notes):
-            yield recording
 
 
 class Option:
@@ -154,7 +143,7 @@ def with_gap(file: File, ticks: int) -> File:
 def gap(corpus: Path) -> None:
     """Print what ten hours of silence, by the file's first tempo, cost in tokens."""
     codec, ratios, notes = Codec(Vocabulary()), [], []
-    paths = sorted(corpus.rglob("*.mid"))[::EVERY]
+    paths = midi_files(corpus)[::EVERY]
     for path in paths:
         try:
             file = read(path.read_bytes())

@@ -19,12 +19,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
-
-
-def midi_files(corpus: Path) -> list[Path]:
-    """Every MIDI file of the corpus."""
-    return sorted(path for path in corpus.rglob("*") if path.suffix.lower() in SUFFIXES)
+from benchmarks.corpus import midi_files
 
 
 def remi(files: list[Path]) -> float:

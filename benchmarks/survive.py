@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.corpus import midi_files
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.running.entry import begin_slice
@@ -96,7 +97,7 @@ def kills(work: Path, times: int) -> None:
 
 def chaos(work: Path, files: int) -> None:
     """Bad files among good ones."""
-    corpus = sorted(path for path in Path(os.environ["LAKHXL_CORPUS"]).rglob("*.mid"))
+    corpus = midi_files(Path(os.environ["LAKHXL_CORPUS"]))
     (work / "midi").mkdir()
     for number in range(files):
         shutil.copy(corpus[number % len(corpus)], work / "midi" / f"{number:06d}.mid")
