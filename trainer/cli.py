@@ -11,7 +11,6 @@ from shards import open_dataset
 from shards.codec import Codec
 from shards.console import STOPPED, Commands, progress_bar
 from shards.errors import LakhxlError
-from shards.layout import SPLITS
 from shards.settings import options_for, take
 from shards.writer import write_json
 from trainer import checkpoint, evaluate, knn_file, presets, ranks, run, samples
@@ -22,10 +21,9 @@ from trainer.fit import Fit, has_ended
 from trainer.generate import SampleConfig, generate
 from trainer.judge_cli import judge_
 from trainer.loop import Trainer
+from trainer.options import FOLDER, held_out_options
 from trainer.prompt import Prompt, encode_midi
 from trainer.unigram import unigram
-
-FOLDER = click.Path(path_type=Path)
 
 
 @click.group(cls=Commands)
@@ -109,7 +107,7 @@ def fit(
             _introduce(trainer, data, folder, yardstick)
             opened = opened or run.create(folder, config, data)
             run.write_config(opened, str(data.path))
-        mine.tell(None)  # the folder is there
+        mine.meet()  # the folder is there
         training = Fit(trainer, opened or run.open_run(folder), state)
         whole = training.go(yardstick)
     if mine.first:
@@ -254,14 +252,7 @@ def generate_(
 
 
 @cli.command(name="evaluate")
-@click.argument("paths", metavar="RUN... [DATASET]", nargs=-1, required=True, type=FOLDER)
-@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
-@click.option(
-    "--where",
-    metavar="SQL",
-    help="Only songs of the index for which this is true; true for all.  [that of the runs]",
-)
-@click.option("--songs", type=click.IntRange(min=1), help="Only so many, drawn at random.  [all]")
+@held_out_options(least=1)
 @click.option(
     "--memory",
     "memories",

@@ -6,25 +6,16 @@ from typing import Any
 import click
 
 from shards.console import progress_bar
-from shards.layout import SPLITS
 from shards.settings import options_for, take
 from shards.writer import write_json
 from trainer import evaluate, judge
 from trainer.band import parse_band
 from trainer.devices import choose
-
-FOLDER = click.Path(path_type=Path)
+from trainer.options import FOLDER, held_out_options
 
 
 @click.command(name="judge")
-@click.argument("paths", metavar="RUN... [DATASET]", nargs=-1, required=True, type=FOLDER)
-@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
-@click.option(
-    "--where",
-    metavar="SQL",
-    help="Only songs of the index for which this is true; true for all.  [that of the runs]",
-)
-@click.option("--songs", type=click.IntRange(min=2), help="Only so many, drawn at random.  [all]")
+@held_out_options(least=2)
 @options_for(judge.JudgeConfig)
 @click.option("-o", "--out", type=FOLDER, help="The picture, .png.  [RUN/judgement/SPLIT.png]")
 @click.option("--device", help="cuda, mps or cpu.  [cpu: one token at a time is no work for a GPU]")
