@@ -89,7 +89,7 @@ class ModelConfig:
     knn_backend: str = setting(
         "topk",
         "How neighbours are found: topk and faiss exactly, hnsw nearly, dense takes all keys. "
-        "At 8,192 keys topk adds 18 % to a step, dense 60 %; faiss and hnsw need the extra knn.",
+        "At 8,192 keys topk adds 15 % to a step, dense 58 %; faiss and hnsw need the extra knn.",
         choices=BACKENDS,
     )
     knn_capacity: int | None = setting(

@@ -6,6 +6,7 @@ Conventions
     H heads, T queries, E head width, N slots of a ring; one more lies behind them
 """
 
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,13 +22,10 @@ def check_backend(name: str) -> None:
     Raises:
         SettingError: it needs faiss, and there is none.
     """
-    if name in ("faiss", "hnsw"):
-        try:
-            import faiss  # noqa: F401
-        except ImportError:
-            raise SettingError(
-                f"knn_backend {name} needs faiss: pip install 'lakhxl[knn]', or use topk"
-            ) from None
+    if name in ("faiss", "hnsw") and find_spec("faiss") is None:
+        raise SettingError(
+            f"knn_backend {name} needs faiss: pip install 'lakhxl[knn]', or use topk"
+        )
 
 
 class Graph(NamedTuple):

@@ -12,6 +12,9 @@ a plain one 2.507.
 from shards.errors import SettingError
 from trainer.config import Config, ModelConfig, TrainConfig
 
+WON = {"qk_norm": True, "instrument_head": "conditional"}
+OPTIMIZER = "muon"
+
 PRESETS = {
     "tiny": Config(
         # Many short lanes: after 300 steps 3.29, against 3.43 with 32 x 64 and 3.61 with 16 x 128.
@@ -21,14 +24,13 @@ PRESETS = {
             heads=3,
             memory=256,
             dropout=0.0,
-            qk_norm=True,
-            instrument_head="conditional",
+            **WON,
         ),
         train=TrainConfig(
             steps=1500,
             batch=64,
             block=32,
-            optimizer="muon",
+            optimizer=OPTIMIZER,
             learning_rate=2e-3,
             warmup=100,
             evaluate_every=250,
@@ -42,12 +44,11 @@ PRESETS = {
             width=512,
             heads=8,
             memory=512,
-            qk_norm=True,
-            instrument_head="conditional",
+            **WON,
         ),
         train=TrainConfig(
             steps=100_000,
-            optimizer="muon",
+            optimizer=OPTIMIZER,
             batch=32,
             block=512,
             learning_rate=1e-3,
@@ -61,12 +62,11 @@ PRESETS = {
             width=768,
             heads=12,
             memory=1024,
-            qk_norm=True,
-            instrument_head="conditional",
+            **WON,
         ),
         train=TrainConfig(
             steps=300_000,
-            optimizer="muon",
+            optimizer=OPTIMIZER,
             batch=32,
             block=1024,
             learning_rate=5e-4,

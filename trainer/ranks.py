@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -108,13 +108,10 @@ class Ranks:
                 gathered[name] = torch.cat(parts)
         return gathered
 
-    def tell(self, said: Any) -> Any:
-        """What the first rank says, plain data, on every rank."""
-        if self.count == 1:
-            return said
-        box = [said]
-        dist.broadcast_object_list(box)
-        return box[0]
+    def meet(self) -> None:
+        """Wait until all ranks have come so far."""
+        if self.count > 1:
+            dist.barrier()
 
 
 def launched() -> bool:

@@ -47,11 +47,11 @@ def main(data: str, *runs: tuple[Path, int]) -> None:
 def train(dataset: Dataset, folder: Path, until: int, mine: Ranks, device: torch.device) -> Trainer:
     """As one rank of those that share it."""
     begun = folder.exists()
-    mine.tell(None)  # all have looked
+    mine.meet()  # all have looked
     if mine.first and not begun:
         config = Config(model=MODEL.for_vocabulary(dataset.vocabulary), train=TRAIN)
         run.create(folder, config, dataset)
-    mine.tell(None)  # it is there
+    mine.meet()  # it is there
     opened = run.open_run(folder)
     trainer, state = Trainer(dataset, opened.config, device, mine), {}
     if begun:
