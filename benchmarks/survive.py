@@ -86,7 +86,8 @@ def kills(work: Path, times: int) -> None:
             run.wait()
         slices[len(list(out.glob("lakh.partial/ledger-*")))] += 1
         if not (out / "lakh").exists():
-            subprocess.run(command(work / "midi", out), check=True, **quiet)
+            again = subprocess.run(command(work / "midi", out), capture_output=True, text=True)
+            assert again.returncode == 0, again.stderr
         same += contents(out / "lakh") == expected
         shutil.rmtree(out)
         print(f"run {number + 1}: {same} identical", file=sys.stderr, flush=True)
