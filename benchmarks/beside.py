@@ -13,11 +13,11 @@ import numpy as np
 
 from pipeline.clean.quantize import quantize
 from pipeline.midi import Recording, read_midi
-from pipeline.report.show import find_song
+from pipeline.show import find_song
 from shards import open_dataset
 from shards.bars import Bars
-from shards.pianoroll import png
-from shards.render import write_midi
+from shards.render.midi import write_midi
+from shards.render.pianoroll import png
 from shards.song import Song
 from shards.vocabulary import CodecSettings, Vocabulary
 

@@ -22,7 +22,7 @@ from pipeline.clean.quantize import Snap, quantize
 from pipeline.clean.rules import RULES, Limits, Row
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.midi import Recording
-from pipeline.running.slice_job import FileProcessor
+from pipeline.running.slice_task import FileProcessor
 from pipeline.sources.listing import SourceFile
 from shards.vocabulary import NO_INSTRUMENT, Vocabulary
 

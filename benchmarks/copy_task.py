@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.batches import IGNORED, Batch
 from trainer.config import ModelConfig, TrainConfig
-from trainer.model import TransformerXL
-from trainer.optim import make_optimizers, rate, set_rate
+from trainer.data.batches import IGNORED, Batch
+from trainer.model.transformer import TransformerXL
+from trainer.training.optimizers import make_optimizers, rate, set_rate
 
 SYMBOLS, FILLERS, PHRASE = 32, 16, 12
 MARK = SYMBOLS + FILLERS

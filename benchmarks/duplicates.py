@@ -28,13 +28,13 @@ import numpy as np
 
 from benchmarks.corpus import midi_files
 from benchmarks.midi_edits import EDITS, NotSimple, read, write
-from pipeline.clean.fingerprint import PLACES, skyline
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.copies.clusters import clusters
-from pipeline.copies.duplicates import DuplicateSettings
-from pipeline.copies.splits import SplitSettings, splits
+from pipeline.duplicates.clusters import clusters
+from pipeline.duplicates.fingerprint import PLACES, skyline
+from pipeline.duplicates.settings import DuplicateSettings
+from pipeline.duplicates.splits import SplitSettings, splits
 from pipeline.midi import read_midi
-from pipeline.running.slice_job import FileProcessor, warm_up
+from pipeline.running.slice_task import FileProcessor, warm_up
 from pipeline.sources.listing import SourceFile
 
 SONGS, EVERY, HALVES = 180_000, 6, 50

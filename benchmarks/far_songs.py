@@ -15,9 +15,9 @@ import time
 import torch
 
 from shards import open_dataset
-from trainer.board import PLACE_NAMES, place_losses
 from trainer.config import Config, ModelConfig, TrainConfig, for_dataset
-from trainer.loop import Trainer
+from trainer.training.metrics_log import PLACE_NAMES, place_losses
+from trainer.training.trainer import Trainer
 
 
 def settings(what: str, seed: int, steps: int) -> Config:

@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.duplicates import songs_of
-from pipeline.clean.fingerprint import PLACES
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.report.tally import tally_fragment
-from pipeline.report.timings import timing_fragment
-from pipeline.running.finish import finish
-from pipeline.running.slice_job import FRAGMENT_SCHEMA, FileProcessor, warm_up
+from pipeline.duplicates.fingerprint import PLACES
+from pipeline.report.build.note_counts import tally_fragment
+from pipeline.report.build.timing import timing_fragment
+from pipeline.running.finalize import finish
+from pipeline.running.slice_task import FRAGMENT_SCHEMA, FileProcessor, warm_up
 from pipeline.running.tasks import index_fragment, ledger_fragment
 from pipeline.sources.listing import SourceFile
 from shards.layout import LEDGER_SCHEMA, MANIFEST

@@ -15,9 +15,9 @@ import torch
 
 from shards.vocabulary import Vocabulary
 from trainer.config import ModelConfig
-from trainer.generate import Lane, SampleConfig, add_next
-from trainer.model import TransformerXL
-from trainer.stream import Stream
+from trainer.generation.generate import Lane, SampleConfig, add_next
+from trainer.generation.incremental import Stream
+from trainer.model.transformer import TransformerXL
 
 BLOCK = 256
 

@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 
 from shards import open_dataset
 from trainer import presets
-from trainer.board import PLACE_NAMES, place_losses
 from trainer.config import for_dataset, override
-from trainer.loop import Trainer
+from trainer.training.metrics_log import PLACE_NAMES, place_losses
+from trainer.training.trainer import Trainer
 
 BASE = "layers=4 width=128 heads=2 memory=32 qk_norm=false instrument_head=plain batch=64 block=32"
 SCHEDULE = "optimizer=muon learning_rate=0.002 warmup=20 steps=100"

@@ -17,11 +17,12 @@ import time
 import torch
 
 from benchmarks.training_speed import CPU_SHAPE, VOCABULARY, random_batch
-from trainer import knn_search, optim
 from trainer.config import ModelConfig, TrainConfig
-from trainer.loop import score
-from trainer.memory import Memory
-from trainer.model import TransformerXL
+from trainer.model.knn import search as knn_search
+from trainer.model.memory import Memory
+from trainer.model.transformer import TransformerXL
+from trainer.training import optimizers as optim
+from trainer.training.trainer import score
 
 LANES, BLOCK, K = 4, 256, 32
 

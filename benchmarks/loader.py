@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from shards import open_dataset
-from trainer.batches import Blocks
-from trainer.devices import memory_in_use
-from trainer.loader import Loader
-from trainer.sampler import ContiguousBatchSampler
-from trainer.selection import select
+from trainer.data.batches import Blocks
+from trainer.data.prefetch import Loader
+from trainer.data.sampler import ContiguousBatchSampler
+from trainer.data.selection import select
+from trainer.device import memory_in_use
 
 SHAPES = ((64, 32), (16, 256), (32, 512), (32, 1024))
 CPU = torch.device("cpu")

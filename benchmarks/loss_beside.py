@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from shards import open_dataset
-from trainer import optim, presets
-from trainer.batches import Batch
+from trainer import presets
 from trainer.config import ModelConfig, for_dataset, override
-from trainer.loop import Trainer
-from trainer.memory import Memory, split_lanes, visible
-from trainer.model import Output, TransformerXL
+from trainer.data.batches import Batch
+from trainer.model.memory import Memory, split_lanes, visible
+from trainer.model.transformer import Output, TransformerXL
+from trainer.training import optimizers as optim
+from trainer.training.trainer import Trainer
 
 SETTINGS = (
     "layers=4 width=128 heads=2 memory=32 batch=64 block=32 optimizer=adamw learning_rate=0.002 "

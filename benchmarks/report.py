@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.clean.rules import Limits
-from pipeline.report.measure import measure_report, report_html, report_text
-from pipeline.report.tally import Tally, total
+from pipeline.report.build.note_counts import Tally, total
+from pipeline.report.build.report import measure_report, report_html, report_text
 from shards import open_dataset
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
 

@@ -23,10 +23,11 @@ import torch
 from shards import open_dataset
 from shards.codec import EncodedSong
 from shards.vocabulary import Kind, Vocabulary
-from trainer import presets, samples
+from trainer import presets
 from trainer.config import for_dataset
-from trainer.generate import SampleConfig, generate
-from trainer.loop import Trainer
+from trainer.generation import export as samples
+from trainer.generation.generate import SampleConfig, generate
+from trainer.training.trainer import Trainer
 
 BARS, SONGS, PICTURES, BATCHES = 16, 8, 2, 40
 

@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shards.vocabulary import VELOCITY_BINS, Vocabulary
-from trainer import devices, linear, optim
-from trainer.batches import Batch
+from trainer import device as devices
 from trainer.config import ModelConfig, TrainConfig
-from trainer.loop import score
-from trainer.model import TransformerXL
+from trainer.data.batches import Batch
+from trainer.model import linear
+from trainer.model.transformer import TransformerXL
+from trainer.training import optimizers as optim
+from trainer.training.trainer import score
 
 VOCABULARY = Vocabulary()
 CLASSES = len(VOCABULARY) + VOCABULARY.instruments

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pipeline.clean.rules import Limits
 from pipeline.clean.silence import SilenceSettings
-from pipeline.copies.duplicates import DuplicateSettings
-from pipeline.copies.splits import SplitSettings
+from pipeline.duplicates.settings import DuplicateSettings
+from pipeline.duplicates.splits import SplitSettings
 from shards import settings
 from shards.settings import setting
 from shards.vocabulary import CodecSettings

@@ -6,7 +6,7 @@ from pipeline.clean.quantize import quantize
 from pipeline.clean.silence import remove_silence
 from pipeline.config import DataSettings
 from pipeline.midi import UnreadableMidi
-from pipeline.running.slice_job import FileProcessor
+from pipeline.running.slice_task import FileProcessor
 from pipeline.sources.listing import read_bytes
 from pipeline.sources.members import Refused
 from shards.codec import EncodedSong

@@ -45,7 +45,7 @@ def test_no_file_imports_against_the_arrows(package):
     ("module", "absent"),
     [
         ("shards", ["torch", "numba", "mido", "matplotlib"]),
-        ("pipeline.running.slice_job", ["torch", "matplotlib"]),
+        ("pipeline.running.slice_task", ["torch", "matplotlib"]),
         ("trainer.model", ["numba", "pebble"]),
     ],
 )

@@ -14,8 +14,9 @@ from shards import settings
 from shards.errors import SettingError
 from shards.settings import setting
 from shards.vocabulary import Vocabulary
-from trainer.knn_search import BACKENDS
-from trainer.rtf import MODES
+
+KNN_BACKENDS = ("topk", "dense", "faiss", "hnsw")
+RTF_MODES = ("off", "shift", "window", "strict")
 
 FROM_VOCABULARY = ("tokens", "instruments", "bar_steps")
 """Fields of ModelConfig that come with the dataset."""
@@ -90,7 +91,7 @@ class ModelConfig:
         "topk",
         "How neighbours are found: topk and faiss exactly, hnsw nearly, dense takes all keys. "
         "At 8,192 keys topk adds 15 % to a step, dense 58 %; faiss and hnsw need the extra knn.",
-        choices=BACKENDS,
+        choices=KNN_BACKENDS,
     )
     knn_capacity: int | None = setting(
         None,
@@ -102,7 +103,7 @@ class ModelConfig:
         "off",
         "Reverse teacher forcing, in training: off; shift, attention does not see its own "
         "place; window, nor its own window of tokens; strict, nor are some inputs there at all.",
-        choices=MODES,
+        choices=RTF_MODES,
     )
     max_bars: int = setting(
         512,

@@ -19,13 +19,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pipeline.browse.query import Songs, WrongQuery, filters_of
-from pipeline.report.show import cuts, facts
+from pipeline.show import cuts, facts
 from shards import Dataset
 from shards.console import visible
 from shards.errors import LakhxlError, ShardError
 from shards.layout import REPORT_PAGE
-from shards.pianoroll import place_of_notes, png
-from shards.render import to_midi
+from shards.render.midi import to_midi
+from shards.render.pianoroll import place_of_notes, png
 
 LOOPBACK = "127.0.0.1"
 NAMES = (LOOPBACK, "localhost")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.report.charts import bars, histogram, text
-from pipeline.report.figures import count, digits, hours, share, short, words
-from pipeline.report.file import read_report
-from pipeline.report.measures import MEASURES
-from pipeline.report.page import page, section, table
+from pipeline.report.build.file import read_report
+from pipeline.report.build.histograms import MEASURES
+from pipeline.report.html.page import page, section, table
+from pipeline.report.html.svg import bars, histogram, text
+from pipeline.report.number_format import count, digits, hours, share, short, words
 from shards.console import visible
 from shards.layout import SPLITS
 from shards.reader import find_dataset, read_manifest

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.figures import count, digits, hours, share, short, words
-from pipeline.report.measures import MEASURES
+from pipeline.report.build.histograms import MEASURES
+from pipeline.report.number_format import count, digits, hours, share, short, words
 
 COLUMNS = 80
 BAR = 26
@@ -24,7 +24,7 @@ LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def report_text(report: dict[str, Any]) -> str:
-    """The report of `pipeline.report.measure.measure_report` in at most 40 lines of 80 columns."""
+    """The report of `pipeline.report.build.report.measure_report` in at most 40 lines of 80 columns."""
     blocks = (_funnel(report), _splits(report), _distributions(report), _remarks(report))
     return "\n\n".join("\n".join(lines) for lines in blocks)
 

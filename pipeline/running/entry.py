@@ -12,13 +12,13 @@ from pipeline.running.tasks import Outcome, SliceJob
 
 def begin_slice(job: SliceJob) -> Outcome:
     """`slice_job.run_slice`, without loading the compiled reader into whoever names it."""
-    from pipeline.running.slice_job import run_slice
+    from pipeline.running.slice_task import run_slice
 
     return run_slice(job)
 
 
 def begin_finish(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     """`finish.finish`, likewise."""
-    from pipeline.running.finish import finish
+    from pipeline.running.finalize import finish
 
     finish(partial, folder, slices, data_settings)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from pipeline.running.feed import Feed
 from pipeline.running.journal import Progress, journal_path, read_journal
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.processes import (
@@ -33,7 +34,6 @@ from pipeline.running.processes import (
     start_pool,
     without_bounds,
 )
-from pipeline.running.spool import Feed
 from pipeline.running.status import Status
 from pipeline.running.tasks import Condemned, Outcome, SliceJob, keep_verdicts
 from pipeline.running.worker import prepare, work

@@ -5,7 +5,7 @@ Importing it does the work: multiprocessing's forkserver takes the names of modu
 
 import pyarrow as pa
 
-from pipeline.running.slice_job import warm_up
+from pipeline.running.slice_task import warm_up
 from pipeline.running.worker import die_with_parent
 
 die_with_parent()

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataSettings
-from pipeline.copies.duplicates import read_list
-from pipeline.copies.splits import earlier_splits
-from pipeline.report.timings import forget_timings
+from pipeline.duplicates.settings import read_list
+from pipeline.duplicates.splits import earlier_splits
+from pipeline.report.build.timing import forget_timings
 from pipeline.running.entry import begin_finish, begin_slice
 from pipeline.running.pool import SlicePool
 from pipeline.running.pool_settings import PoolSettings
@@ -262,7 +262,7 @@ def carry_out(
     last = bind(begin_finish, began.partial, began.folder, len(began.slices), data_settings)
     to_do = [slice_ for slice_ in began.slices if slice_.number not in began.done]
     if how.engine == "ray" and to_do:
-        from pipeline.running.cluster import RayCluster
+        from pipeline.running.ray_engine import RayCluster
 
         RayCluster(began.partial, how, watch, job, began.earlier).run(to_do)
         to_do = []

@@ -4,7 +4,7 @@ A listing says where each MIDI file lies, and refuses, with a row for each, what
 read: names that lead out of the archive, links, devices, members too large, too many bytes out
 of too few. Nothing is ever written under a name that an archive gives. Members of .tar and .zip
 are then read where they lie, by any process; a compressed .tar has to be read from front to
-back, see `pipeline.running.spool`.
+back, see `pipeline.running.feed`.
 
 An archive that is damaged is listed up to the damage, and is itself a row of the ledger.
 """

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.sources.listing import list_files
-from shards.render import write_midi
+from shards.render.midi import write_midi
 from shards.verify import verify
 from tests.shards.read_back import read_back
 

@@ -11,9 +11,9 @@ from shards import layout, open_dataset, writer
 from shards.codec import Codec, EncodedSong
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, sort_notes
 from shards.vocabulary import Vocabulary
-from trainer import linear
 from trainer.config import Config, ModelConfig, TrainConfig
-from trainer.model import TransformerXL
+from trainer.model import linear
+from trainer.model.transformer import TransformerXL
 
 torch.set_num_threads(1)  # models this small only wait for a second thread
 

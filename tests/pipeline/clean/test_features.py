@@ -16,11 +16,11 @@ from pipeline.clean.silence import Removed
 from pipeline.midi import TEMPO_DTYPE, read_midi
 from shards.codec import Codec
 from shards.layout import INDEX_SCHEMA
-from shards.render import write_midi
+from shards.render.midi import write_midi
 from shards.vocabulary import PROGRAMS, CodecSettings, Vocabulary
-from tests.pipeline.test_hear import BENDING, bent_song
+from tests.pipeline.browse.test_hear import BENDING, bent_song
+from tests.shards.render.test_midi import with_real_drums
 from tests.shards.songs import canonical_songs, make_song
-from tests.shards.test_render import with_real_drums
 
 VOCABULARY = Vocabulary()
 NOT_MEASURED = ("path", "md5", "shard", "start", "stop", "split", "cluster", "primary", "copy")

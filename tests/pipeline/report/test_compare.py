@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.clean.rules import Limits
-from pipeline.cli import cli
+from pipeline.cli.commands import cli
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.report.compare import compare_html, compare_text, read_side, tables
 from shards.console import visible

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.clean.rules import Limits
-from pipeline.report.figures import digits, hours, share, short
-from pipeline.report.measure import measure_report, report_html, report_text
-from pipeline.report.measures import MEASURES, even, octaves
-from pipeline.report.tally import Tally
+from pipeline.report.build.histograms import MEASURES, even, octaves
+from pipeline.report.build.note_counts import Tally
+from pipeline.report.build.report import measure_report, report_html, report_text
+from pipeline.report.number_format import digits, hours, share, short
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA, OUTCOMES, SPLITS
 from shards.vocabulary import Vocabulary

@@ -9,16 +9,16 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import cli
-from pipeline.report.charts import text
-from pipeline.report.measures import MEASURES
-from pipeline.report.page import report_html
-from pipeline.report.timings import timings_page_path
+from pipeline.cli.commands import cli
+from pipeline.report.build.histograms import MEASURES
+from pipeline.report.build.timing import timings_page_path
+from pipeline.report.html.page import report_html
+from pipeline.report.html.svg import text
 from shards.console import visible
 from shards.layout import SPLITS
 from shards.reader import read_json
 from shards.vocabulary import Kind
-from tests.pipeline.browser import (
+from tests.pipeline.browse.browser import (
     NARROW,
     OUTSIDE,
     OVERLAPS,
@@ -28,7 +28,7 @@ from tests.pipeline.browser import (
     needs_browser,
     set_screen,
 )
-from trainer.sampler import ContiguousBatchSampler
+from trainer.data.sampler import ContiguousBatchSampler
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from pipeline.midi import read_midi
-from pipeline.running import slice_job, worker
+from pipeline.running import slice_task, worker
 
 
 def read_with_faults(self, data):
@@ -41,12 +41,12 @@ def read_with_faults(self, data):
 
 def run_slice_with_faults(job):
     """What a worker runs in the chaos tests."""
-    honest = slice_job.FileProcessor.read
-    slice_job.FileProcessor.read = read_with_faults
+    honest = slice_task.FileProcessor.read
+    slice_task.FileProcessor.read = read_with_faults
     try:
-        return slice_job.run_slice(job)
+        return slice_task.run_slice(job)
     finally:
-        slice_job.FileProcessor.read = honest
+        slice_task.FileProcessor.read = honest
 
 
 def run_slice_on_a_full_disk(job):

@@ -94,7 +94,7 @@ def pool_of(demo, tmp_path, watch=lambda status: None, **how) -> PoolError:
     began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
 
     def job(slice_, files):
-        return faults.slice_job.SliceJob(slice_.number, files, began.partial, SETTINGS)
+        return faults.slice_task.SliceJob(slice_.number, files, began.partial, SETTINGS)
 
     pool = SlicePool(began.partial, QUICK, watch, job, how.pop("task", begin_slice), **how)
     with pytest.raises(PoolError) as error:

@@ -13,7 +13,7 @@ import pytest
 from pipeline.config import DataSettings, IntakeSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.running.run import RunError, begin
-from pipeline.running.slice_job import FileProcessor
+from pipeline.running.slice_task import FileProcessor
 from pipeline.single import encode_file
 from pipeline.sources.listing import SourceError, SourceFile, list_files
 from shards.verify import verify

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import DataSettings, IntakeSettings
-from pipeline.running import spool
+from pipeline.running import feed
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.run import begin, carry_out
 from pipeline.sources import tars
@@ -295,7 +295,7 @@ def test_the_spool_never_holds_more_than_it_may(tmp_path):
         return slice_.number
 
     taken, most = [], 0
-    with spool.Feed(slices, job, folder, most_bytes=35_000, most_slices=9) as feed:
+    with feed.Feed(slices, job, folder, most_bytes=35_000, most_slices=9) as feed:
         while not feed.exhausted:
             most = max(most, sum(path.stat().st_size for path in folder.iterdir()))
             number = feed.take()
@@ -310,7 +310,7 @@ def test_the_spool_never_holds_more_than_it_may(tmp_path):
 def test_a_feed_that_is_left_early_leaves_no_thread_waiting(tmp_path):
     files = {f"{n:03d}.mid": bytes(1000) for n in range(200)}
     slices = list_files([make_tar(tmp_path / "n.tar.gz", files)], MOST).cut(10)
-    with spool.Feed(
+    with feed.Feed(
         slices, lambda one, files: one.number, tmp_path, most_bytes=1, most_slices=1
     ) as feed:
         while feed.take() is None:

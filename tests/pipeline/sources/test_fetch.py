@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import cli
+from pipeline.cli.commands import cli
 from pipeline.sources import fetch
 from pipeline.sources.fetch import Archive, download
 from shards.errors import LakhxlError

@@ -1,0 +1,304 @@
+"""The page to browse a dataset: what it answers, to whom, and that it works in a real browser."""
+
+import http.client
+import io
+import json
+import threading
+import time
+from urllib.parse import quote
+
+import mido
+import pytest
+
+from pipeline.browse import serve
+from pipeline.browse.query import Songs, WrongQuery, filters_of
+from shards.console import visible
+from tests.pipeline.browse.browser import (
+    NARROW,
+    OUTSIDE,
+    WIDE,
+    chromium,
+    console,
+    needs_browser,
+    set_screen,
+)
+
+
+@pytest.fixture(scope="module")
+def port(dataset):
+    """The port of a server that shows the demo's dataset."""
+    yield from running(dataset)
+
+
+@pytest.fixture(scope="module")
+def hostile_port(hostile):
+    yield from running(hostile)
+
+
+def running(dataset):
+    with serve(dataset) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def get(port, address, **headers):
+    """Status, headers and body of one request, its address sent as it is."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.putrequest("GET", address, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+def songs_of(port, query):
+    status, _, body = get(port, f"/api/songs?size=500&{query}")
+    assert status == 200, body
+    return json.loads(body)
+
+
+def test_only_loopback_is_listened_on(dataset):
+    with serve(dataset) as server:
+        assert server.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "evil.example:{}", "", "[::1]:{}"])
+def test_a_name_that_was_pointed_at_this_machine_is_refused(port, host):
+    status, _, body = get(port, "/api/songs", Host=host.format(port))
+    assert status == 403
+    assert b"path" not in body
+
+
+def test_pages_of_other_sites_are_refused(port):
+    for site in ("cross-site", "same-site"):
+        assert get(port, "/api/song/0.mid", Sec_Fetch_Site=site)[0] == 403
+    for name in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        assert get(port, "/api/about", Host=name, Sec_Fetch_Site="same-origin")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/../setup.cfg", "/%2e%2e/%2e%2e/etc/passwd", "/static/page.html", "/vendor/../page.html",
+        "//etc/passwd", "/dataset.json", "/tokens-00000.npy", "/api/song/../0", "/api/song/-1",
+        "/api/song/0.wav", "/api/song/999999999", "/api/song/" + "9" * 400, "/browse.js/", "*",
+    ],
+)  # fmt: skip
+def test_what_is_not_on_the_list_is_not_there(port, address):
+    assert get(port, address)[0] == 404
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(port):
+    for address in ("/", "/report", "/api/songs", "/api/song/0.png", "/nothing"):
+        _, headers, _ = get(port, address)
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_other_methods_are_not_known(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/api/songs", body=b"{}")
+    assert connection.getresponse().status == 501
+    connection.close()
+
+
+def test_what_the_page_needs_is_served_by_itself(port):
+    page = get(port, "/")[2].decode()
+    for name in ("browse.css", "browse.js", "tabulator.js", "tabulator.css", "tinysynth.js"):
+        assert f'"/{name}"' in page
+        assert get(port, f"/{name}")[0] == 200
+    assert "http" not in page.replace('http-equiv"', "")
+
+
+@pytest.mark.parametrize(
+    ("query", "passes"),
+    [
+        ("f.bpm=%3E%3D100", lambda row: row["bpm"] >= 100),
+        ("f.bars=20..40", lambda row: 20 <= row["bars"] <= 40),
+        ("f.split=train&f.meters=1", lambda row: (row["split"], row["meters"]) == ("train", 1)),
+        ("f.primary=no", lambda row: not row["primary"]),
+        ("f.meter=%3D4/4", lambda row: row["meter"] == "4/4"),
+        ("f.meter=/8", lambda row: "/8" in row["meter"]),
+        ("f.instruments=5", lambda row: row["instruments"] == 5),
+        ("f.tier=STRICT", lambda row: row["tier"] == "strict"),
+        ("q=ballads", lambda row: "ballads" in row["path"]),
+        ("f.pitch_low=%3C30", lambda row: row["pitch_low"] is not None and row["pitch_low"] < 30),
+    ],
+)  # fmt: skip
+def test_filters_find_what_a_plain_loop_finds(port, dataset, query, passes):
+    rows = dataset.index.to_pylist()
+    expected = [number for number, row in enumerate(rows) if passes(row)]
+    found = songs_of(port, query)
+    assert [row["song"] for row in found["data"]] == expected
+    assert found["last_row"] == len(expected)
+
+
+def test_programs_are_found_by_name(port, dataset):
+    names = dataset.vocabulary.instrument_names
+    expected = [
+        number
+        for number, row in enumerate(dataset.index.to_pylist())
+        if any("bass" in names[program].lower() for program in row["programs"])
+    ]
+    assert [row["song"] for row in songs_of(port, "f.programs=Bass")["data"]] == expected
+
+
+def test_any_column_sorts_either_way_and_pages_are_one_list(port, dataset):
+    for column in Songs(dataset).columns:
+        there, back = (
+            [row[column] for row in songs_of(port, f"sort={column}&order={order}")["data"]]
+            for order in ("asc", "desc")
+        )
+        known = [value for value in there if value is not None]
+        assert known == sorted(known)
+        assert [value for value in back if value is not None] == known[::-1] or column in (
+            "programs", "silences",
+        )  # fmt: skip
+    whole = [row["song"] for row in songs_of(port, "sort=notes")["data"]]
+    paged = []
+    for page in (1, 2, 3):
+        _, _, body = get(port, f"/api/songs?sort=notes&size=17&page={page}")
+        paged += [row["song"] for row in json.loads(body)["data"]]
+    assert paged == whole[: len(paged)]
+
+
+@pytest.mark.parametrize(
+    "query", ["f.bpm=fast", "f.primary=perhaps", "f.nothing=1", "sort=nothing", "page=0", "size=x"]
+)
+def test_a_query_that_says_nothing_is_told_so(port, query):
+    status, headers, body = get(port, f"/api/songs?{query}")
+    assert status == 400
+    assert headers["Content-Type"].startswith("text/plain")
+    assert body
+
+
+def test_a_filter_of_a_column_that_is_not_there_is_refused(dataset):
+    with pytest.raises(WrongQuery, match="no column nothing"):
+        Songs(dataset).rows((("nothing", "1"),), "", "", False)
+    assert filters_of({"f.a": ["1"], "f.b": [" "], "q": ["x"]}) == (("a", "1"),)
+
+
+def test_a_song_is_its_facts_its_midi_and_its_picture(port, dataset):
+    told = json.loads(get(port, "/api/song/3")[2])
+    assert told["facts"]["path"] == dataset.index["path"][3].as_py()
+    midi = mido.MidiFile(file=io.BytesIO(get(port, "/api/song/3.mid")[2]))
+    ons = [message for track in midi.tracks for message in track if message.type == "note_on"]
+    assert len(ons) == dataset.index["notes"][3].as_py()
+    assert get(port, "/api/song/3.png")[2].startswith(b"\x89PNG")
+    assert 0 < told["roll"]["left"] < told["roll"]["left"] + told["roll"]["wide"] < 1
+
+
+def test_hostile_names_leave_the_server_without_control_characters(hostile_port, hostile):
+    found = songs_of(hostile_port, "")
+    shown = [row["path"] for row in found["data"]]
+    assert shown == [visible(path) for path in hostile.index["path"].to_pylist()]
+    assert all(path.isprintable() for path in shown)
+    name = next(path for path in hostile.index["path"].to_pylist() if "<img" in path)
+    assert len(songs_of(hostile_port, "q=" + quote(name))["data"]) == 1
+
+
+def until(condition, seconds=20.0):
+    """Wait for something that a page does in its own time."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "the page did not get there"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with chromium() as driver:
+        yield driver
+
+
+def rows_of(driver):
+    script = (
+        "return [...document.querySelectorAll('.tabulator-row')].map(row => "
+        "row.querySelector('[tabulator-field=path]').textContent)"
+    )
+    return driver.execute_script(script)
+
+
+def open_page(driver, port, width=WIDE, dark=False):
+    set_screen(driver, width, dark=dark)
+    driver.get(f"http://127.0.0.1:{port}/")
+    until(lambda: rows_of(driver))
+
+
+def type_into(driver, selector, text):
+    from selenium.webdriver.common.by import By
+
+    box = driver.find_element(By.CSS_SELECTOR, selector)
+    box.clear()
+    box.send_keys(text)
+
+
+def found(driver):
+    return driver.execute_script("return document.getElementById('found').textContent")
+
+
+@needs_browser
+def test_a_person_searches_filters_and_plays_a_song(driver, port, dataset):
+    rows = dataset.index.to_pylist()
+    open_page(driver, port)
+    assert found(driver) == f"{len(rows)} songs"
+    type_into(driver, "#search", "ballads")
+    ballads = [row["path"] for row in rows if "ballads" in row["path"]]
+    until(lambda: rows_of(driver) == ballads[:20])
+    type_into(driver, "#search", " ")
+    driver.execute_script("const s = document.getElementById('search'); s.value = '';"
+                          "s.dispatchEvent(new Event('input'))")  # fmt: skip
+    type_into(driver, "[tabulator-field=notes] input", ">=2000")
+    many = [row["path"] for row in rows if row["notes"] >= 2000]
+    until(lambda: rows_of(driver) == many[:20])
+    driver.execute_script("document.querySelector('.tabulator-row .tabulator-cell').click()")
+    until(lambda: driver.execute_script("return document.getElementById('title').textContent"))
+    assert driver.execute_script("return document.getElementById('title').textContent") == many[0]
+    until(lambda: driver.execute_script("return document.getElementById('picture').naturalWidth"))
+    place = "return document.getElementById('cursor').style.left"
+    before = driver.execute_script(place)
+    play = "document.getElementById('play').click()"
+    driver.execute_script(play)
+    until(lambda: driver.execute_script(place) != before)
+    heard = "return [synth.getAudioContext().state, synth.getPlayStatus().play]"
+    until(lambda: driver.execute_script(heard) == ["running", 1])
+    driver.execute_script(play)
+    assert driver.execute_script(heard)[1] == 0
+    assert console(driver) == []
+    entries = "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    fetched = driver.execute_script(entries)
+    assert all(address.startswith((f"http://127.0.0.1:{port}/", "data:")) for address in fetched)
+
+
+@needs_browser
+def test_a_filter_that_says_nothing_is_told_to_the_person(driver, port):
+    open_page(driver, port)
+    type_into(driver, "[tabulator-field=notes] input", "many")
+    problem = "const p = document.getElementById('problem'); return p.hidden ? '' : p.textContent"
+    assert "no number" in until(lambda: driver.execute_script(problem))
+    console(driver)  # the browser itself notes the status 400
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)])
+def test_hostile_names_are_text_on_the_page(driver, hostile_port, hostile, width, dark):
+    open_page(driver, hostile_port, width, dark)
+    paths = hostile.index["path"].to_pylist()
+    until(lambda: rows_of(driver) == [visible(path) for path in paths])
+    title = "return document.getElementById('title').textContent"
+    for number in range(len(paths)):
+        driver.execute_script(f"open({number})")
+        until(lambda n=number: driver.execute_script(title) == visible(paths[n]))
+    assert driver.execute_script("return window.hacked") is None
+    assert driver.execute_script("return document.querySelectorAll('main img').length") == 1
+    assert driver.execute_script(OUTSIDE) == []
+    assert console(driver) == []

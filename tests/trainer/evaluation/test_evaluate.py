@@ -1,0 +1,105 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from shards import open_dataset
+from shards.vocabulary import CodecSettings, Vocabulary
+from shards.writer import write_json
+from tests.trainer.cli.test_cli import QUICK
+from trainer.cli.commands import cli
+from trainer.evaluation.evaluate import sort_out
+from trainer.run.folder import open_run
+
+
+@pytest.fixture(scope="module")
+def runs(dataset_folder, tmp_path_factory):
+    """Two runs of four steps, one with a memory and one without."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, memory in (("with", 8), ("without", 0)):
+        arguments = ["fit", str(dataset_folder), "--run", str(folder / name), *QUICK]
+        result = CliRunner().invoke(cli, [*arguments, f"--set=memory={memory}"])
+        assert result.exit_code == 0, result.output
+    return folder / "with", folder / "without"
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli, ["evaluate", *map(str, arguments), "--device=cpu"])
+
+
+def test_runs_stand_side_by_side_with_their_figures_and_a_picture(runs):
+    result = call(*runs, "--split=valid")
+    assert result.exit_code == 0, result.output
+    found = [json.loads((run / "evaluation" / "valid.json").read_text()) for run in runs]
+    assert [*found[0]["by"]["memory"]] == ["0", "8"]
+    assert [*found[1]["by"]["memory"]] == ["0"]
+    for one in found:
+        loss = one["overall"]["loss"]
+        assert loss["low"] <= loss["mean"] <= loss["high"]
+        assert f"{loss['mean']:.3f} ({loss['low']:.2f}-{loss['high']:.2f})" in result.stdout
+        assert one["step"] == 4
+        assert one["songs"] == 2
+    lines = result.stdout.splitlines()
+    assert any(line.split() == ["with", "without"] for line in lines)
+    assert (runs[0] / "evaluation" / "valid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_loss_is_that_of_training_where_songs_fill_their_blocks(runs):
+    """Training joins songs in a block, evaluation begins each anew: close, and no further."""
+    assert call(runs[0], "--split=valid").exit_code == 0
+    found = json.loads((runs[0] / "evaluation" / "valid.json").read_text())
+    lines = (runs[0] / "metrics.jsonl").read_text().splitlines()
+    valid = [line for line in map(json.loads, lines) if line["split"] == "valid"]
+    assert found["overall"]["loss"]["mean"] == pytest.approx(valid[-1]["loss"], rel=0.01)
+
+
+def test_a_dataset_may_be_named_and_else_is_the_runs_own(runs, dataset_folder):
+    for paths in ([*runs], [dataset_folder, *runs], [*runs, dataset_folder.parent]):
+        opened, dataset = sort_out(paths)
+        assert [run.path for run in opened] == [*runs]
+        assert dataset.path == dataset_folder
+
+
+def test_wrong_paths_are_refused_in_a_line(runs, dataset_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    cases = {
+        "not a run folder among them": [dataset_folder],
+        "is the dataset": [runs[0], dataset_folder, dataset_folder],
+        "no such folder": [runs[0], tmp_path / "no"],
+        "holds no dataset": [runs[0], other],
+        "no songs in its test split": [runs[0]],
+    }
+    for message, paths in cases.items():
+        result = call(*paths)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_run_of_other_tokens_is_refused(runs, dataset_folder, tmp_path):
+    other = tmp_path / "run"
+    other.mkdir()
+    (other / "config.json").write_text((runs[0] / "config.json").read_text())
+    vocabulary = Vocabulary(CodecSettings(percussion="gm2"))
+    write_json(other / "vocabulary.json", vocabulary.to_json())
+    result = call(other, dataset_folder)
+    assert result.exit_code == 1
+    assert open_dataset(dataset_folder).vocabulary.fingerprint in result.stderr
+    assert open_run(other).vocabulary.fingerprint in result.stderr
+
+
+def test_a_run_with_a_knn_memory_is_scored_without_it_too(runs, dataset_folder, tmp_path):
+    options = [*QUICK, "--set=memory=8", "--set=knn=true"]
+    made = CliRunner().invoke(cli, ["fit", str(dataset_folder), "--run", str(tmp_path), *options])
+    assert made.exit_code == 0, made.output
+    result = call(runs[1], tmp_path, "--split=valid")
+    assert result.exit_code == 0, result.output
+    plain, knn = (
+        json.loads((run / "evaluation" / "valid.json").read_text()) for run in (runs[1], tmp_path)
+    )
+    assert "knn" not in plain["by"]
+    rows = knn["by"]["knn"]
+    assert rows["with"] == knn["overall"]["loss"] == knn["by"]["memory"]["8"]
+    assert rows["without"]["mean"] != rows["with"]["mean"]
+    assert f"{rows['without']['mean']:.3f}" in result.stdout.split("without  ")[-1]

@@ -1,0 +1,203 @@
+"""The store of the kNN memory, by what may be found in it."""
+
+import copy
+import sys
+
+import pytest
+import torch
+from torch.nn import functional
+
+from shards.errors import SettingError
+from trainer.model.knn.store import NearestNeighbours, Store, as_stored
+
+H, E, T, M = 2, 8, 4, 6
+
+
+def feed(store, visits, *, seed=0, length=M, memory=None):
+    """Play blocks of random keys; yields the store as each block sees it, and the block's keys.
+
+    The keys of a position are a function of lane and place in `visits`, shape (B, tokens).
+    """
+    B, tokens = visits.shape
+    generator = torch.Generator().manual_seed(seed)
+    keys = torch.randn(B, H, tokens, E, generator=generator)
+    values = torch.randn(B, H, tokens, E, generator=generator)
+    past = torch.zeros(B, H, length, E), torch.full((B, length), -1)
+    past_values = torch.zeros(B, H, length, E)
+    for start in range(0, tokens, T):
+        here = slice(start, start + T)
+        store = store.settled()
+        yield store, keys, values, start
+        all_keys = torch.cat([past[0], keys[:, :, here]], 2)
+        all_values = torch.cat([past_values, values[:, :, here]], 2)
+        all_visits = torch.cat([past[1], visits[:, here]], 1)
+        store = store.grown(visits[:, here] * 10).cut(all_keys, all_values, all_visits, length)
+        past = all_keys[:, :, -length:], all_visits[:, -length:]
+        past_values = all_values[:, :, -length:]
+
+
+def empty(lanes, capacity):
+    return Store.empty(lanes=lanes, heads=H, capacity=capacity, head_width=E, length=M, layer=0)
+
+
+def stored_tokens(store, keys, values, lane):
+    """Which tokens' keys lie in the slots in use, in order; each with its own value."""
+    n = int(store.stored[lane])
+    wanted = as_stored(functional.normalize(keys[lane], dim=-1)).float()
+    said = as_stored(values[lane]).float()
+    found = []
+    for slot in range(n):
+        same = (store.keys[lane, 0, slot] == wanted[0]).all(-1).nonzero()
+        token = int(same)
+        assert torch.equal(store.keys[lane, :, slot], wanted[:, token])
+        assert torch.equal(store.values[lane, :, slot], said[:, token])
+        found.append(token)
+    return found
+
+
+@pytest.mark.parametrize("capacity", [100, 10])
+def test_it_holds_exactly_what_has_left_the_memory_of_the_running_song(capacity):
+    visits = torch.stack(
+        [
+            torch.full((48,), 1),  # one long song
+            torch.tensor([1] * 15 + [2] * 33),  # songs change within a block
+            torch.tensor([1] * 20 + [2] * 2 + [3] * 26),  # one is shorter than the block
+            torch.tensor([1] * 24 + [-2] * 4 + [2] * 20),  # padding in between
+        ]
+    )
+    for store, keys, values, start in feed(empty(4, capacity), visits):
+        for lane in range(4):
+            out = list(range(max(start - M, 0)))
+            last = int(visits[lane, out[-1]]) if out else -1
+            expected = [t for t in out if visits[lane, t] == last >= 0][-capacity:]
+            assert sorted(stored_tokens(store, keys, values, lane)) == expected
+            if expected:
+                assert store.visit[lane] == last
+
+
+def test_a_block_longer_than_the_ring_leaves_its_last_tokens():
+    store = Store.empty(lanes=1, heads=H, capacity=3, head_width=E, length=0, layer=0)
+    keys = torch.randn(1, H, 8, E, generator=torch.Generator().manual_seed(0))
+    visits, bars = torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None]
+    store = store.grown(bars).cut(keys, keys, visits, 0).settled()
+    assert sorted(stored_tokens(store, keys, keys, 0)) == [5, 6, 7]
+    assert sorted(store.bars[0, :3].tolist()) == [5, 6, 7]
+
+
+def test_own_keys_are_found_in_each_of_twenty_periods_of_overflow():
+    capacity, layer = 16, NearestNeighbours(H, 1, "topk")
+    visits = torch.full((2, capacity * 22), 3)
+    hits = {}
+    with torch.no_grad():
+        for store, keys, _, start in feed(empty(2, capacity), visits):
+            inside = list(range(max(start - M - capacity, 0), max(start - M, 0)))
+            for first in range(0, len(inside), T):
+                asked = keys[:, :, inside[first : first + T]]
+                queries = asked.shape[2]
+                _, _, slots = layer(asked, asked, visits[:, :queries], store)
+                wanted = torch.tensor(inside[first : first + T]) % capacity
+                right = (slots[..., 0] == wanted).float().mean()
+                hits.setdefault((start - M) // capacity, []).append(float(right))
+    assert len(hits) >= 20
+    assert {period: min(shares) for period, shares in hits.items()} == dict.fromkeys(hits, 1.0)
+
+
+def test_unused_slots_are_never_read():
+    store = empty(1, 10)
+    for tensor in (store.keys, store.values):
+        tensor.fill_(torch.nan)
+    visits = torch.tensor([[1] * 20 + [2] * 20])
+    layer = NearestNeighbours(H, 3, "topk")
+    for filled, keys, _, start in feed(store, visits):
+        here = slice(start, start + T)
+        mixed, weights, _ = layer(keys[:, :, here], keys[:, :, here], visits[:, here], filled)
+        assert mixed.isfinite().all()
+        assert weights.isfinite().all()
+
+
+def test_a_lane_does_not_depend_on_its_neighbours():
+    visits = torch.tensor([[1] * 40, [4] * 13 + [5] * 27])
+    layer = NearestNeighbours(H, 3, "topk")
+    for store, keys, _, start in feed(empty(2, 10), visits):
+        queries, asking = keys[:, :, start : start + T], visits[:, start : start + T]
+        store.keys[1], store.values[1] = torch.nan, torch.nan
+        both, _, _ = layer(queries, queries, asking, store)
+        alone, _, _ = layer(queries[:1], queries[:1], asking[:1], store.lanes(0, 1))
+        assert torch.equal(both[:1], alone)
+
+
+@pytest.mark.parametrize("backend", ["topk", "dense"])
+def test_nothing_stored_leaves_the_local_attention_bit_for_bit(backend):
+    layer = NearestNeighbours(H, 3, backend)
+    local = torch.randn(2, H, T, E, generator=torch.Generator().manual_seed(0))
+    store = empty(2, 10)
+    for filled, *_ in feed(store, torch.tensor([[1] * 40, [-2] * 40])):
+        store = filled
+    song_begins = torch.tensor([[1, 1, 2, 2], [2, 2, 2, 2]])
+    mixed, _, _ = layer(local, local, song_begins, store)
+    assert torch.equal(mixed[0, :, 2:], local[0, :, 2:])
+    assert torch.equal(mixed[1], local[1])
+    assert not torch.equal(mixed[0, :, :2], local[0, :, :2])
+
+
+def test_gate_sharpness_and_queries_learn_and_the_store_does_not():
+    layer = NearestNeighbours(H, 3, "topk")
+    visits = torch.full((1, 40), 1)
+    for filled, *_ in feed(empty(1, 10), visits):
+        store = filled
+    queries = torch.randn(1, H, T, E, requires_grad=True)
+    mixed, _, _ = layer(torch.zeros(1, H, T, E), queries, visits[:, :T], store)
+    mixed.square().sum().backward()
+    for learned in (layer.gate, layer.sharpness, queries):
+        assert (learned.grad != 0).all()
+    assert not store.keys.requires_grad
+
+
+def test_the_gate_mixes_by_head():
+    layer = NearestNeighbours(H, 1, "topk")
+    layer.gate.data = torch.tensor([-200.0, 200.0])
+    visits = torch.full((1, 40), 1)
+    for filled, *_ in feed(empty(1, 10), visits):
+        store = filled
+    local = torch.zeros(1, H, T, E)
+    queries = torch.randn(1, H, T, E)
+    mixed, _, slots = layer(local, queries, visits[:, :T], store)
+    assert torch.equal(mixed[0, 0], local[0, 0])
+    assert torch.allclose(mixed[0, 1], store.values[0, 1, slots[0, 1, :, 0]])
+
+
+def test_settling_twice_is_settling_once():
+    visits = torch.tensor([[1] * 17 + [2] * 23])
+    for store, *_ in feed(empty(1, 10), visits):
+        last = store
+    keys = torch.randn(1, H, M + T, E)
+    left = last.grown(torch.zeros(1, T)).cut(keys, keys, torch.full((1, M + T), 2), M)
+    once = copy.deepcopy(left.settled())
+    twice = left.settled()
+    assert torch.equal(once.count, twice.count)
+    assert torch.equal(once.keys[:, :, :-1], twice.keys[:, :, :-1])
+
+
+def test_lanes_are_views_and_append_to_the_whole():
+    visits = torch.tensor([[1] * 24, [2] * 24])
+    whole = [store for store, *_ in feed(empty(2, 30), visits)][-1]
+    keys = torch.randn(2, H, M + T, E)
+    left = whole.grown(visits[:, :T]).cut(keys, keys, visits[:, : M + T], M)
+    parts = [left.lanes(lane, lane + 1).settled() for lane in range(2)]
+    assert torch.equal(left.settled().keys, whole.keys)
+    assert [int(part.count) for part in parts] == left.settled().count.tolist()
+    assert parts[1].keys.data_ptr() == whole.keys[1].data_ptr()
+
+
+def test_bars_travel_with_their_tokens():
+    visits = torch.tensor([[1] * 20 + [2] * 20])
+    for store, keys, values, _ in feed(empty(1, 30), visits):
+        for slot, token in enumerate(stored_tokens(store, keys, values, 0)):
+            assert int(store.bars[0, slot]) == 10 * int(visits[0, token])
+
+
+def test_a_backend_that_is_not_installed_is_refused_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as where it is missing
+    with pytest.raises(SettingError, match=r"pip install 'lakhxl\[knn\]'"):
+        NearestNeighbours(2, 4, "hnsw")
+    NearestNeighbours(2, 4, "topk")

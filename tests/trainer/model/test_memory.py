@@ -1,0 +1,191 @@
+"""The memory and its mask, by laws that hold for the whole model."""
+
+import itertools
+
+import pytest
+import torch
+
+from trainer.data.batches import PADDING, Batch
+from trainer.model.memory import EMPTY, Memory, join_lanes, memory_tensors, split_lanes, visible
+
+pytestmark = pytest.mark.usefixtures("onednn")  # the laws hold for both libraries
+SCHEMES = ["rope", "txl", "t5"]
+
+
+def random_batch(vocabulary, visits, *, seed=0):
+    """Any tokens at all, shape (B, T) as visits."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = len(vocabulary), vocabulary.instruments + 1, 20, vocabulary.longest_bar
+    columns = [torch.randint(size, visits.shape, generator=generator) for size in sizes]
+    return Batch(*columns, visits=visits)
+
+
+def cut(batch, start, stop):
+    return Batch(*(None if column is None else column[:, start:stop] for column in batch))
+
+
+def play(model, batch, edges, *, length):
+    """Logits of a batch fed in blocks, and the memory at the end."""
+    memory = model.empty_memory(batch.tokens.shape[0], length=length)
+    parts = []
+    for start, stop in itertools.pairwise(edges):
+        output, memory = model(cut(batch, start, stop), memory)
+        parts.append(torch.cat([output.tokens, output.instruments], dim=-1))
+    return torch.cat(parts, dim=1), memory
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+@pytest.mark.parametrize("positions", SCHEMES)
+@pytest.mark.parametrize("edges", [[0, 40], [0, 8, 16, 24, 32, 40], [0, 1, 2, 17, 39, 40]])
+def test_any_cutting_into_blocks_equals_one_pass(make_model, vocabulary, positions, qk_norm, edges):
+    model = make_model(positions=positions, qk_norm=qk_norm)
+    visits = torch.tensor([[7] * 40, [3] * 15 + [4] * 25])  # the second lane changes songs
+    batch = random_batch(vocabulary, visits)
+    whole, _ = play(model, batch, [0, 40], length=0)
+    in_blocks, _ = play(model, batch, edges, length=40)
+    assert torch.allclose(in_blocks, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("positions", SCHEMES)
+def test_a_window_no_longer_than_the_memory_makes_cuts_invisible(make_model, vocabulary, positions):
+    model = make_model(positions=positions, window=9)
+    batch = random_batch(vocabulary, torch.zeros(1, 40, dtype=torch.long))
+    whole, _ = play(model, batch, [0, 40], length=0)
+    in_blocks, _ = play(model, batch, [0, 10, 20, 30, 40], length=9)
+    assert torch.allclose(in_blocks, whole, atol=1e-5, rtol=0)
+
+
+def test_the_memory_is_used(make_model, vocabulary):
+    batch = random_batch(vocabulary, torch.zeros(1, 20, dtype=torch.long))
+    with_memory, _ = play(make_model(), batch, [0, 10, 20], length=10)
+    without, _ = play(make_model(), batch, [0, 10, 20], length=0)
+    assert torch.allclose(with_memory[:, :10], without[:, :10], atol=1e-5)
+    assert not torch.allclose(with_memory[:, 10:], without[:, 10:], atol=1e-2)
+
+
+@pytest.mark.parametrize("positions", SCHEMES)
+@pytest.mark.parametrize("garbage", [torch.nan, torch.inf, 1e30])
+def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(
+    make_model, vocabulary, positions, garbage
+):
+    model = make_model(positions=positions)
+    batch = random_batch(vocabulary, torch.full((2, 6), 5))
+    fresh = model.empty_memory(2)
+    dirty = Memory(
+        tuple(torch.full_like(keys, garbage) for keys in fresh.keys),
+        tuple(torch.full_like(values, garbage) for values in fresh.values),
+        torch.full_like(fresh.visits, 4),
+    )
+    expected, expected_memory = model(batch, fresh)
+    found, found_memory = model(batch, dirty)
+    assert torch.equal(found.tokens, expected.tokens)
+    assert torch.equal(found.instruments, expected.instruments)
+    (found.tokens.sum() + found.instruments.sum()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    for found_layer, expected_layer in zip(found_memory.keys, expected_memory.keys, strict=True):
+        assert torch.equal(found_layer[:, :, -6:], expected_layer[:, :, -6:])
+
+
+@pytest.mark.parametrize("positions", SCHEMES)
+@pytest.mark.parametrize("again", [False, True], ids=["another song", "the same song again"])
+def test_no_gradient_reaches_another_visit(make_model, vocabulary, positions, again):
+    model = make_model(positions=positions)
+    batch = random_batch(vocabulary, torch.tensor([[1] * 5 + [2] * 7]))
+    if again:  # the same tokens, bars and steps in both visits
+        batch = Batch(
+            *(column[:, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]] for column in batch[:4]),
+            visits=batch.visits,
+        )
+    inputs = []
+    model.embed.register_forward_hook(lambda *call: inputs.append(call[2]) or call[2].retain_grad())
+    output, _ = model(batch, model.empty_memory(1))
+    (output.tokens[:, 5:].square().sum() + output.instruments[:, 5:].square().sum()).backward()
+    gradient = inputs[0].grad[0]
+    assert (gradient[:5] == 0).all()
+    assert (gradient[5:] != 0).any(dim=-1).all()
+
+
+def test_the_same_song_again_is_as_if_for_the_first_time(make_model, vocabulary):
+    model = make_model()
+    first = random_batch(vocabulary, torch.full((1, 10), 1))
+    second = first._replace(visits=torch.full((1, 10), 2))
+    expected, memory = model(first, model.empty_memory(1))
+    found, _ = model(second, memory)
+    assert torch.allclose(found.tokens, expected.tokens, atol=1e-6, rtol=0)
+
+
+def test_the_future_changes_nothing(make_model, vocabulary):
+    model = make_model()
+    batch = random_batch(vocabulary, torch.zeros(1, 10, dtype=torch.long))
+    other = random_batch(vocabulary, torch.zeros(1, 10, dtype=torch.long), seed=1)
+    mixed = Batch(
+        *(torch.cat([a[:, :6], b[:, 6:]], 1) for a, b in zip(batch[:5], other[:5], strict=True))
+    )
+    here, _ = model(batch, model.empty_memory(1))
+    there, _ = model(mixed, model.empty_memory(1))
+    assert torch.equal(here.tokens[:, :6], there.tokens[:, :6])
+
+
+def test_the_mask_rule_written_out():
+    seen = visible(torch.tensor([[8, 8, 9, 9]]), torch.tensor([[EMPTY, 7, 8]]), window=None)
+    assert seen[0].int().tolist() == [
+        [0, 0, 1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 1, 1],
+    ]
+    narrow = visible(torch.tensor([[8, 8, 8]]), torch.tensor([[8, 8]]), window=2)
+    assert narrow[0].int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1]]
+
+
+def test_no_row_is_empty_and_padding_never_sees_an_unwritten_slot():
+    for window in (1, None):
+        seen = visible(torch.full((1, 3), PADDING), torch.full((1, 4), EMPTY), window=window)
+        assert seen.any(dim=-1).all()
+        assert not seen[:, :, :4].any()
+
+
+def test_the_memory_keeps_its_shape_and_no_graph(make_model, vocabulary):
+    model = make_model()
+    memory = model.empty_memory(2)
+    for T in (5, 12, 30):
+        batch = random_batch(vocabulary, torch.zeros(2, T, dtype=torch.long))
+        _, memory = model(batch, memory)
+        for layer in (*memory.keys, *memory.values):
+            assert layer.shape == (2, 2, 12, 8)
+            assert layer.is_contiguous()
+            assert not layer.requires_grad
+            assert layer.untyped_storage().nbytes() == layer.nbytes
+    assert memory.visits.tolist() == [[0] * 12] * 2
+
+
+def test_the_memory_is_no_part_of_the_module(make_model):
+    model = make_model()
+    assert not list(model.buffers())
+    assert not any("memory" in name for name in model.state_dict())
+
+
+def test_a_nearest_key_is_as_far_back_as_is_said(make_model):
+    nearest = torch.tensor([[0, 1, 1, 3]])
+    seen = visible(torch.tensor([[8, 8, 9, 9]]), torch.tensor([[8]]), window=None, nearest=nearest)
+    assert seen[0].int().tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 0, 1, 0],  # nothing is left of its song: itself
+        [0, 0, 0, 0, 1],
+    ]
+
+
+def test_lanes_are_split_and_joined_again(make_model, vocabulary):
+    model = make_model()
+    batch = random_batch(vocabulary, torch.arange(4)[:, None].expand(4, 10).contiguous())
+    _, memory = model(batch, model.empty_memory(4))
+    parts = split_lanes(memory, 2)
+    found = [model(batch.lanes(2 * n, 2 * n + 2), part) for n, part in enumerate(parts)]
+    expected, expected_memory = model(batch, memory)
+    joined = join_lanes([part for _, part in found])
+    assert torch.allclose(
+        torch.cat([part.tokens for part, _ in found]), expected.tokens, atol=1e-6, rtol=0
+    )
+    for name, tensor in memory_tensors(expected_memory).items():
+        assert torch.allclose(memory_tensors(joined)[name], tensor, atol=1e-6), name

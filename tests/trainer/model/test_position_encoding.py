@@ -1,0 +1,111 @@
+import math
+
+import pytest
+import torch
+
+from trainer.model.position_encoding import (
+    Rope,
+    T5Positions,
+    TransformerXLPositions,
+    bucket,
+    relative_shift,
+    rotate,
+)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("M", [0, 1, 5])
+def test_relative_shift_matches_its_definition(M, generator):
+    T = 4
+    score = torch.randn(2, 3, T, M + T, generator=generator)
+    shifted = relative_shift(score)
+    for t in range(T):
+        for k in range(M + t + 1):  # the keys a causal mask lets through
+            assert torch.equal(shifted[:, :, t, k], score[:, :, t, k + T - 1 - t])
+
+
+def test_rotation_is_multiplication_by_a_complex_number(generator):
+    x = torch.randn(1, 1, 5, 8, generator=generator)
+    cosines, sines = Rope(16, 2).table(5, x.device)
+    waves = 10_000.0 ** (-torch.arange(4) / 4)
+    for place in range(5):
+        planes = torch.complex(x[0, 0, place, :4], x[0, 0, place, 4:])
+        turned = planes * torch.exp(1j * place * waves)
+        expected = torch.cat([turned.real, turned.imag])
+        assert torch.allclose(rotate(x, cosines, sines)[0, 0, place], expected, atol=1e-6)
+
+
+def test_rope_scores_depend_on_the_distance_alone(generator):
+    rope = Rope(8, 1)
+    query, key = torch.randn(2, 8, generator=generator)
+    for K in (6, 9):  # the same four steps back, wherever the keys begin
+        table = rope.table(K, query.device)
+        keys = torch.zeros(1, 1, K, 8)
+        keys[0, 0, K - 5] = key
+        queries, placed, _ = rope(query.expand(1, 1, 1, 8), keys, table)
+        score = (queries @ placed.transpose(-1, -2))[0, 0, 0, K - 5]
+        if K == 6:
+            expected = score
+    assert torch.allclose(score, expected, atol=1e-5)
+
+
+def test_txl_scores_match_the_papers_formula_term_by_term(generator):
+    """Dai et al. 2019, section 3.3: A = (a) + (b) + (c) + (d), and u, v, W_kR its parameters."""
+    C, H, M, T = 12, 2, 3, 4
+    E, K = C // H, M + T
+    scheme = TransformerXLPositions(C, H)
+    for parameter in scheme.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    queries = torch.randn(1, H, T, E, generator=generator)
+    keys = torch.randn(1, H, K, E, generator=generator)
+    with_u, same_keys, bias = scheme(queries, keys, scheme.table(K, queries.device))
+    scores = with_u @ same_keys.transpose(-1, -2) / math.sqrt(E) + bias
+    for head in range(H):
+        W = scheme.project.weight[head * E : (head + 1) * E]
+        u, v = scheme.u[head, 0], scheme.v[head, 0]
+        for t in range(T):
+            for k in range(M + t + 1):
+                waves = (M + t - k) / 10_000.0 ** (torch.arange(0, C, 2) / C)
+                R = W @ torch.cat([waves.sin(), waves.cos()])
+                q, key = queries[0, head, t], keys[0, head, k]
+                expected = (q @ key + q @ R + u @ key + v @ R) / math.sqrt(E)
+                assert torch.allclose(scores[0, head, t, k], expected, atol=1e-4)
+
+
+def slow_bucket(distance):
+    """T5's `_relative_position_bucket`, one distance, not bidirectional, 32 buckets to 1,024."""
+    if distance < 16:
+        return distance
+    return min(16 + int(math.log(distance / 16) / math.log(1024 / 16) * 16), 31)
+
+
+def test_t5_buckets_are_exact_near_by_and_grow_by_ratio():
+    distances = [*range(1100), 2000, 100_000]
+    found = bucket(torch.tensor(distances)).tolist()
+    borders = {16 * 2 ** (6 * n / 16) for n in range(17)}  # where rounding may go either way
+    for distance, number in zip(distances, found, strict=True):
+        if distance not in borders:
+            assert number == slow_bucket(distance), distance
+    assert found == sorted(found)
+    assert set(found) == set(range(32))
+
+
+@pytest.mark.parametrize("M", [0, 3])
+def test_t5_scores_match_their_definition(M, generator):
+    H, E, T = 2, 4, 40
+    scheme = T5Positions(H * E, H)
+    scheme.bias.data = torch.randn(H, 32, generator=generator)
+    queries = torch.randn(3, H, T, E, generator=generator)
+    keys = torch.randn(3, H, M + T, E, generator=generator)
+    same_queries, same_keys, bias = scheme(queries, keys, scheme.table(M + T, queries.device))
+    assert same_queries is queries
+    assert same_keys is keys
+    for head in range(H):
+        for t in range(T):
+            for k in range(M + t + 1):
+                expected = scheme.bias[head, slow_bucket(M + t - k)]
+                assert bias[0, head, t, k] == expected

@@ -1,0 +1,96 @@
+"""One compiled graph for training and one for evaluation, whatever the data do."""
+
+import dataclasses
+import functools
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from trainer.training import trainer as loop
+from trainer.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Compiles without generating code, and counts the graphs that were traced.
+
+    When a graph is traced anew is decided before a backend is asked.
+    """
+    torch._dynamo.reset()
+    counters.clear()
+    compile_ = torch.compile
+
+    def without_code(function, **options):
+        return compile_(function, backend="eager", **options)
+
+    monkeypatch.setattr(loop.torch, "compile", without_code)
+    yield lambda: counters["stats"]["unique_graphs"]
+    torch._dynamo.reset()
+
+
+def make_trainer(dataset, config, *, model=None, **train):
+    return Trainer(
+        dataset,
+        dataclasses.replace(
+            config,
+            model=dataclasses.replace(config.model, layers=1, **model or {}),
+            train=dataclasses.replace(config.train, compile=True, **train),
+        ),
+        CPU,
+    )
+
+
+def test_a_thousand_steps_with_resets_wraps_and_evaluations_are_two_graphs(dataset, config, graphs):
+    trainer = make_trainer(dataset, config, model={"memory": 8}, steps=1000, batch=2, block=8)
+    for step in range(1000):
+        trainer.train_step(measure=step % 100 == 0)
+        if step % 250 == 0:
+            trainer.evaluate(batches=2)
+    assert trainer.epoch > 10
+    assert graphs() == 2
+    assert counters["graph_break"] == {}
+
+
+@pytest.mark.usefixtures("onednn")
+def test_groups_of_one_lane_and_a_resumed_memory_need_no_other_graph(dataset, config, graphs):
+    # memory as long as the block: a lone lane's view of it would pass for contiguous
+    trainer = make_trainer(dataset, config, model={"memory": 16}, batch=3, block=16, accumulate=3)
+    for _ in range(3):
+        trainer.train_step()
+        trainer.evaluate(batches=1)
+    trainer.load(trainer.tensors(), trainer.state())
+    trainer.train_step()
+    assert graphs() == 2  # of one lane for training, of three for evaluation
+
+
+def test_a_knn_memory_that_fills_and_what_is_kept_back_need_no_other_graph(dataset, config, graphs):
+    model = {"memory": 8, "knn": True, "knn_capacity": 16, "rtf": "strict"}
+    for groups in (1, 3):
+        trainer = make_trainer(dataset, config, model=model, batch=3, block=8, accumulate=groups)
+        before = graphs()
+        for step in range(40):
+            trainer.train_step()
+            if step % 10 == 0:
+                trainer.evaluate(batches=2)
+        assert graphs() - before == (2 if groups == 1 else 1)  # evaluation's is known by then
+    assert counters["graph_break"] == {}
+
+
+@pytest.mark.usefixtures("onednn")
+@pytest.mark.parametrize(
+    ("precision", "backend"),
+    [("fp32", "inductor"), ("bf16", "aot_eager")],  # code for one: its C++ takes 20 s
+)
+def test_what_is_compiled_computes_the_same(dataset, config, monkeypatch, precision, backend):
+    monkeypatch.setattr(loop.torch, "compile", functools.partial(torch.compile, backend=backend))
+    losses = []
+    for compiled in (False, True):
+        torch._dynamo.reset()
+        trainer = make_trainer(dataset, config, model={"dropout": 0.0}, precision=precision)
+        if not compiled:
+            trainer._score = loop.score
+        losses.append([float(trainer.train_step().loss) for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5 if precision == "fp32" else 1e-4)

@@ -1,0 +1,134 @@
+"""What reverse teacher forcing draws, and what an output then depends on."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from trainer.config import RTF_MODES as MODES
+from trainer.data.batches import Batch
+from trainer.training import reverse_teacher_forcing as rtf
+from trainer.training.reverse_teacher_forcing import draw
+from trainer.training.trainer import Trainer
+
+B, T = 64, 20
+
+
+def drawn(mode, *, share=0.5, longest=5, step=3, lanes=B):
+    return draw(mode, lanes=lanes, block=T, share=share, longest=longest, seed=1, step=step)
+
+
+def test_off_draws_nothing():
+    assert drawn("off") is None
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_a_step_draws_the_same_again_and_the_next_something_else(mode):
+    first, again, other = drawn(mode), drawn(mode), drawn(mode, step=4)
+    assert torch.equal(first.nearest, again.nearest)
+    assert not torch.equal(first.nearest, other.nearest)
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_lanes_are_drawn_with_their_probability(mode):
+    for share in (0.0, 0.25, 1.0):
+        hidden = drawn(mode, share=share, lanes=4000).nearest.any(dim=1)
+        assert abs(float(hidden.float().mean()) - share) < 0.03
+
+
+def test_shift_keeps_the_own_key_back():
+    rows = drawn("shift").nearest.unique(dim=0).tolist()
+    assert rows == [[0] * T, [1] * T]
+    assert drawn("shift").replaced is None
+
+
+def test_windows_have_every_length_and_begin_with_the_block():
+    rows = {tuple(row) for row in drawn("window", share=1.0, lanes=400).nearest.tolist()}
+    assert rows == {tuple(t % w + 1 for t in range(T)) for w in range(1, 6)}
+
+
+def test_strict_replaces_one_position_in_w_and_never_two_in_a_row():
+    hidden = drawn("strict", lanes=4000)
+    lanes = hidden.nearest.any(dim=1)
+    assert torch.equal(hidden.nearest, lanes[:, None].long().expand(-1, T))
+    assert not hidden.replaced[~lanes].any()
+    assert not (hidden.replaced[:, 1:] & hidden.replaced[:, :-1]).any()
+    share = float(hidden.replaced[lanes].float().mean())
+    assert abs(share - (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4) < 0.01
+    assert hidden.replaced.any(dim=0).all()
+
+
+WIDTH = 3
+
+
+def expected_inputs(mode, visits, replaced):
+    """The sets that the docstring of `trainer.training.reverse_teacher_forcing` states, by position."""
+    sets = []
+    for t, visit in enumerate(visits):
+        mine = {j for j in range(t + 1) if visits[j] == visit}
+        if mode == "window":
+            mine = {j for j in mine if j < t - t % WIDTH} | {t}
+        if mode == "strict":
+            mine = {j for j in mine if not replaced[j]}
+        sets.append(mine)
+    return sets
+
+
+@pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_output_depends_on_what_the_docstring_says(make_model, vocabulary, mode, positions):
+    model = make_model(rtf=mode, positions=positions)
+    visits = [4] * 7 + [5] * 5
+    block = len(visits)
+    tokens = torch.arange(block)[None] + 10  # all different, so that each has its own row
+    nothing = torch.zeros_like(tokens)
+    batch = Batch(tokens, nothing, nothing, nothing, torch.tensor([visits]))
+    hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=0)
+    step = 0
+    while hidden and mode == "window" and hidden.nearest.max() < WIDTH:  # until w is WIDTH
+        step += 1
+        hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=step)
+    batch = batch._replace(**hidden._asdict()) if hidden else batch
+    memory = model.empty_memory(1)
+    memory = memory._replace(
+        values=tuple(torch.randn_like(layer).requires_grad_() for layer in memory.values),
+        visits=torch.full_like(memory.visits, 4),
+    )
+    replaced = [False] * block if batch.replaced is None else batch.replaced[0].tolist()
+    expected = expected_inputs(mode, visits, replaced)
+    output, _ = model.attend(batch, memory)
+    for t in range(block):
+        model.zero_grad()
+        output.tokens[0, t].square().sum().backward(retain_graph=True)
+        rows = model.embed.token.weight.grad.any(dim=1)[tokens[0]]
+        assert {j for j in range(block) if rows[j]} == expected[t]
+        for layer in memory.values:
+            assert layer.grad.any(dim=-1).all() == (visits[t] == 4)  # all of it, or nothing
+            layer.grad = None
+
+
+def test_a_probability_of_nothing_is_bit_identical_to_off(dataset, config):
+    def first_losses(**settings):
+        part = {key: settings.pop(key) for key in ("rtf",) if key in settings}
+        changed = dataclasses.replace(
+            config,
+            model=dataclasses.replace(config.model, **part),
+            train=dataclasses.replace(config.train, **settings),
+        )
+        trainer = Trainer(dataset, changed, torch.device("cpu"))
+        return [float(trainer.train_step().loss) for _ in range(4)]
+
+    off = first_losses()
+    for mode in ("shift", "window"):
+        assert first_losses(rtf=mode, rtf_p=0.0) == off
+        assert first_losses(rtf=mode, rtf_p=1.0) != off
+    assert first_losses(rtf="strict", rtf_p=1.0) != off
+
+
+def test_evaluation_keeps_nothing_back(dataset, config, monkeypatch):
+    settings = dataclasses.replace(config.model, rtf="strict")
+    trainer = Trainer(dataset, dataclasses.replace(config, model=settings), torch.device("cpu"))
+    monkeypatch.setattr(rtf, "draw", None)  # would raise
+    assert trainer.evaluate().means()["loss"] > 0
+    with pytest.raises(TypeError):
+        trainer.train_step()

@@ -1,0 +1,5 @@
+"""The `trainer` command."""
+
+from trainer.cli.commands import cli
+
+__all__ = ["cli"]

@@ -1,0 +1,183 @@
+"""How far back a key lies, in three ways of telling the attention; one is chosen by name.
+
+Each way is a module that every layer owns, and a table that all layers share and that is made
+once a block.
+
+Conventions
+    B lanes, H heads, E head width, C model width
+    T queries, M keys in the memory, K = M + T keys; query t has key M + t as its own
+    R distances: 0 to K - 1, as many as keys
+
+Sources
+    rope  Su et al. 2021, RoFormer. https://arxiv.org/abs/2104.09864
+    txl   Dai et al. 2019, Transformer-XL. https://arxiv.org/abs/1901.02860
+    t5    Raffel et al. 2020, T5, section 2.1. https://arxiv.org/abs/1910.10683
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer.model.linear import Linear
+
+BASE = 10_000.0
+"""Longest wave length of both schemes, over 2π."""
+
+
+def wave_numbers(width: int, device: torch.device) -> Tensor:
+    """Radians a token: width / 2 of them from 1 down to 1 / BASE; shape (width / 2,)."""
+    return BASE ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
+
+
+class Rope(nn.Module):
+    """Rotates queries and keys by their places, so that products depend on the distance alone.
+
+    Keys come unrotated, whatever block they were made in, and are turned here by their place
+    among the K: distances stay right however long they have been in the memory.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.head_width = width // heads
+
+    def table(self, keys: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of each key's angles, each shape (K, E / 2)."""
+        places = torch.arange(keys, device=device, dtype=torch.float32)
+        angles = torch.outer(places, wave_numbers(self.head_width, device))
+        return angles.cos(), angles.sin()
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, table: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, None]:
+        """Rotate.
+
+        Args:
+            queries: shape (B, H, T, E).
+            keys: shape (B, H, K, E).
+            table: of `table(K)`.
+
+        Returns:
+            Queries and keys, rotated, of the same shapes and dtype; and no bias.
+        """
+        cosines, sines = table
+        first = keys.shape[2] - queries.shape[2]
+        return (
+            rotate(queries, cosines[first:], sines[first:]),
+            rotate(keys, cosines, sines),
+            None,
+        )
+
+
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn the plane (x[i], x[i + E/2]) by angle i, for each i < E/2; same shape and dtype."""
+    left, right = x.chunk(2, dim=-1)
+    turned = torch.cat([left * cosines - right * sines, right * cosines + left * sines], dim=-1)
+    return turned.to(x.dtype)
+
+
+class TransformerXLPositions(nn.Module):
+    """Dai et al.'s relative attention: score = (q + u)·k + (q + v)·(W r), r by distance.
+
+    u and v are a vector a head, in each layer, as in the paper's formula (their code shares
+    them between layers). The first term is left to the attention: queries come back with u
+    added; the second is the bias.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.width, self.heads = width, heads
+        self.u = nn.Parameter(torch.zeros(heads, 1, width // heads))
+        self.v = nn.Parameter(torch.zeros(heads, 1, width // heads))
+        self.project = Linear(width, width, bias=False)
+
+    def table(self, keys: int, device: torch.device) -> Tensor:
+        """The sinusoid of each distance from K - 1 down to 0, shape (R, C)."""
+        distances = torch.arange(keys - 1, -1, -1, device=device, dtype=torch.float32)
+        angles = torch.outer(distances, wave_numbers(self.width, device))
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, table: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add u to the queries, and score the distances.
+
+        Returns:
+            Queries + u, shape (B, H, T, E); keys as they came; and the bias, shape (B, H, T, K),
+            scaled by 1 / sqrt(E) as the attention scales the other term.
+        """
+        distances = rearrange(self.project(table), "r (h e) -> h r e", h=self.heads)
+        score = (queries + self.v) @ distances.transpose(-1, -2)  # (B, H, T, R)
+        bias = relative_shift(score) * queries.shape[-1] ** -0.5
+        return (queries + self.u).to(queries.dtype), keys, bias
+
+
+def relative_shift(score_BHTR: Tensor) -> Tensor:
+    """Turn scores by distance into scores by key.
+
+    Column r of the input scores the key R - 1 - r positions before the query; column k of the
+    result scores key k. It is this, without the gather:
+
+        result[..., t, k] = score[..., t, k + T - 1 - t]      for k <= M + t
+
+    Later keys lie in the future and hold leftovers: mask them.
+
+    Args:
+        score_BHTR: shape (B, H, T, R), any float dtype.
+
+    Returns:
+        shape (B, H, T, K), same dtype; shares no memory with the input.
+
+    Source:
+        Dai et al. 2019, Transformer-XL, appendix B. https://arxiv.org/abs/1901.02860
+    """
+    B, H, T, R = score_BHTR.shape
+    padded = functional.pad(score_BHTR, (1, 0))  # (B, H, T, R + 1)
+    # Skip T values, then read rows of R from rows of R + 1: row t now starts at score column
+    # T - 1 - t, one column earlier for each later query.
+    return padded.view(B, H, R + 1, T)[:, :, 1:].reshape(B, H, T, R)
+
+
+BUCKETS = 32
+FAR = 1024
+"""Distance from which on all are one bucket. T5 has 128, for texts of 512 words; a bar of music
+is some 60 tokens, and forms are many bars long."""
+
+
+class T5Positions(nn.Module):
+    """A learned number for each bucket of distances and each head, added to the scores.
+
+    Only keys in the past are seen, so all buckets are for them: half tell apart the nearest one
+    by one, half grow with the distance. Each layer has its own (T5 shares one).
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(heads, BUCKETS))
+
+    def table(self, keys: int, device: torch.device) -> Tensor:
+        """The bucket of each distance from K - 1 down to 0, shape (R,), int64."""
+        return bucket(torch.arange(keys - 1, -1, -1, device=device))
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, table: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys as they came; and the bias, shape (1, H, T, K)."""
+        score = self.bias[:, table][None, :, None].expand(-1, -1, queries.shape[2], -1)
+        return queries, keys, relative_shift(score)
+
+
+def bucket(distances: Tensor) -> Tensor:
+    """Which of the BUCKETS a distance is in: itself below half of them, then by its logarithm.
+
+    Source: Raffel et al., `_relative_position_bucket` of their code, not bidirectional.
+    """
+    exact = BUCKETS // 2
+    ratio = distances.clamp(min=exact).float() / exact
+    grown = exact + (ratio.log() / math.log(FAR / exact) * (BUCKETS - exact)).long()
+    return torch.where(distances < exact, distances, grown.clamp(max=BUCKETS - 1))
+
+
+SCHEMES = {"rope": Rope, "txl": TransformerXLPositions, "t5": T5Positions}
