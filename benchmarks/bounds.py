@@ -1,4 +1,4 @@
-"""Are the bounds of rules right, is `clickless`, and which notes are lost? Asked of real files.
+"""Are the bounds of rules right, is `unaligned`, and which notes are lost? Asked of real files.
 
     python -m benchmarks.bounds nearest CORPUS   the ten songs nearest to the bound of each rule
     python -m benchmarks.bounds click CORPUS     `click` of songs as they are, and made worse
@@ -28,7 +28,7 @@ from shards.vocabulary import NO_INSTRUMENT, Vocabulary
 
 SHOWN, EVERY, LEAST = 10, 4, 0.6
 FIGURES = ("notes", "seconds", "bars", "bpm", "onsets", "instruments", "parts", "drum_share",
-           "busiest_second", "click")  # fmt: skip
+           "busiest_second", "beat_alignment")  # fmt: skip
 PAIRS = {"same tick": True, "another tick of the step": False}
 
 
@@ -47,8 +47,8 @@ def open_limits() -> Limits:
 
 def nearest(corpus: Path) -> None:
     """Print the ten songs nearest to each bound, whichever side of it they lie on."""
-    intake = IntakeSettings(round_trip_check=0)
-    processor = FileProcessor(DataSettings(intake=intake, limits=open_limits()))
+    ingest = IntakeSettings(round_trip_check=0)
+    processor = FileProcessor(DataSettings(ingest=ingest, limits=open_limits()))
     rows: list[Row] = []
     for path in midi_files(corpus):
         result = processor.process(SourceFile(str(path.relative_to(corpus)), str(path)))
@@ -136,7 +136,7 @@ def lost(corpus: Path) -> None:
             kinds[f"doubled, {name}, same track"] += int((same & equal["track"]).sum())
         exact = equal["start"] & equal["end"] & equal["velocity"]
         kinds["doubled, start, end and velocity equal"] += int(exact.sum())
-        assert len(twice) == quantize(recording, vocabulary).counts["notes_doubled"]
+        assert len(twice) == quantize(recording, vocabulary).counts["notes_merged"]
     kinds["outside the map"] = keys.total()
     for name, notes in kinds.items():
         print(f"| {name} | {notes:,} | {100 * notes / kinds['notes']:.2f} % |")

@@ -66,16 +66,16 @@ class Lane:
 
     def __init__(self, seed: int, number: int) -> None:
         self.random = np.random.default_rng([seed, number])
-        self.rows, self.visit = np.empty((3, 0), np.int64), 0
+        self.rows, self.segment_id = np.empty((3, 0), np.int64), 0
 
     def block(self, far: float | None) -> np.ndarray:
-        """Inputs, visits and targets, shape (3, T)."""
+        """Inputs, segment_ids and targets, shape (3, T)."""
         while self.rows.shape[1] < T:
             tokens, repeated = song(self.random, far)
             targets = np.where(repeated[1:], tokens[1:], IGNORED)
-            visits = np.full(len(targets), self.visit)
-            self.rows = np.concatenate([self.rows, [tokens[:-1], visits, targets]], axis=1)
-            self.visit += 1
+            segment_ids = np.full(len(targets), self.segment_id)
+            self.rows = np.concatenate([self.rows, [tokens[:-1], segment_ids, targets]], axis=1)
+            self.segment_id += 1
         block, self.rows = self.rows[:, :T], self.rows[:, T:]
         return block
 
@@ -86,15 +86,15 @@ def batches(seed: int, steps: int, *, test: bool) -> Iterator[Batch]:
     for step in range(steps):
         far = None if test else FAR_SHARE * min(1.0, step / (FAR_FROM * steps))
         rows = np.stack([lane.block(far) for lane in lanes], axis=1)
-        tokens, visits, targets = torch.from_numpy(rows)
+        tokens, segment_ids, targets = torch.from_numpy(rows)
         nothing = torch.zeros_like(tokens)
-        yield Batch(tokens, nothing, nothing, nothing, visits, targets=targets)
+        yield Batch(tokens, nothing, nothing, nothing, segment_ids, targets=targets)
 
 
 def make_model(*, knn: bool, seed: int) -> TransformerXL:
     """Two layers: the first can tell each key what came before it, the second looks up."""
     config = ModelConfig(
-        tokens=MARK + 1, instruments=1, bar_steps=1, max_bars=1, layers=LAYERS, width=64, heads=4,
+        vocab_size=MARK + 1, instrument_classes=1, max_bar_steps=1, max_bars=1, layers=LAYERS, d_model=64, heads=4,
         memory=M, dropout=0.0, qk_norm=True, knn=knn, knn_layer=1, knn_k=8, knn_capacity=512,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
@@ -104,14 +104,14 @@ def make_model(*, knn: bool, seed: int) -> TransformerXL:
 
 
 def loss_of(tokens: Tensor, targets: Tensor) -> Tensor:
-    """Nats a token of the repeated phrases."""
+    """TokenLosses a token of the repeated phrases."""
     return functional.cross_entropy(tokens.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
 def train(model: TransformerXL, *, steps: int, seed: int, every: int = 100) -> None:
     """Learn, and say how it goes."""
     config = TrainConfig(
-        steps=steps, optimizer="muon", learning_rate=1.2e-2, final_rate=0.0, warmup=50,
+        steps=steps, optimizer="muon", lr=1.2e-2, final_lr_ratio=0.0, warmup_steps=50,
         weight_decay=0.0,
     )  # fmt: skip
     optimizers = make_optimizers(model, config)

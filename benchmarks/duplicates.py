@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.corpus import midi_files
 from benchmarks.midi_edits import EDITS, NotSimple, read, write
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.duplicates.clusters import clusters
 from pipeline.duplicates.fingerprint import PLACES, skyline
 from pipeline.duplicates.settings import DuplicateSettings
@@ -52,7 +52,7 @@ class Rows:
 
     def __init__(self) -> None:
         warm_up()
-        self._processor = FileProcessor(DataSettings(intake=IntakeSettings(round_trip_check=0)))
+        self._processor = FileProcessor(DataSettings(ingest=IngestSettings(round_trip_check=0)))
         self._folder = tempfile.TemporaryDirectory()
 
     def of(self, name: str, data: bytes) -> Row | None:

@@ -22,12 +22,12 @@ from trainer.training.trainer import Trainer
 
 def settings(what: str, seed: int, steps: int) -> Config:
     model = ModelConfig(
-        layers=3, width=128, heads=2, memory=32, dropout=0.0, qk_norm=True, knn=what == "knn",
+        layers=3, d_model=128, heads=2, memory=32, dropout=0.0, qk_norm=True, knn=what == "knn",
         rtf=what if what in ("shift", "window", "strict") else "off",
     )  # fmt: skip
     train = TrainConfig(
-        steps=steps, batch=32, block=32, optimizer="muon", learning_rate=2e-3,
-        warmup=min(50, steps // 4), seed=seed,
+        steps=steps, batch_size=32, block_size=32, optimizer="muon", lr=2e-3,
+        warmup_steps=min(50, steps // 4), seed=seed,
     )  # fmt: skip
     return Config(model=model, train=train)
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.duplicates import songs_of
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.duplicates.fingerprint import PLACES
 from pipeline.report.build.note_counts import tally_fragment
 from pipeline.report.build.timing import timing_fragment
@@ -32,7 +32,7 @@ from shards.layout import LEDGER_SCHEMA, MANIFEST
 from shards.writer import write_json, write_table
 
 SONGS, SLICE = 180_000, 256
-SETTINGS = DataSettings(intake=IntakeSettings(round_trip_check=0))
+SETTINGS = DataSettings(ingest=IngestSettings(round_trip_check=0))
 
 
 def real_rows(corpus: Path) -> tuple[pa.Table, pa.Table, np.ndarray]:
@@ -47,7 +47,7 @@ def real_rows(corpus: Path) -> tuple[pa.Table, pa.Table, np.ndarray]:
     return index, ledger, processor.tally.counts
 
 
-def replaced(table: pa.Table, **columns: pa.Array) -> pa.Table:
+def masked_inputs(table: pa.Table, **columns: pa.Array) -> pa.Table:
     """The table with other columns of these names."""
     for name, column in columns.items():
         place = table.schema.get_field_index(name)
@@ -72,7 +72,7 @@ def write_parts(corpus: Path, partial: Path) -> int:
         signature = np.where(own[:, None], fresh, edited).astype(np.uint16)
         names = pa.array([f"{number}/{n}.mid" for n in range(SLICE)])
         md5s = pa.array([f"{number * SLICE + n:032x}" for n in range(SLICE)])
-        rows = replaced(
+        rows = masked_inputs(
             index.take(chosen),
             path=names,
             md5=md5s,
@@ -81,7 +81,7 @@ def write_parts(corpus: Path, partial: Path) -> int:
             anchor=pa.array(random.integers(0, 1 << 63, SLICE).astype(np.uint64)),
         )
         write_table(partial / index_fragment(number), rows)
-        became = replaced(ledger.take(chosen), path=names, md5=md5s)
+        became = masked_inputs(ledger.take(chosen), path=names, md5=md5s)
         became = became.replace_schema_metadata({"files": json.dumps({})})
         write_table(partial / ledger_fragment(number), became)
         np.save(partial / tally_fragment(number), counts // (len(marks) // SLICE))

@@ -25,8 +25,8 @@ from trainer.config import for_dataset, override
 from trainer.training.metrics_log import PLACE_NAMES, place_losses
 from trainer.training.trainer import Trainer
 
-BASE = "layers=4 width=128 heads=2 memory=32 qk_norm=false instrument_head=plain batch=64 block=32"
-SCHEDULE = "optimizer=muon learning_rate=0.002 warmup=20 steps=100"
+BASE = "layers=4 d_model=128 heads=2 memory=32 qk_norm=false instrument_head=plain batch_size=64 block_size=32"
+SCHEDULE = "optimizer=muon lr=0.002 warmup_steps=20 steps=100"
 COLOURS = {0: "#b23a48", 32: "#1a6f7a", 64: "#e0a526"}
 
 
@@ -61,7 +61,7 @@ def train(data: Any, wanted: list[str]) -> tuple[Trainer, float]:
 def draw(results: str, out: str) -> None:
     rows = {line["name"]: line for line in map(json.loads, Path(results).read_text().splitlines())}
     figure = Figure(figsize=(8, 3.4), layout="constrained")
-    whole, by_place = figure.subplots(1, 2, width_ratios=[1, 1.6])
+    whole, loss_by_position = figure.subplots(1, 2, width_ratios=[1, 1.6])
     for memory, colour in COLOURS.items():
         runs = [row for name, row in rows.items() if name.startswith(f"m{memory}-s")]
         losses = [row["loss"] for row in runs]
@@ -69,14 +69,18 @@ def draw(results: str, out: str) -> None:
         whole.plot([memory - 5, memory + 5], [sum(losses) / len(runs)] * 2, color=colour)
         places = list(zip(*(row["places"] for row in runs), strict=True))
         means = [sum(place) / len(runs) for place in places if None not in place]
-        by_place.plot(range(len(means)), means, "o-", color=colour, ms=4, label=f"M = {memory}")
-        by_place.set_xticks(range(len(means)), PLACE_NAMES[: len(means)], rotation=40, fontsize=8)
+        loss_by_position.plot(
+            range(len(means)), means, "o-", color=colour, ms=4, label=f"M = {memory}"
+        )
+        loss_by_position.set_xticks(
+            range(len(means)), PLACE_NAMES[: len(means)], rotation=40, fontsize=8
+        )
     whole.set_xticks([*COLOURS])
     whole.set_xlabel("M, tokens in the memory (T = 32)")
     whole.set_title("Validation loss, nats a token", loc="left", fontsize=10)
-    by_place.set_title("By place in the song", loc="left", fontsize=10)
-    by_place.legend(frameon=False)
-    for axes in (whole, by_place):
+    loss_by_position.set_title("By place in the song", loc="left", fontsize=10)
+    loss_by_position.legend(frameon=False)
+    for axes in (whole, loss_by_position):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=110)
 

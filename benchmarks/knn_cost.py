@@ -55,7 +55,7 @@ class Training:
         store.values.normal_(generator=generator)
         full = torch.full_like(store.count, store.capacity)
         return memory._replace(
-            store=store._replace(visit=torch.zeros_like(store.visit), count=full)
+            store=store._replace(segment_id=torch.zeros_like(store.segment_id), count=full)
         )
 
     def step(self) -> float:
@@ -70,17 +70,26 @@ class Training:
 
 
 def recall(backend: str, keys: int) -> float:
-    """Share of the exact nearest neighbours that a backend finds, in its model's own store."""
+    """Share of the exact min_distance neighbours that a backend finds, in its model's own store."""
     store = Training(backend, keys).memory.settled().store
     assert store.stored.tolist() == [keys] * LANES
     queries = store.keys[:, :, torch.randperm(keys, generator=torch.Generator().manual_seed(2))]
     queries = queries[:, :, :BLOCK] + 0.1 * torch.randn(
         queries[:, :, :BLOCK].shape, generator=torch.Generator().manual_seed(3)
     )
-    visits = torch.zeros(LANES, BLOCK, dtype=torch.long)
+    segment_ids = torch.zeros(LANES, BLOCK, dtype=torch.long)
 
     def found(name: str) -> torch.Tensor:
-        arguments = queries, visits, store.keys, store.values, store.visit, store.count, K, name
+        arguments = (
+            queries,
+            segment_ids,
+            store.keys,
+            store.values,
+            store.segment_id,
+            store.count,
+            K,
+            name,
+        )
         return knn_search.look_up(*arguments)[2]
 
     exact, some = found("topk"), found(backend)

@@ -37,7 +37,7 @@ OPTIONS = (
     *({"steps_per_beat": steps} for steps in (4, 6, 8, 16, 24, 32, 48, 96)),
     {"meters": False},
     {"tempos": False},
-    {"longest_duration": 1},
+    {"max_duration": 1},
     {"sustain": "extend"},
     {"max_silence": 0},
     {"max_leading_silence": 9},

@@ -27,8 +27,8 @@ from trainer.training import optimizers as optim
 from trainer.training.trainer import Trainer
 
 SETTINGS = (
-    "layers=4 width=128 heads=2 memory=32 batch=64 block=32 optimizer=adamw learning_rate=0.002 "
-    "warmup=20"
+    "layers=4 d_model=128 heads=2 memory=32 batch_size=64 block_size=32 optimizer=adamw lr=0.002 "
+    "warmup_steps=20"
 )
 BATCHES = 40
 
@@ -44,17 +44,17 @@ class Peer(TransformerXL):
         self.initialize(torch.Generator().manual_seed(0))
         self.norm = nn.Identity()  # the decoder ends in its own
         self.decoder = Decoder(
-            dim=config.width,
+            dim=config.d_model,
             depth=config.layers,
             heads=config.heads,
-            attn_dim_head=config.width // config.heads,
+            attn_dim_head=config.d_model // config.heads,
             rotary_pos_emb=True,
             attn_flash=True,
         )
 
     def forward(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
         """As `TransformerXL.forward`."""
-        mask = visible(batch.visits, memory.visits, window=None)[:, None]
+        mask = visible(batch.segment_ids, memory.segment_ids, window=None)[:, None]
         hidden, between = self.decoder(
             self.embed(batch),
             attn_mask=mask,
@@ -66,7 +66,7 @@ class Peer(TransformerXL):
             torch.cat([old[:, 0], new], dim=1) for old, new in zip(memory.keys, inputs, strict=True)
         ]
         whole = tuple(layer[:, None] for layer in kept)
-        grown = memory.grown(whole, tuple(self._none(whole)), batch.visits, batch.bars)
+        grown = memory.grown(whole, tuple(self._none(whole)), batch.segment_ids, batch.bars)
         return self.predict(hidden, batch), grown.cut(memory.length)
 
     def _none(self, layers: tuple[Tensor, ...]) -> list[Tensor]:
@@ -75,7 +75,7 @@ class Peer(TransformerXL):
     def empty_memory(self, lanes: int, **options) -> Memory:
         """What enters each layer in place of keys, for one head as wide as the model."""
         config, length = self.config, options.get("length") or self.config.memory
-        shape = {"lanes": lanes, "heads": 1, "length": length, "head_width": config.width}
+        shape = {"lanes": lanes, "heads": 1, "length": length, "head_width": config.d_model}
         memory = Memory.empty(**shape, layers=config.layers)
         return memory._replace(values=tuple(self._none(memory.keys)))
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.clean.rules import Limits
-from pipeline.report.build.note_counts import Tally, total
+from pipeline.report.build.note_counts import LossSums, total
 from pipeline.report.build.report import measure_report, report_html, report_text
 from shards import open_dataset
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
@@ -52,7 +52,7 @@ def main() -> None:
     kept = dataset.index.num_rows / dataset.ledger().num_rows
     index = repeated(dataset.index, given.songs, INDEX_SCHEMA)
     ledger = repeated(dataset.ledger(), round(given.songs / kept), LEDGER_SCHEMA)
-    size = len(Tally(dataset.vocabulary).counts)
+    size = len(LossSums(dataset.vocabulary).counts)
     random = np.random.default_rng(0)
     tallies = [random.integers(0, 5000, size) for _ in range(-(-ledger.num_rows // SLICE_FILES))]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

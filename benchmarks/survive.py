@@ -27,7 +27,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.corpus import midi_files
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.running.entry import begin_slice
 from pipeline.running.pool import SlicePool
@@ -102,7 +102,7 @@ def chaos(work: Path, files: int) -> None:
     (work / "midi").mkdir()
     for number in range(files):
         shutil.copy(corpus[number % len(corpus)], work / "midi" / f"{number:06d}.mid")
-    settings = DataSettings(intake=IntakeSettings(slice_files=64))
+    settings = DataSettings(ingest=IngestSettings(slice_files=64))
     whole = run(work / "midi", work / "whole", settings)
     rng = random.Random(0)
     places = rng.sample(range(files), len(FAULTS) * files // 100)

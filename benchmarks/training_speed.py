@@ -33,16 +33,16 @@ from trainer.training.trainer import score
 
 VOCABULARY = Vocabulary()
 CLASSES = len(VOCABULARY) + VOCABULARY.instruments
-CPU_SHAPE = {"layers": 6, "width": 384, "heads": 6, "memory": 256, "dropout": 0.0}
+CPU_SHAPE = {"layers": 6, "d_model": 384, "heads": 6, "memory": 256, "dropout": 0.0}
 GPU_SHAPES = {
     # shape, lanes, tokens in a block
     "16 layers, d 512, T = M = 192": (
-        {"layers": 16, "width": 512, "heads": 8, "memory": 192},
+        {"layers": 16, "d_model": 512, "heads": 8, "memory": 192},
         96,
         192,
     ),
     "16 layers, d 768, T = M = 1024": (
-        {"layers": 16, "width": 768, "heads": 12, "memory": 1024},
+        {"layers": 16, "d_model": 768, "heads": 12, "memory": 1024},
         24,
         1024,
     ),
@@ -67,10 +67,10 @@ def random_batch(lanes: int, block: int, device: torch.device) -> Batch:
         tokens=draw(len(VOCABULARY)),
         instruments=draw(VOCABULARY.instruments),
         bars=draw(60),
-        steps=draw(VOCABULARY.longest_bar),
-        visits=torch.zeros(lanes, block, dtype=torch.long, device=device),
+        steps=draw(VOCABULARY.max_bar_steps),
+        segment_ids=torch.zeros(lanes, block, dtype=torch.long, device=device),
         velocities=draw(VELOCITY_BINS),
-        places=draw(1000),
+        positions=draw(1000),
         targets=draw(len(VOCABULARY)),
         instrument_targets=draw(VOCABULARY.instruments),
         velocity_targets=draw(VELOCITY_BINS),
@@ -258,7 +258,7 @@ def flops(shape: dict, lanes: int, block: int) -> float:
 
     The whole block of scores counts, as kernels with a mask compute it.
     """
-    width, keys = shape["width"], block + shape["memory"]
+    width, keys = shape["d_model"], block + shape["memory"]
     layer = 2 * 12 * width**2 + 2 * 2 * keys * width
     return 3 * lanes * block * (shape["layers"] * layer + 2 * CLASSES * width)
 

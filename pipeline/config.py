@@ -16,7 +16,7 @@ from shards.vocabulary import CodecSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntakeSettings:
+class IngestSettings:
     """How files are taken in."""
 
     slice_files: int = setting(
@@ -51,7 +51,7 @@ class IntakeSettings:
 class DataSettings:
     """All settings of a dataset, by the stage that reads them."""
 
-    intake: IntakeSettings = field(default_factory=IntakeSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
     codec: CodecSettings = field(default_factory=CodecSettings)
     silence: SilenceSettings = field(default_factory=SilenceSettings)
     limits: Limits = field(default_factory=Limits)

@@ -23,7 +23,7 @@ def encode_file(path: Path, vocabulary: Vocabulary) -> EncodedSong:
     settings = DataSettings(codec=vocabulary.settings)
     processor = FileProcessor(settings)
     try:
-        recording = processor.read(read_bytes(str(path), settings.intake.max_file_size))
+        recording = processor.read(read_bytes(str(path), settings.ingest.max_file_size))
     except (Refused, UnreadableMidi) as error:
         raise LakhxlError(f"{path}: {error}") from error
     song = quantize(recording, vocabulary).song

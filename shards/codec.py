@@ -47,7 +47,7 @@ from shards.vocabulary import (
     velocity_of_bin,
 )
 
-MOST_BARS = 1 << 16
+MAX_BARS = 1 << 16
 """Bars are stored as uint16."""
 
 
@@ -162,8 +162,8 @@ class Codec:
         """
         bars = Bars(song.meters, self.vocabulary.bar_steps)
         count = int(bars.positions(np.array([last]))[0][0]) + 1
-        if count > MOST_BARS:
-            raise ValueError(f"the song has {count} bars; the arrays hold {MOST_BARS}")
+        if count > MAX_BARS:
+            raise ValueError(f"the song has {count} bars; the arrays hold {MAX_BARS}")
         return bars
 
     def changes(self, song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,10 +31,10 @@ MANIFEST, VOCABULARY, INDEX, LEDGER, REPORT, REPORT_PAGE = (
 )
 ARRAYS = ("tokens", "instruments", "velocities", "bars", "steps")
 SPLITS = ("train", "valid", "test")
-COPIES = {
+DUPLICATE_KINDS = {
     "identical_file": "byte for byte",
     "identical_music": "the same notes, meters and tempos",
-    "near_copy": "most of its melodies",
+    "near_duplicate": "most of its melodies",
     "listed": "an outside list says so",
 }
 """How a song is known to be a copy of one that was there before it."""
@@ -48,8 +48,8 @@ INDEX_SCHEMA = pa.schema(
         ("stop", pa.int64()),
         ("split", pa.string()),  # train, valid or test
         ("cluster", pa.int32()),  # songs of one number are copies or near-copies
-        ("primary", pa.bool_()),  # the one song of its cluster that is trained on
-        ("copy", pa.string()),  # of an earlier song: see COPIES; null: of none
+        ("representative", pa.bool_()),  # the one song of its cluster that is trained on
+        ("duplicate", pa.string()),  # of an earlier song: see DUPLICATE_KINDS; null: of none
         ("tokens", pa.int32()),
         ("notes", pa.int32()),
         ("bars", pa.int32()),  # up to the last onset
@@ -77,7 +77,7 @@ INDEX_SCHEMA = pa.schema(
         ("notes_per_second", pa.float32()),
         ("busiest_second", pa.int32()),  # notes that start in it
         ("polyphony", pa.float32()),  # mean sounding notes while any sounds, drums not counted
-        ("polyphony_most", pa.int32()),
+        ("max_polyphony", pa.int32()),
         ("velocities", pa.int32()),  # distinct velocity bins
         ("expressive", pa.float32()),  # share of notes not at their instrument's usual velocity
         ("bends", pa.int32()),  # changes of pitch bend at a grid step, in the tokens or not
@@ -87,15 +87,15 @@ INDEX_SCHEMA = pa.schema(
         ("onset_error_ms", pa.float32()),  # median distance of an onset from its grid step
         ("onset_error_ms_95", pa.float32()),
         ("grid_error_ms", pa.list_(pa.float32())),  # mean, at 4, 6, 8, 12, 16, 24, 32, 48, 96 steps
-        ("click", pa.float32()),  # how strongly onsets gather within the beat, 0 to 1
-        ("clickless", pa.bool_()),  # ticks have nothing to do with beats: played freely
+        ("beat_alignment", pa.float32()),  # how strongly onsets gather within the beat, 0 to 1
+        ("unaligned", pa.bool_()),  # ticks have nothing to do with beats: played freely
         ("silence_seconds", pa.float32()),  # removed
         ("silence_bars", pa.int32()),  # removed
         ("silences", pa.map_(pa.int32(), pa.int32())),  # bar, as kept -> bars cut before it
-        ("notes_doubled", pa.int32()),  # lost: same step, class and pitch as a longer one
+        ("notes_merged", pa.int32()),  # lost: same step, class and pitch as a longer one
         ("notes_outside_map", pa.int32()),  # lost: percussion keys without a class
-        ("durations_cut", pa.int32()),  # longer than the longest duration token
-        ("durations_raised", pa.int32()),  # shorter than half a step, drums not counted
+        ("durations_shortened", pa.int32()),  # longer than the longest duration token
+        ("durations_lengthened", pa.int32()),  # shorter than half a step, drums not counted
         ("meters_dropped", pa.int32()),  # not in the vocabulary
         ("tier", pa.string()),  # strict, tolerant or salvage: how the file had to be read
         ("repairs", pa.int32()),

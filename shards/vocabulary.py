@@ -45,8 +45,8 @@ BEND_VALUES = np.arange(-MOST_BEND_CENTS, MOST_BEND_CENTS + 1, BEND_CENTS)
 MODULATION_VALUES = np.rint(np.arange(8) * 127 / 7).astype(np.int64)
 """What the tokens of a bend say, in cents, and those of modulation, 0 to 127."""
 
-LONGEST_BAR_BEATS = 16
-MOST_BEATS = {2: 8, 4: 16, 8: 24, 16: 24}
+MAX_BAR_BEATS = 16
+MAX_BEATS = {2: 8, 4: 16, 8: 24, 16: 24}
 """Meters in the vocabulary: for each denominator, numerators from 1 to this."""
 
 
@@ -69,7 +69,7 @@ class CodecSettings:
         "thirty-seconds too, at the price of more duration tokens.",
         low=4,
     )
-    longest_duration: int = setting(
+    max_duration: int = setting(
         8,
         "Bars of 4/4 in the longest duration token. Longer notes are cut to it and counted "
         "(2 in 10,000 real notes); longer rests take several tokens.",
@@ -101,9 +101,9 @@ class CodecSettings:
             raise settings.SettingError(
                 f"steps_per_beat is {self.steps_per_beat}; expected 4 to 96"
             )
-        if self.longest_duration > 64:
+        if self.max_duration > 64:
             raise settings.SettingError(
-                f"longest_duration is {self.longest_duration}; expected 1 to 64 bars"
+                f"max_duration is {self.max_duration}; expected 1 to 64 bars"
             )
 
 
@@ -122,7 +122,7 @@ class Vocabulary:
     def __init__(self, codec_settings: CodecSettings | None = None) -> None:
         self.settings = codec_settings or CodecSettings()
         steps = self.settings.steps_per_beat
-        self.max_duration = self.settings.longest_duration * 4 * steps
+        self.max_duration = self.settings.max_duration * 4 * steps
         self.meters: tuple[tuple[int, int], ...] = (
             tuple(_meters(steps)) if self.settings.meters else ()
         )
@@ -175,7 +175,7 @@ class Vocabulary:
         """The `Kind` of each token; same shape, int64. An id beyond the vocabulary is UNUSED."""
         return np.searchsorted(self._first_ids, tokens, side="right") - 1
 
-    def names_instrument(self, tokens: np.ndarray) -> np.ndarray:
+    def has_instrument(self, tokens: np.ndarray) -> np.ndarray:
         """Whether each token opens something that one instrument does: a note or a control.
 
         What comes with a token of this kind is an instrument class, so these are the tokens
@@ -205,14 +205,14 @@ class Vocabulary:
         return {(n, d): steps * n // d for n, d in ((4, 4), *self.meters)}
 
     @property
-    def longest_bar(self) -> int:
+    def max_bar_steps(self) -> int:
         """Steps in the longest bar of any meter in the vocabulary."""
         return max(self.bar_steps.values())
 
     @property
     def step_dtype(self) -> np.dtype:
         """Type of the `steps` array: one byte where the longest bar fits, two otherwise."""
-        return np.dtype(np.uint8 if self.longest_bar <= 256 else np.uint16)
+        return np.dtype(np.uint8 if self.max_bar_steps <= 256 else np.uint16)
 
     def meter_id(self, numerator: int, denominator: int) -> int:
         """The token of a meter; KeyError where the vocabulary has none."""
@@ -278,10 +278,10 @@ class Vocabulary:
 def _meters(steps_per_beat: int) -> Iterator[tuple[int, int]]:
     """Meters whose bar is a whole number of steps and at most 16 quarter notes long."""
     whole_note = 4 * steps_per_beat
-    for denominator, most in MOST_BEATS.items():
+    for denominator, most in MAX_BEATS.items():
         for numerator in range(1, most + 1):
             steps, rest = divmod(whole_note * numerator, denominator)
-            if rest == 0 and steps <= LONGEST_BAR_BEATS * steps_per_beat:
+            if rest == 0 and steps <= MAX_BAR_BEATS * steps_per_beat:
                 yield numerator, denominator
 
 

@@ -18,7 +18,7 @@ from shards.vocabulary import Vocabulary
 KNN_BACKENDS = ("topk", "dense", "faiss", "hnsw")
 RTF_MODES = ("off", "shift", "window", "strict")
 
-FROM_VOCABULARY = ("tokens", "instruments", "bar_steps")
+FROM_VOCABULARY = ("vocab_size", "instrument_classes", "max_bar_steps")
 """Fields of ModelConfig that come with the dataset."""
 
 
@@ -26,13 +26,13 @@ FROM_VOCABULARY = ("tokens", "instruments", "bar_steps")
 class ModelConfig:
     """The shape of a Transformer-XL."""
 
-    tokens: int = setting(512, "Tokens in the vocabulary; given by the dataset.", low=1)
-    instruments: int = setting(175, "Instrument classes; given by the dataset.", low=1)
-    bar_steps: int = setting(192, "Steps in the longest bar; given by the dataset.", low=1)
+    vocab_size: int = setting(512, "Tokens in the vocabulary; given by the dataset.", low=1)
+    instrument_classes: int = setting(175, "Instrument classes; given by the dataset.", low=1)
+    max_bar_steps: int = setting(192, "Steps in the longest bar; given by the dataset.", low=1)
     layers: int = setting(6, "Blocks of attention and feed-forward net.", low=1)
-    width: int = setting(384, "Width of the residual stream; a multiple of heads.", low=2)
+    d_model: int = setting(384, "Width of the residual stream; a multiple of heads.", low=2)
     heads: int = setting(6, "Attention heads; 64 a head is what attention kernels like.", low=1)
-    feed: int = setting(4, "Width of the feed-forward net, in widths of the model.", low=1)
+    mlp_ratio: int = setting(4, "Width of the feed-forward net, in widths of the model.", low=1)
     memory: int = setting(
         256,
         "Tokens of the past that each layer keeps. As many as a block holds is what the paper "
@@ -45,7 +45,7 @@ class ModelConfig:
         "block lies before it.",
         low=1,
     )
-    positions: str = setting(
+    position_encoding: str = setting(
         "rope",
         "How distance is told: rope rotates queries and keys and keeps the fast attention "
         "kernels; txl is the Transformer-XL's own scheme; t5 learns a bias for each distance.",
@@ -117,9 +117,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         settings.check(self)
-        if self.width % (2 * self.heads):
+        if self.d_model % (2 * self.heads):
             raise SettingError(
-                f"width is {self.width}; expected a multiple of twice heads = {2 * self.heads}"
+                f"d_model is {self.d_model}; expected a multiple of twice heads = {2 * self.heads}"
             )
         if not self.dropout < 1:
             raise SettingError(f"dropout is {self.dropout}; expected less than 1")
@@ -139,9 +139,9 @@ class ModelConfig:
         """The same model for another dataset."""
         return dataclasses.replace(
             self,
-            tokens=len(vocabulary),
-            instruments=vocabulary.instruments,
-            bar_steps=vocabulary.longest_bar,
+            vocab_size=len(vocabulary),
+            instrument_classes=vocabulary.instruments,
+            max_bar_steps=vocabulary.max_bar_steps,
         )
 
 
@@ -150,14 +150,14 @@ class TrainConfig:
     """How it is trained, and how often it is looked at."""
 
     steps: int = setting(100_000, "Training steps. The learning rate falls until the last.", low=1)
-    batch: int = setting(16, "Lanes: songs played side by side.", low=1)
+    batch_size: int = setting(16, "Lanes: songs played side by side.", low=1)
     accumulate: int = setting(
         1,
         "Groups that the lanes are worked off in, one after the other, where all at once need "
         "too much memory; divides batch. The step stays the same.",
         low=1,
     )
-    block: int = setting(256, "Tokens that a lane plays in one step.", low=1)
+    block_size: int = setting(256, "Tokens that a lane plays in one step.", low=1)
     mode: str = setting(
         "join",
         "What follows a song's last token: join, the next song at once; pad, nothing until the "
@@ -169,30 +169,30 @@ class TrainConfig:
         "adamw for all, or muon for the matrices inside the layers and adamw for the rest.",
         choices=("adamw", "muon"),
     )
-    learning_rate: float = setting(
+    lr: float = setting(
         1e-3, "Highest learning rate; about 1 / sqrt(width) times 0.02 suits AdamW.", low=0
     )
-    gate_rate: float = setting(
+    gate_lr: float = setting(
         0.02,
         "Highest learning rate of the kNN memory's gates: a number moves by about the rate a step, "
         "and a gate's ends lie several units apart, whatever the width.",
         low=0,
     )
-    final_rate: float = setting(0.1, "Learning rate at the last step, as a share.", low=0)
-    warmup: int = setting(500, "Steps over which the learning rate rises.", low=0)
+    final_lr_ratio: float = setting(0.1, "Learning rate at the last step, as a share.", low=0)
+    warmup_steps: int = setting(500, "Steps over which the learning rate rises.", low=0)
     weight_decay: float = setting(0.1, "Pull on matrices towards zero, times learning rate.", low=0)
     beta2: float = setting(
         0.98,
         "Memory of AdamW's second moment; 0.999 is too slow for runs of thousands of steps.",
         low=0,
     )
-    rtf_p: float = setting(
+    rtf_probability: float = setting(
         0.5, "Share of the lanes, drawn anew in each step, that rtf is applied to.", low=0
     )
-    rtf_max: int = setting(
+    rtf_max_window: int = setting(
         8, "Longest window of rtf window; rtf strict hides at least one input in so many.", low=1
     )
-    clip: float = setting(1.0, "Longest gradient that is let through, in the 2-norm.", low=0)
+    grad_clip: float = setting(1.0, "Longest gradient that is let through, in the 2-norm.", low=0)
     precision: str = setting(
         "auto",
         "Of the matrix products: fp32, bf16, or auto, which is bf16 on a GPU that has it.",
@@ -219,16 +219,16 @@ class TrainConfig:
         8, "Bars of a song to write at each validation, drawn for TensorBoard; 0: none.", low=0
     )
     checkpoint_every: int = setting(1000, "Steps between checkpoints.", low=1)
-    keep: int = setting(2, "Checkpoints kept, besides the best.", low=1)
+    keep_checkpoints: int = setting(2, "Checkpoints kept, besides the best.", low=1)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         settings.check(self)
-        if self.batch % self.accumulate:
+        if self.batch_size % self.accumulate:
             raise SettingError(
-                f"accumulate is {self.accumulate}; expected a divisor of batch = {self.batch}"
+                f"accumulate is {self.accumulate}; expected a divisor of batch_size = {self.batch_size}"
             )
-        for name, most in (("final_rate", 1.0), ("beta2", 0.999999), ("rtf_p", 1.0)):
+        for name, most in (("final_lr_ratio", 1.0), ("beta2", 0.999999), ("rtf_probability", 1.0)):
             if not getattr(self, name) <= most:
                 raise SettingError(f"{name} is {getattr(self, name)}; expected at most {most}")
 

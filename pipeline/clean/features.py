@@ -128,7 +128,7 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
     }
     if not melodic:
         unknown = ("pitch_low", "pitch_high", "key", "key_fit", "same_duration")
-        nothing = {"pitches": 0, "pitch_class_entropy": 0.0, "polyphony": 0.0, "polyphony_most": 0}
+        nothing = {"pitches": 0, "pitch_class_entropy": 0.0, "polyphony": 0.0, "max_polyphony": 0}
         return {**row, **dict.fromkeys(unknown), **nothing}
     pitches = np.flatnonzero(tally.pitches)
     most, steps, added = sounding_together(notes, len(tally.durations) - 1)
@@ -143,7 +143,7 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
         "pitch_class_entropy": float(-(share * np.log2(share)).sum()),
         "same_duration": int(tally.durations.max()) / melodic,
         "polyphony": added / steps,
-        "polyphony_most": most,
+        "max_polyphony": most,
     }
 
 
@@ -165,8 +165,8 @@ def _grid(fit: GridFit) -> dict[str, Any]:
         "onset_error_ms": median,
         "onset_error_ms_95": worst,
         "grid_error_ms": fit.by_grid.tolist(),
-        "click": fit.click,
-        "clickless": fit.clickless,
+        "beat_alignment": fit.click,
+        "unaligned": fit.unaligned,
     }
 
 

@@ -20,7 +20,7 @@ GRIDS = (4, 6, 8, 12, 16, 24, 32, 48, 96)
 DIVISIONS = np.array([1, 2, 3, 4, 6, 8, 12])
 LEAST_CLICK = 0.2
 FEWEST_ONSETS = 100
-"""Fewer onsets gather by chance: no song with fewer is called clickless."""
+"""Fewer onsets gather by chance: no song with fewer is called unaligned."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GridFit:
     onsets: int
 
     @property
-    def clickless(self) -> bool:
+    def unaligned(self) -> bool:
         """Whether ticks have nothing to do with beats: played freely, or to another tempo."""
         return self.onsets >= FEWEST_ONSETS and self.click < LEAST_CLICK
 

@@ -3,9 +3,9 @@
 What does not fit is changed or lost by a named rule, and counted:
 
     notes_outside_map   lost: a percussion key that the map has no class for
-    notes_doubled       lost: same step, class and pitch as a longer note (or a louder one)
-    durations_cut       longer than the longest duration token, cut to it
-    durations_raised    shorter than half a step, raised to one; drums, which only need a start,
+    notes_merged       lost: same step, class and pitch as a longer note (or a louder one)
+    durations_shortened       longer than the longest duration token, cut to it
+    durations_lengthened    shorter than half a step, raised to one; drums, which only need a start,
                         are raised too but not counted
     meters_dropped      a meter without a token of its bar length; the one before goes on
 """
@@ -29,7 +29,7 @@ class Quantized:
     Attributes:
         song: canonical.
         fit: how the onsets of all notes read lie to this grid and to others.
-        counts: notes_outside_map, notes_doubled, durations_cut, durations_raised,
+        counts: notes_outside_map, notes_merged, durations_shortened, durations_lengthened,
             meters_dropped.
         controls: dtype CONTROL, canonical; every bend and modulation, also of the kinds that the
             vocabulary leaves out of the song.
@@ -112,9 +112,9 @@ def _notes(
     notes = notes if few else sort_notes(notes)
     return notes, {
         "notes_outside_map": outside,
-        "notes_doubled": count - len(notes),
-        "durations_cut": cut,
-        "durations_raised": raised,
+        "notes_merged": count - len(notes),
+        "durations_shortened": cut,
+        "durations_lengthened": raised,
     }
 
 

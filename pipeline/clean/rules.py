@@ -100,13 +100,13 @@ class Limits:
         "files ten have over 0.997, most of them whole songs.",
         low=0,
     )
-    max_raised: float = setting(
+    max_lengthened: float = setting(
         0.5,
         "Share of notes that are shorter than half a step, and no drums: the grid clips the song. "
         "Real songs reach 0.46.",
         low=0,
     )
-    max_doubled: float = setting(
+    max_merged: float = setting(
         0.6,
         "Share of notes lost because another one is on the same step and pitch. Whole doubled "
         "tracks bring sound songs to 0.57.",
@@ -153,15 +153,15 @@ class Rule:
 
 
 def _raised(row: Row) -> float:
-    return row["durations_raised"] / (row["notes"] + row["notes_doubled"])
+    return row["durations_lengthened"] / (row["notes"] + row["notes_merged"])
 
 
 def _doubled(row: Row) -> float:
-    return row["notes_doubled"] / (row["notes"] + row["notes_doubled"])
+    return row["notes_merged"] / (row["notes"] + row["notes_merged"])
 
 
-RAISED = "durations_raised / (notes + notes_doubled)"
-DOUBLED = "notes_doubled / (notes + notes_doubled)"
+RAISED = "durations_lengthened / (notes + notes_merged)"
+DOUBLED = "notes_merged / (notes + notes_merged)"
 
 RULES = (
     Rule("too_few_notes", "notes", "min_notes", operator.lt),
@@ -178,8 +178,8 @@ RULES = (
     Rule("too_fast", "bpm", "max_bpm", operator.gt),
     Rule("one_pitch", "same_pitch", "max_same_pitch", operator.gt),
     Rule("one_length", "same_duration", "max_same_duration", operator.gt),
-    Rule("clipped", RAISED, "max_raised", operator.gt, _raised),
-    Rule("mostly_doubled", DOUBLED, "max_doubled", operator.gt, _doubled),
+    Rule("clipped", RAISED, "max_lengthened", operator.gt, _raised),
+    Rule("mostly_doubled", DOUBLED, "max_merged", operator.gt, _doubled),
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.clean.rules import Limits
 from pipeline.clean.silence import SilenceSettings
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus, is_demo
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.splits import SplitSettings
@@ -24,7 +24,7 @@ from shards.settings import options_for, take
 from shards.vocabulary import CodecSettings
 
 STAGES = {
-    "intake": IntakeSettings,
+    "ingest": IngestSettings,
     "codec": CodecSettings,
     "silence": SilenceSettings,
     "limits": Limits,

@@ -37,7 +37,7 @@ def audit(
     """Measure duplicates and leakage.
 
     Returns:
-        songs, clusters; biggest: (number, songs, path of the primary) of the largest clusters;
+        songs, clusters; biggest: (number, songs, path of the representative) of the largest clusters;
         copies: songs by how they are known to repeat another; leaks: (song, song, similarity);
         by_file: share of the songs that a split by file would have held out although a copy
         was trained on.
@@ -45,10 +45,10 @@ def audit(
     index = dataset.index
     cluster = index["cluster"].to_numpy()
     sizes = np.bincount(cluster)
-    primary = np.flatnonzero(index["primary"].to_numpy())
-    names = {int(cluster[song]): index["path"][int(song)].as_py() for song in primary}
+    representative = np.flatnonzero(index["representative"].to_numpy())
+    names = {int(cluster[song]): index["path"][int(song)].as_py() for song in representative}
     largest = np.argsort(-sizes, kind="stable")[:BIGGEST]
-    copies = Counter(kind for kind in index["copy"].to_pylist() if kind)
+    copies = Counter(kind for kind in index["duplicate"].to_pylist() if kind)
     return {
         "songs": len(dataset),
         "clusters": len(sizes),
@@ -104,7 +104,9 @@ def _tell(dataset: Dataset, pairs: Collection[tuple[int, int]]) -> dict[tuple[in
     known = np.unique(np.concatenate([*common.values()]))
     songs_with = np.zeros(len(known), np.int64)
     exact = ("identical_file", "identical_music")
-    counted = [n for n, copy in enumerate(dataset.index["copy"].to_pylist()) if copy not in exact]
+    counted = [
+        n for n, copy in enumerate(dataset.index["duplicate"].to_pylist()) if copy not in exact
+    ]
     for song in counted:
         songs_with += np.isin(known, figures_of(dataset, song), assume_unique=True)
     few = max(FEW, len(counted) // ONE_IN)

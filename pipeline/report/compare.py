@@ -95,9 +95,9 @@ def _files(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Row]:
 
 
 def _totals(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Row]:
-    for name in ("primary", *SPLITS):
+    for name in ("representative", *SPLITS):
         mine, other = a["totals"][name], b["totals"][name]
-        label = "" if name == "primary" else f"{name}: "
+        label = "" if name == "representative" else f"{name}: "
         yield _counts(f"{label}songs", mine["songs"], other["songs"])
         yield _counts(f"{label}tokens", mine["tokens"], other["tokens"], short)
         yield _counts(f"{label}music", mine["hours"], other["hours"], hours)
@@ -116,7 +116,7 @@ def _families(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Row]:
         {"Drums": side["programs"]["drum_songs"], **side["programs"]["family_songs"]}
         for side in (a, b)
     ]
-    songs = [side["totals"]["primary"]["songs"] for side in (a, b)]
+    songs = [side["totals"]["representative"]["songs"] for side in (a, b)]
     common = sorted(played[0], key=lambda family: -played[0][family])[:FAMILIES_SHOWN]
     for family in common:
         yield Row(family, *(share(of[family], n) for of, n in zip(played, songs, strict=True)))
@@ -183,7 +183,7 @@ def compare_html(a: Side, b: Side) -> str:
 def _instruments(a: Side, b: Side) -> str:
     blocks = ""
     for side in (a, b):
-        programs, songs = side.report["programs"], side.report["totals"]["primary"]["songs"]
+        programs, songs = side.report["programs"], side.report["totals"]["representative"]["songs"]
         played = {"Drums": programs["drum_songs"], **programs["family_songs"]}
         rows = [(family, number, "") for family, number in played.items()]
         blocks += f"<div><h3>{text(side.name)}</h3>{bars(rows, songs)}</div>"

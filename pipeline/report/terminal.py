@@ -15,7 +15,7 @@ STAGES = {
     "found": "files found",
     "readable": "readable",
     "kept": "kept",
-    "primary": "different songs",
+    "representative": "different songs",
 }
 SHOWN = ("tokens", "notes", "seconds", "bars", "bpm", "notes_per_second", "instruments",
          "polyphony", "onset_error_ms")  # fmt: skip
@@ -115,12 +115,12 @@ def curve(counts: Sequence[int], width: int = CURVE) -> str:
 
 
 def _remarks(report: dict[str, Any]) -> list[str]:
-    primary, programs = report["totals"]["primary"], report["programs"]
-    songs, losses = primary["songs"], report["losses"]
+    representative, programs = report["totals"]["representative"], report["programs"]
+    songs, losses = representative["songs"], report["losses"]
     families = {"Drums": programs["drum_songs"], **programs["family_songs"]}
     sounds = sorted(families.items(), key=lambda pair: -pair[1])[:5]
     doubled, outside = (losses[f"notes_{why}"]["times"] for why in ("doubled", "outside_map"))
-    read = primary["notes"] + doubled + outside
+    read = representative["notes"] + doubled + outside
     tiers, copies = report["reading"]["tiers"], report["duplicates"]
     leaks = copies["clusters_in_two_splits"] + copies["files_in_two_splits"]
     rows = (
@@ -131,7 +131,7 @@ def _remarks(report: dict[str, Any]) -> list[str]:
                         f"{share(outside, read)} drums outside the map"]),
         ("grid error, ms", _grids(report)),
         ("controls", _controls(report)),
-        ("no click", [f"{count(report['clickless'])} songs, {share(report['clickless'], songs)}"]),
+        ("no click", [f"{count(report['unaligned'])} songs, {share(report['unaligned'], songs)}"]),
         ("silence removed", [f"{hours(report['silence']['hours'])} in "
                              f"{count(report['silence']['songs'])} songs"]),
         ("leakage", [f"{leaks} copies across splits" if leaks else "none: no copy across splits"]),
@@ -141,7 +141,7 @@ def _remarks(report: dict[str, Any]) -> list[str]:
 
 def _controls(report: dict[str, Any]) -> list[str]:
     """The songs that bend and modulate, and what that would cost."""
-    songs, tokens = (report["totals"]["primary"][name] for name in ("songs", "tokens"))
+    songs, tokens = (report["totals"]["representative"][name] for name in ("songs", "tokens"))
     bend, mod = report["controls"]["bends"], report["controls"]["modulations"]
     return [
         f"bend {share(bend['songs'], songs)} of songs",

@@ -25,7 +25,7 @@ from pipeline.running.slice_task import FRAGMENT_SCHEMA
 from pipeline.running.tasks import PLAN, index_fragment, ledger_fragment
 from shards import settings
 from shards.layout import (
-    COPIES,
+    DUPLICATE_KINDS,
     FORMAT_VERSION,
     INDEX,
     INDEX_SCHEMA,
@@ -105,8 +105,8 @@ def _index(parts: Sequence[pa.Table], data_settings: DataSettings) -> pa.Table:
     }
     columns["cluster"] = cluster
     columns["split"] = splits(songs["anchor"].to_pylist(), cluster, split, earlier)
-    columns["primary"] = primaries(songs, cluster)
-    columns["copy"] = copies(md5s, music, heard.tolist(), cluster.tolist())
+    columns["representative"] = representatives(songs, cluster)
+    columns["duplicate"] = copies(md5s, music, heard.tolist(), cluster.tolist())
     columns |= _places(parts)
     return pa.table([pa.array(columns[name], kind) for name, kind in _kinds()], INDEX_SCHEMA)
 
@@ -122,7 +122,7 @@ def _signatures(songs: pa.Table) -> list[np.ndarray | None]:
     return [next(rows) if one else None for one in told.tolist()]
 
 
-def primaries(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
+def representatives(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
     """Which song of each cluster is trained on.
 
     One with a click before one without, then one read without repair, then the one with most
@@ -132,26 +132,28 @@ def primaries(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
         shape (songs,), bool; one True a cluster.
     """
     repaired = np.array(songs["tier"].to_pylist()) != "strict"
-    clickless = songs["clickless"].to_numpy()
-    order = np.lexsort((-songs["notes"].to_numpy(), repaired, clickless, cluster))
+    unaligned = songs["unaligned"].to_numpy()
+    order = np.lexsort((-songs["notes"].to_numpy(), repaired, unaligned, cluster))
     first = np.ones(len(order), bool)
     first[1:] = np.diff(cluster[order]) != 0
-    primary = np.zeros(len(order), bool)
-    primary[order[first]] = True
-    return primary
+    representative = np.zeros(len(order), bool)
+    representative[order[first]] = True
+    return representative
 
 
 def copies(*evidence: Sequence[Any]) -> list[str | None]:
     """How each song is known to repeat an earlier one, the strongest evidence first.
 
     Args:
-        evidence: parallel, in the order of COPIES: songs with equal entries are such copies.
+        evidence: parallel, in the order of DUPLICATE_KINDS: songs with equal entries are such copies.
     """
-    seen: list[set[Any]] = [set() for _ in COPIES]
+    seen: list[set[Any]] = [set() for _ in DUPLICATE_KINDS]
     found = []
     for keys in zip(*evidence, strict=True):
         known = (
-            kind for kind, key, before in zip(COPIES, keys, seen, strict=True) if key in before
+            kind
+            for kind, key, before in zip(DUPLICATE_KINDS, keys, seen, strict=True)
+            if key in before
         )
         found.append(next(known, None))
         for key, before in zip(keys, seen, strict=True):
@@ -182,14 +184,14 @@ def _ledger(parts: Sequence[pa.Table]) -> pa.Table:
 
 
 def _counts(index: pa.Table, ledger: pa.Table) -> dict[str, Any]:
-    split, primary = np.array(index["split"].to_pylist()), index["primary"].to_numpy()
+    split, representative = np.array(index["split"].to_pylist()), index["representative"].to_numpy()
     outcomes = sorted(set(ledger["outcome"].to_pylist()))
     found = ledger["outcome"].to_pylist()
     return {
         "files": ledger.num_rows,
         "songs": index.num_rows,
         "tokens": int(index["tokens"].to_numpy().sum()),
-        "clusters": int(primary.sum()),
+        "clusters": int(representative.sum()),
         "outcomes": {outcome: found.count(outcome) for outcome in outcomes},
-        "primary_songs": {name: int((primary & (split == name)).sum()) for name in SPLITS},
+        "primary_songs": {name: int((representative & (split == name)).sum()) for name in SPLITS},
     }

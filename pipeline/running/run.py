@@ -134,11 +134,11 @@ def begin(
     """
     _check_finish(data_settings, folder)
     partial = folder.with_name(folder.name + ".partial")
-    intake = data_settings.intake
+    ingest = data_settings.ingest
     if folder.exists() and not restart:
         raise RunError(f"{folder} exists already; --restart replaces it, --name gives another name")
     lock = FolderLock(partial) if partial.is_dir() else None
-    files = list_files(sources, intake.max_file_size, cache=partial, watch=listing)
+    files = list_files(sources, ingest.max_file_size, cache=partial, watch=listing)
     if restart:
         _forget(folder, partial)
         lock = None
@@ -157,7 +157,7 @@ def begin(
         lock = lock or FolderLock(partial)
         keep_listings(files, partial)
         write_json(partial / PLAN, plan)
-    slices = files.cut(intake.slice_files)
+    slices = files.cut(ingest.slice_files)
     began = Began(partial, folder, slices, files.roots, files.notes, lock)
     _count_done(began)
     return began

@@ -46,7 +46,7 @@ from shards.verify import song_fault
 from shards.vocabulary import Vocabulary
 from shards.writer import Publication, write_shard, write_table
 
-DECIDED_LATER = ("shard", "start", "stop", "split", "cluster", "primary")
+DECIDED_LATER = ("shard", "start", "stop", "split", "cluster", "representative")
 FRAGMENT_SCHEMA = pa.schema(
     [column for column in INDEX_SCHEMA if column.name not in DECIDED_LATER]
     + [pa.field("music", pa.string()), pa.field("signature", pa.list_(pa.uint16()))]
@@ -184,7 +184,7 @@ class FileProcessor:
     def process(self, file: SourceFile) -> FileResult:
         """What becomes of one file; a bad file is a row, never an exception."""
         try:
-            data = read_source(file, self.settings.intake.max_file_size)
+            data = read_source(file, self.settings.ingest.max_file_size)
         except Refused as refused:
             why = {"rule": refused.rule, "value": refused.value, "threshold": refused.threshold}
             return _row(file, "refused", detail=str(refused), **why)
@@ -199,7 +199,7 @@ class FileProcessor:
     def read(self, data: bytes) -> Recording:
         """Bytes to a recording, the pedal applied where the settings ask for it."""
         recording = read_midi(data)
-        if self.settings.intake.sustain == "extend":
+        if self.settings.ingest.sustain == "extend":
             return extend_by_pedal(recording)
         return recording
 
@@ -239,7 +239,7 @@ class FileProcessor:
 
     def _round_trip_fault(self, song: Song, encoded: EncodedSong, md5: str) -> Rejection | None:
         """Decode and encode again a share of the songs, drawn by checksum."""
-        if keyed_fraction("round trip", md5) >= self.settings.intake.round_trip_check:
+        if keyed_fraction("round trip", md5) >= self.settings.ingest.round_trip_check:
             return None
         if song_fault(encoded, self.codec) is None and self.codec.decode(encoded) == song:
             return None

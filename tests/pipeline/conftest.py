@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.run import begin, carry_out
 from shards import Dataset
 
-SETTINGS = DataSettings(intake=IntakeSettings(slice_files=16, round_trip_check=1.0))
+SETTINGS = DataSettings(ingest=IngestSettings(slice_files=16, round_trip_check=1.0))
 
 
 @pytest.fixture(scope="session")

@@ -6,15 +6,15 @@ from pathlib import Path
 import mido
 import pytest
 
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.sources.listing import list_files
 from shards.render.midi import write_midi
 from shards.verify import verify
 from tests.shards.read_back import read_back
 
 CORPUS = os.environ.get("LAKHXL_CORPUS")
-SETTINGS = DataSettings(intake=IntakeSettings(round_trip_check=1.0))
-MOST = SETTINGS.intake.max_file_size
+SETTINGS = DataSettings(ingest=IngestSettings(round_trip_check=1.0))
+MOST = SETTINGS.ingest.max_file_size
 pytestmark = [
     pytest.mark.lakh,
     pytest.mark.skipif(CORPUS is None, reason="LAKHXL_CORPUS names no folder of real files"),

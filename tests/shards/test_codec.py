@@ -14,7 +14,7 @@ from tests.shards.songs import canonical_songs, make_song
 
 VOCABULARIES = [
     Vocabulary(),
-    Vocabulary(CodecSettings(steps_per_beat=4, longest_duration=1, percussion="full")),
+    Vocabulary(CodecSettings(steps_per_beat=4, max_duration=1, percussion="full")),
     Vocabulary(CodecSettings(steps_per_beat=96, percussion="gm2", meters=False)),
     Vocabulary(CodecSettings(meters=False, tempos=False)),
     Vocabulary(CodecSettings(controls="bend,mod")),

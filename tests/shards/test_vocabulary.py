@@ -65,7 +65,7 @@ def test_a_vocabulary_survives_json_and_refuses_another_fingerprint():
 def test_every_setting_changes_the_fingerprint():
     other = {
         "steps_per_beat": 24,
-        "longest_duration": 4,
+        "max_duration": 4,
         "percussion": "gm2",
         "meters": False,
         "tempos": False,

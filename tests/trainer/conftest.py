@@ -29,7 +29,7 @@ class Twin:
             {
                 "tokens": pa.array([len(song) for song in songs], pa.int32()),
                 "split": list(splits),
-                "primary": [True] * len(songs),
+                "representative": [True] * len(songs),
                 "md5": [str(number) for number in range(len(songs))],
             }
         )
@@ -72,7 +72,7 @@ def write_dataset(folder, songs, splits):
         "start": ends - [len(song) for song in songs],
         "stop": ends,
         "split": list(splits),
-        "primary": [True] * len(songs),
+        "representative": [True] * len(songs),
         "tokens": [len(song) for song in songs],
     }
     columns = [
@@ -117,14 +117,14 @@ def config(vocabulary):
     """Settings of a model that trains in milliseconds."""
     return Config(
         model=ModelConfig(
-            layers=2, width=16, heads=2, memory=24, dropout=0.1, max_bars=16
+            layers=2, d_model=16, heads=2, memory=24, dropout=0.1, max_bars=16
         ).for_vocabulary(vocabulary),
         train=TrainConfig(
             steps=12,
-            batch=3,
-            block=16,
-            learning_rate=1e-2,
-            warmup=2,
+            batch_size=3,
+            block_size=16,
+            lr=1e-2,
+            warmup_steps=2,
             log_every=4,
             evaluate_every=5,
             checkpoint_every=5,
@@ -138,7 +138,7 @@ def make_model(vocabulary):
     """Builds small models; the same settings give the same weights."""
 
     def make(**settings) -> TransformerXL:
-        small = {"layers": 2, "width": 16, "heads": 2, "memory": 12, "dropout": 0.0}
+        small = {"layers": 2, "d_model": 16, "heads": 2, "memory": 12, "dropout": 0.0}
         model = TransformerXL(ModelConfig(**small | settings).for_vocabulary(vocabulary))
         generator = torch.Generator().manual_seed(0)
         model.initialize(generator)

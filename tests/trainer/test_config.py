@@ -7,9 +7,9 @@ from trainer.presets import PRESETS, preset
 
 
 def test_a_setting_goes_to_the_part_that_has_it():
-    config = override(Config(), ["layers=3", "learning_rate=0.5", "window=none", "compile=true"])
+    config = override(Config(), ["layers=3", "lr=0.5", "window=none", "compile=true"])
     assert (config.model.layers, config.model.window) == (3, None)
-    assert (config.train.learning_rate, config.train.compile) == (0.5, True)
+    assert (config.train.lr, config.train.compile) == (0.5, True)
 
 
 def test_model_and_training_share_no_name():
@@ -20,17 +20,17 @@ def test_model_and_training_share_no_name():
     ("text", "message"),
     [
         ("layer=3", "unknown setting 'layer'; did you mean layers?"),
-        ("learning_rat=3", "did you mean learning_rate?"),
+        ("layer=3", "did you mean layers?"),
         ("qqq=3", "unknown setting 'qqq'; known: tokens, "),
         ("layers", "--set layers: expected name=value"),
         ("layers=three", "layers is 'three'; expected int"),
         ("layers=0", "layers is 0; expected at least 1"),
         ("tokens=9", "tokens is given by the dataset"),
         ("precision=fp16", "expected one of auto, fp32, bf16"),
-        ("learning_rate=nan", "learning_rate is nan; expected at least 0"),
+        ("lr=nan", "lr is nan; expected at least 0"),
         ("beta2=1", "beta2 is 1.0; expected at most"),
-        ("final_rate=2", "final_rate is 2.0; expected at most 1"),
-        ("width=100", "multiple of twice heads"),
+        ("final_lr_ratio=2", "final_lr_ratio is 2.0; expected at most 1"),
+        ("d_model=100", "multiple of twice heads"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_line(text, message):

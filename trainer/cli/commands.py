@@ -86,7 +86,7 @@ def fit(
 
     \b
     Example:
-        trainer fit shards/ --preset tiny --run runs/first --set learning_rate=0.002
+        trainer fit shards/ --preset tiny --run runs/first --set lr=0.002
         trainer fit shards/ --run runs/first --resume
         trainer fit shards/ --where "instruments >= 3 and meter = '4/4'"
     """
@@ -163,11 +163,11 @@ def _introduce(trainer: Trainer, data: Any, folder: Path, yardstick: dict[str, f
     counts = ", ".join(f"{len(numbers):,} {split}" for split, numbers in trainer.songs.items())
     model, train = trainer.config.model, trainer.config.train
     click.echo(
-        f"dataset  {data.path}: {counts} songs, {model.tokens} tokens in the vocabulary, "
-        f"{model.instruments} instruments\n"
-        f"model    {trainer.parameters:,} parameters: {model.layers} layers, width {model.width}, "
+        f"dataset  {data.path}: {counts} songs, {model.vocab_size} tokens in the vocabulary, "
+        f"{model.instrument_classes} instruments\n"
+        f"model    {trainer.parameters:,} parameters: {model.layers} layers, width {model.d_model}, "
         f"{model.heads} heads, memory {model.memory}\n"
-        f"training {train.steps:,} steps of {train.batch} lanes x {train.block} tokens on "
+        f"training {train.steps:,} steps of {train.batch_size} lanes x {train.block_size} tokens on "
         f"{describe(trainer.device)}, from step {trainer.step:,}\n"
         f"unigram  {yardstick['loss']:.3f} nats a token: the score of bare frequencies\n"
         f"run      {folder}",
@@ -245,7 +245,7 @@ def generate_(
             model,
             opened.vocabulary,
             config,
-            block_size=opened.config.train.block,
+            block_size=opened.config.train.block_size,
             prompt=beginning,
             progress=lambda written: bar.update(written - bar.n),
         )

@@ -4,7 +4,7 @@ Conventions
     B lanes, T tokens in a block
     input     token t of a song, for every t but the last
     target    token t + 1 of the same song: every token but <sos> is a target exactly once
-    visit     which playing of which song a position belongs to; PADDING where there is none
+    segment_id     which playing of which song a position belongs to; PADDING where there is none
     place     how many tokens of the song lie before
 """
 
@@ -35,14 +35,14 @@ class Batch(NamedTuple):
         instruments: class at both tokens of a note, else the number of classes, which stands
             for none.
         bars, steps: where the token stands in time.
-        visits, places: see above.
+        segment_ids, positions: see above.
         velocities: bin at a pitch, else the number of bins, which stands for none.
         targets: the next token; IGNORED where nothing is played.
         instrument_targets: class of the next token where that is a pitch or a control, else
             IGNORED.
         velocity_targets: bin of the next token where that is a pitch, else IGNORED.
-        nearest: how far back the nearest key lies that a position may see; none: 0, itself.
-        replaced: bool; where the input is kept from the model.
+        min_distance: how far back the nearest key lies that a position may see; none: 0, itself.
+        masked_inputs: bool; where the input is kept from the model.
 
     All but the first five may be None: targets where nothing is to be learned, as in generation.
     """
@@ -51,14 +51,14 @@ class Batch(NamedTuple):
     instruments: Tensor
     bars: Tensor
     steps: Tensor
-    visits: Tensor
+    segment_ids: Tensor
     velocities: Tensor | None = None
-    places: Tensor | None = None
+    positions: Tensor | None = None
     targets: Tensor | None = None
     instrument_targets: Tensor | None = None
     velocity_targets: Tensor | None = None
-    nearest: Tensor | None = None
-    replaced: Tensor | None = None
+    min_distance: Tensor | None = None
+    masked_inputs: Tensor | None = None
 
     def lanes(self, first: int, last: int) -> "Batch":
         """Lanes [first, last) of it, a view."""
@@ -89,7 +89,7 @@ class Columns:
         arrays: each column of it as shape (B, tokens), by name; write to them.
     """
 
-    NAMES = Batch._fields[: Batch._fields.index("nearest")]
+    NAMES = Batch._fields[: Batch._fields.index("min_distance")]
 
     def __init__(self, lanes: int, tokens: int, *, pinned: bool = False) -> None:
         shape = len(self.NAMES), lanes, tokens
@@ -153,14 +153,14 @@ class Blocks(Dataset[tuple[np.ndarray, ...]]):
 
     def _copy(self, arrays: dict[str, np.ndarray], here: tuple[int, slice], piece: Piece) -> None:
         """One piece, as it lies in the dataset."""
-        song, start, stop, visit = piece
+        song, start, stop, segment_id = piece
         if song == NOTHING:
             _pad(arrays, here)
             return
         tokens, classes, bins, bars, steps = self._song(song)
         now, after = slice(start, stop), slice(start + 1, stop + 1)
-        arrays["visits"][here] = visit
-        arrays["places"][here] = self._count(stop)[now]
+        arrays["segment_ids"][here] = segment_id
+        arrays["positions"][here] = self._count(stop)[now]
         arrays["tokens"][here], arrays["targets"][here] = tokens[now], tokens[after]
         arrays["instruments"][here] = classes[now]
         arrays["instrument_targets"][here] = classes[after]
@@ -227,7 +227,7 @@ def _pad(arrays: dict[str, np.ndarray], here: tuple[int, slice]) -> None:
     """Write that nothing is played."""
     for array in arrays.values():
         array[here] = 0
-    arrays["visits"][here] = PADDING
+    arrays["segment_ids"][here] = PADDING
     arrays["targets"][here] = IGNORED
     arrays["instruments"][here] = NO_INSTRUMENT
     arrays["velocities"][here] = NO_VELOCITY

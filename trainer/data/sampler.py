@@ -10,7 +10,7 @@ Conventions
     block   the part of a song, or of several, that one step feeds to one lane
     unit    what songs are measured in: blocks in modes crop and pad, tokens in mode join
     time    units that a lane has played since the epoch's first step
-    visit   one playing of one song; its number never comes again, in any epoch
+    segment_id   one playing of one song; its number never comes again, in any epoch
 
 Everything is a function of (seed, epoch, step): nothing is drawn on the way, and any position
 opens at once.
@@ -43,7 +43,7 @@ class Piece(NamedTuple):
     song: int
     start: int
     stop: int
-    visit: int
+    segment_id: int
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Turns:
     Attributes:
         times: when each begins; below 0 where an earlier epoch began it.
         songs: which it is.
-        visits: the number of the visit.
+        segment_ids: the number of the segment_id.
     """
 
     times: list[int]
     songs: list[int]
-    visits: list[int]
+    segment_ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -187,17 +187,17 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
         order = self.order(epoch)
         taken = _hand_out(self._units[order].tolist(), free)
         times, lanes = np.divmod(np.array(taken, np.int64), self.batch_size)
-        visits = epoch * len(self.lengths) + np.arange(len(order))
+        segment_ids = epoch * len(self.lengths) + np.arange(len(order))
         plan = []
         for lane, left in enumerate(running):
             mine = lanes == lane
-            columns = zip(left, (times, order, visits), strict=True)
+            columns = zip(left, (times, order, segment_ids), strict=True)
             plan.append(Turns(*(old + column[mine].tolist() for old, column in columns)))
         end = -(-max(free) // self._block_units)
         return Plan(plan, free, end if self.tail == "drain" else min(free) // self._block_units)
 
     def _left_running(self, before: Plan | None) -> tuple[list[tuple[list[int], ...]], list[int]]:
-        """Times, songs and visits that an epoch left unfinished, and when each lane is free."""
+        """Times, songs and segment_ids that an epoch left unfinished, and when each lane is free."""
         if before is None:
             return [([], [], [])] * self.batch_size, [0] * self.batch_size
         end = before.steps * self._block_units
@@ -206,7 +206,7 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
             ends = [*turns.times[1:], free]  # a lane is never idle in between
             first = bisect_right(ends, end)
             times = [time - end for time in turns.times[first:]]
-            running.append((times, turns.songs[first:], turns.visits[first:]))
+            running.append((times, turns.songs[first:], turns.segment_ids[first:]))
         return running, [time - end for time in before.free]
 
     def pieces(self, epoch: int, step: int) -> list[tuple[Piece, ...] | None]:
@@ -254,7 +254,7 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
                 begin = (max(first, time) - first) * scale
                 if begin > filled:
                     pieces.append(_gap(begin - filled))
-                pieces.append(Piece(song, start, stop, turns.visits[at]))
+                pieces.append(Piece(song, start, stop, turns.segment_ids[at]))
                 filled = begin + stop - start
         if filled < whole:
             pieces.append(_gap(whole - filled))

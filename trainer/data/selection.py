@@ -22,7 +22,7 @@ def select(dataset: Any, split: str, where: str | None = None) -> np.ndarray:
         LakhxlError: the condition is not one.
     """
     index = dataset.index
-    wanted = (index["split"].to_numpy() == split) & index["primary"].to_numpy()
+    wanted = (index["split"].to_numpy() == split) & index["representative"].to_numpy()
     wanted &= index["tokens"].to_numpy() > 1
     if where is not None:
         wanted &= holds(index, where)

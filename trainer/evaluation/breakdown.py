@@ -20,7 +20,7 @@ from trainer.evaluation.token_loss import Costs
 
 DRAWS, LOW, HIGH = 1000, 2.5, 97.5
 PLACES = (0, 32, 128, 512, 2048, 8192)
-"""Where each range of places in a song begins, in tokens."""
+"""Where each range of positions in a song begins, in tokens."""
 KINDS = ("pitch", "duration", "rest", "length of rest", "meter", "tempo", "end", "other")
 FAMILY_NAMES = (*(name for name, _ in FAMILIES), "Drums")
 
@@ -86,7 +86,7 @@ class Targets:
     Attributes:
         kinds: place in KINDS.
         families: place in FAMILY_NAMES of both tokens of a note, else -1.
-        places: place in PLACES.
+        positions: place in PLACES.
         meters: place in `meter_names` of the meter in force.
         meter_names: those that occur, the one with most targets first.
         notes: 1 at a pitch, else 0.
@@ -95,7 +95,7 @@ class Targets:
 
     kinds: np.ndarray
     families: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
     meters: np.ndarray
     meter_names: tuple[str, ...]
     notes: np.ndarray
@@ -149,12 +149,12 @@ def _labels(song: Any, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     family = np.where(instruments < PROGRAMS, instruments // 8, len(FAMILIES))
     last_meter = np.maximum.accumulate(np.where(kind == Kind.METER, np.arange(len(tokens)), 0))
     usual = vocabulary.meter_id(4, 4) if vocabulary.meters else vocabulary.sos
-    places = np.searchsorted(PLACES, np.arange(len(tokens) - 1), side="right") - 1
+    positions = np.searchsorted(PLACES, np.arange(len(tokens) - 1), side="right") - 1
     return {
         "kinds": kinds[1:],
         "families": np.where(instruments == NO_INSTRUMENT, -1, family)[1:],
         "meters": np.where(last_meter > 0, tokens[last_meter], usual)[1:],
-        "places": places,
+        "positions": positions,
         "notes": (kind == Kind.PITCH)[1:].astype(np.int64),
     }
 
@@ -181,7 +181,7 @@ def breakdowns(costs: Costs, targets: Targets) -> dict[str, dict[str, Mean]]:
     ends = [*(f"{low:,}-{high - 1:,}" for low, high in pairwise(PLACES))]
     wanted = {
         "token": (targets.kinds, KINDS, ones),
-        "place": (targets.places, (*ends, f"{PLACES[-1]:,} on"), ones),
+        "place": (targets.positions, (*ends, f"{PLACES[-1]:,} on"), ones),
         "family": (targets.families, FAMILY_NAMES, targets.notes),
         "meter": (targets.meters, targets.meter_names, ones),
     }

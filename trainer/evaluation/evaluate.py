@@ -127,7 +127,7 @@ def evaluate(
     model, train = load_model(run, device), run.config.train
     own, has_knn = run.config.model.memory, run.config.model.knn
     lengths = sorted({own, *memories})
-    size = {"lanes": min(train.batch, len(numbers)), "block": train.block}
+    size = {"lanes": min(train.batch_size, len(numbers)), "block": train.block_size}
     by_memory: dict[str, Mean] = {}
     by_knn: dict[str, Mean] = {}
     with bar(

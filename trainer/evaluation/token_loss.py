@@ -15,7 +15,7 @@ import torch
 
 from trainer.data.batches import IGNORED, Blocks
 from trainer.data.sampler import ContiguousBatchSampler
-from trainer.model.loss import nats
+from trainer.model.loss import token_losses
 from trainer.model.transformer import TransformerXL
 
 HEADS = ("tokens", "instruments", "velocities")
@@ -88,10 +88,10 @@ def score_songs(
         batch = columns.to(device)
         output, carried = model(batch, carried.settled())
         played = (batch.targets != IGNORED).cpu().numpy()
-        # The sampler keeps the order given, so that a visit's number is its song's.
-        at = starts[batch.visits.cpu().numpy()[played]] + batch.places.cpu().numpy()[played]
+        # The sampler keeps the order given, so that a segment_id's number is its song's.
+        at = starts[batch.segment_ids.cpu().numpy()[played]] + batch.positions.cpu().numpy()[played]
         scored += len(at)
-        for name, costs in nats(output, batch)._asdict().items():
+        for name, costs in token_losses(output, batch)._asdict().items():
             if costs is None:
                 found.pop(name, None)
             else:

@@ -62,13 +62,13 @@ class SampleConfig:
     instruments: str | None = setting(
         None, "Who may play: names, families or numbers, such as piano,bass,drums.  [all]"
     )
-    most_instruments: int = setting(
+    max_instruments: int = setting(
         12,
         "Programs in one song at most, drums not counted; then no other may enter. Of 100 real "
         "songs 94 have no more. 0: any number.",
         low=0,
     )
-    loop_bars: int = setting(
+    max_loop_bars: int = setting(
         16,
         "Bars for which the music may repeat itself exactly before it must go on; of 60 real "
         "songs 53 never do for longer. 0: for ever.",
@@ -181,10 +181,10 @@ def _rules(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool) -> R
     everybody = np.ones(vocabulary.instruments, bool)
     return Rules(
         band=parse_band(config.instruments, vocabulary) if config.instruments else everybody,
-        most_programs=config.most_instruments or None,
+        most_programs=config.max_instruments or None,
         may_change=not prompted if config.changes is None else config.changes,
         may_end=config.ending,
-        loop_bars=config.loop_bars or None,
+        max_loop_bars=config.max_loop_bars or None,
     )
 
 
@@ -237,7 +237,7 @@ def add_next(lanes: list[Lane], stream: Stream) -> None:
     going_on = [n for n, lane in enumerate(lanes) if not lane.over]
     for n in going_on:
         tokens[n] = lanes[n].draw_token(scores[n], None if instruments is None else instruments[n])
-    notes = [n for n in going_on if lanes[n].writer.names_instrument(tokens[n])]
+    notes = [n for n in going_on if lanes[n].writer.has_instrument(tokens[n])]
     if notes:
         of_notes = stream.instruments(tokens) if instruments is None else instruments
         for n in notes:

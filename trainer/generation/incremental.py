@@ -41,11 +41,11 @@ class Stream:
         self._slots = model.empty_memory(lanes, length=M + block_size)
         self._store = model.empty_memory(lanes, length=0).store
         self._first = self._next = M
-        self._rotary = model.config.positions == "rope"
+        self._rotary = model.config.position_encoding == "rope"
         if self._rotary:
             self._placed = [torch.zeros_like(keys) for keys in self._slots.keys]
             positions = model.layers[0].attention.positions
-            self._table = positions.table(M + block_size, self._slots.visits.device)
+            self._table = positions.table(M + block_size, self._slots.segment_ids.device)
         self._last: Output | None = None
 
     @torch.inference_mode()
@@ -59,7 +59,7 @@ class Stream:
         Returns:
             The predictions after each of them, shapes (B, tokens, …).
         """
-        columns = torch.from_numpy(inputs.astype(np.int64)).to(self._slots.visits.device)
+        columns = torch.from_numpy(inputs.astype(np.int64)).to(self._slots.segment_ids.device)
         outputs = []
         while columns.shape[2]:
             part = columns[:, :, : self.model.config.memory + self.block_size - self._next]
@@ -79,11 +79,11 @@ class Stream:
     def _feed(self, columns: Tensor) -> Output:
         """Feed part of a block, as training would."""
         seen = slice(self._first, self._next)
-        visits = torch.zeros_like(self._slots.visits[:, seen])
+        segment_ids = torch.zeros_like(self._slots.segment_ids[:, seen])
         past = Memory(
             tuple(keys[:, :, seen] for keys in self._slots.keys),
             tuple(values[:, :, seen] for values in self._slots.values),
-            visits,
+            segment_ids,
             self._store,
         )
         output, grown = self.model.attend(_batch(columns), past)
@@ -137,8 +137,8 @@ class Stream:
         if self._store is not None:
             past = slice(self._first, self._next)
             keys, values = (part[self._store.layer][:, :, past] for part in self._slots[:2])
-            visits = torch.zeros_like(self._slots.visits[:, past])
-            self._store = self._store.cut(keys, values, visits, kept).settled()
+            segment_ids = torch.zeros_like(self._slots.segment_ids[:, past])
+            self._store = self._store.cut(keys, values, segment_ids, kept).settled()
         old, new = slice(self._next - kept, self._next), slice(M - kept, M)
         for layer in range(len(self._slots.keys)):
             for tensor in (self._slots.keys[layer], self._slots.values[layer]):
@@ -176,12 +176,12 @@ class Stream:
         return _last(self.model.velocities(self._last.hidden[:, -1:], *known))
 
     def _named(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values)[:, None].to(self._slots.visits.device)
+        return torch.from_numpy(values)[:, None].to(self._slots.segment_ids.device)
 
 
 def _batch(columns: Tensor) -> Batch:
     *others, velocities = columns
-    return Batch(*others, visits=torch.zeros_like(velocities), velocities=velocities)
+    return Batch(*others, segment_ids=torch.zeros_like(velocities), velocities=velocities)
 
 
 def _last(scores: Tensor) -> np.ndarray:

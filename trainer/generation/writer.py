@@ -34,14 +34,14 @@ class Rules:
         most_programs: how many different programs may play; None: any number.
         may_change: whether meter and tempo may change once the song has begun.
         may_end: whether the song may end by itself.
-        loop_bars: bars for which a loop may run; None: for ever.
+        max_loop_bars: bars for which a loop may run; None: for ever.
     """
 
     band: np.ndarray
     most_programs: int | None = None
     may_change: bool = True
     may_end: bool = False
-    loop_bars: int | None = None
+    max_loop_bars: int | None = None
 
 
 class Writer:
@@ -71,7 +71,7 @@ class Writer:
         self._heard: set[int] = set()  # programs of the band
         self._velocity: dict[int, int] = {}
         self._rest = self._not_before = self._whole = self._prompted = 0
-        self._loops = LoopGuard(rules.loop_bars) if rules.loop_bars is not None else None
+        self._loops = LoopGuard(rules.max_loop_bars) if rules.max_loop_bars is not None else None
 
     @property
     def has_notes(self) -> bool:
@@ -136,16 +136,16 @@ class Writer:
                 velocity = self._velocity.get(instrument, USUAL_VELOCITY)
             self.add(token, instrument, velocity)
             return
-        if self.vocabulary.names_instrument(token):  # a control
+        if self.vocabulary.has_instrument(token):  # a control
             self.add(token, instrument, NO_VELOCITY)
             return
         last, player, *_ = self.rows[-1]
         of_note = self._kind[last] == Kind.PITCH
         self.add(token, player if of_note else NO_INSTRUMENT, NO_VELOCITY)
 
-    def names_instrument(self, token: int) -> bool:
+    def has_instrument(self, token: int) -> bool:
         """Whether an instrument class comes with a token: a pitch's, or a control's."""
-        return bool(self.vocabulary.names_instrument(token))
+        return bool(self.vocabulary.has_instrument(token))
 
     def players_of(self, token: int) -> np.ndarray:
         """Which classes may come with a token that names one, shape (I,), bool."""

@@ -78,7 +78,7 @@ def write_samples(run: Run, config: JudgeConfig, device: torch.device, bar: Bar)
             load_model(run, device),
             run.vocabulary,
             config,
-            block_size=run.config.train.block,
+            block_size=run.config.train.block_size,
             progress=lambda written: progress.update(written - progress.n),
         )
     codec = Codec(run.vocabulary)

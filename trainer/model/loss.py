@@ -15,7 +15,7 @@ from trainer.data.batches import IGNORED, Batch
 from trainer.model.transformer import Output
 
 
-class Nats(NamedTuple):
+class TokenLosses(NamedTuple):
     """What each target costs, each shape (B, T), fp32; 0 where there is none.
 
     Attributes:
@@ -27,7 +27,7 @@ class Nats(NamedTuple):
     velocities: Tensor | None
 
 
-class Tally(NamedTuple):
+class LossSums(NamedTuple):
     """Sums over any number of targets; each a scalar tensor.
 
     Attributes:
@@ -45,14 +45,14 @@ class Tally(NamedTuple):
     pitches: Tensor
 
     @property
-    def nats(self) -> Tensor:
+    def total(self) -> Tensor:
         """Of all heads together."""
         return self.token_nats + self.instrument_nats + self.velocity_nats
 
     @property
     def loss(self) -> Tensor:
-        """Nats a target, all heads together; 0 where there is no target."""
-        return self.nats / self.targets.clamp(min=1)
+        """TokenLosses a target, all heads together; 0 where there is no target."""
+        return self.total / self.targets.clamp(min=1)
 
     def means(self) -> dict[str, float]:
         """The loss, each head's mean over its own targets in nats, and bits a note.
@@ -67,12 +67,12 @@ class Tally(NamedTuple):
         }
         if self.velocity_nats > 0:
             means["velocities"] = float(self.velocity_nats / pitches)
-        return {**means, "bits_per_note": float(self.nats / pitches) / math.log(2)}
+        return {**means, "bits_per_note": float(self.total / pitches) / math.log(2)}
 
 
-def nats(output: Output, batch: Batch) -> Nats:
+def token_losses(output: Output, batch: Batch) -> TokenLosses:
     """Score a batch's predictions one by one, in fp32 whatever the precision of the model."""
-    return Nats(
+    return TokenLosses(
         _cost(output.tokens, batch.targets),
         _cost(output.instruments, batch.instrument_targets),
         None if output.velocities is None else _cost(output.velocities, batch.velocity_targets),
@@ -85,10 +85,10 @@ def _cost(logits: Tensor, targets: Tensor) -> Tensor:
     ).view_as(targets)
 
 
-def tally(scored: Nats, batch: Batch) -> Tally:
+def sum_losses(scored: TokenLosses, batch: Batch) -> LossSums:
     """Add up a batch's scores."""
     tokens, instruments, velocities = scored
-    return Tally(
+    return LossSums(
         tokens.sum(),
         instruments.sum(),
         tokens.new_zeros(()) if velocities is None else velocities.sum(),
@@ -97,7 +97,7 @@ def tally(scored: Nats, batch: Batch) -> Tally:
     )
 
 
-def to_rows(tallies: list[Tally]) -> list[list[float]]:
+def to_rows(tallies: list[LossSums]) -> list[list[float]]:
     """The numbers of each tally: the one place where the device is waited for."""
     if not tallies:
         return []
@@ -106,18 +106,18 @@ def to_rows(tallies: list[Tally]) -> list[list[float]]:
     ).tolist()
 
 
-def add(tallies: list[Tally]) -> Tally:
+def add(tallies: list[LossSums]) -> LossSums:
     """The sum, in float64 on the CPU."""
-    return Tally(*torch.tensor(to_rows(tallies), dtype=torch.float64).sum(dim=0).unbind())
+    return LossSums(*torch.tensor(to_rows(tallies), dtype=torch.float64).sum(dim=0).unbind())
 
 
 PLACES = 11
-"""Ranges of places in a song: below 16, below 32, and so on, each twice as long; the last is all
+"""Ranges of positions in a song: below 16, below 32, and so on, each twice as long; the last is all
 from 8,192 on."""
 
 
-def by_place(scored: Nats, batch: Batch) -> Tensor:
-    """How many nats and targets each range of places has.
+def loss_by_position(scored: TokenLosses, batch: Batch) -> Tensor:
+    """How many nats and targets each range of positions has.
 
     Returns:
         shape (2, PLACES), fp32: nats of all heads together, then targets.
@@ -125,7 +125,7 @@ def by_place(scored: Nats, batch: Batch) -> Tensor:
     cost = scored.tokens + scored.instruments
     if scored.velocities is not None:
         cost = cost + scored.velocities
-    which = ((batch.places.clamp(min=8).float() / 8).log2().floor()).clamp(max=PLACES - 1)
+    which = ((batch.positions.clamp(min=8).float() / 8).log2().floor()).clamp(max=PLACES - 1)
     member = which[..., None] == torch.arange(PLACES, device=which.device)
     member &= (batch.targets != IGNORED)[..., None]
     return torch.stack([(cost[..., None] * member).sum((0, 1)), member.sum((0, 1)).float()])

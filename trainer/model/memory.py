@@ -1,14 +1,14 @@
 """What one block leaves for the next, and the one mask rule.
 
 The rule: a query sees a key if and only if the key is not in the future, lies within the
-window, and belongs to the same visit of the same song. Resets, padding, songs joined in one
+window, and belongs to the same segment_id of the same song. Resets, padding, songs joined in one
 block, epochs that wrap and memory that is still empty all follow from it; nothing is ever
 cleared, and no zero is ever attended to.
 
 Conventions
     B lanes, H heads, T tokens in a block, M tokens in the memory, K = M + T keys, E head width
     key k of a block's K lies M + t - k tokens before query t; keys are kept before rotation
-    visit     which playing of which song; EMPTY where the memory holds nothing yet
+    segment_id     which playing of which song; EMPTY where the memory holds nothing yet
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,19 +28,19 @@ class Memory(NamedTuple):
 
     Attributes:
         keys, values: for each layer, shape (B, H, M, E), contiguous, no gradient.
-        visits: shape (B, M), int64.
+        segment_ids: shape (B, M), int64.
         store: of the kNN memory, where the model has one; what is cut off goes there.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
-    visits: Tensor
+    segment_ids: Tensor
     store: Store | None = None
 
     @property
     def length(self) -> int:
         """M."""
-        return self.visits.shape[1]
+        return self.segment_ids.shape[1]
 
     @classmethod
     def empty(
@@ -60,23 +60,27 @@ class Memory(NamedTuple):
         def zeros() -> tuple[Tensor, ...]:
             return tuple(torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers))
 
-        visits = torch.full((lanes, length), EMPTY, device=device)
-        return cls(zeros(), zeros(), visits)
+        segment_ids = torch.full((lanes, length), EMPTY, device=device)
+        return cls(zeros(), zeros(), segment_ids)
 
     def grown(
-        self, keys: tuple[Tensor, ...], values: tuple[Tensor, ...], visits: Tensor, bars: Tensor
+        self,
+        keys: tuple[Tensor, ...],
+        values: tuple[Tensor, ...],
+        segment_ids: Tensor,
+        bars: Tensor,
     ) -> "Memory":
         """The memory and a block after it, K tokens in all.
 
         Args:
             keys, values: for each layer, of memory and block, shape (B, H, K, E).
-            visits, bars: of the block, shape (B, T).
+            segment_ids, bars: of the block, shape (B, T).
         """
         dtype = self.keys[0].dtype
         return Memory(
             tuple(layer.detach().to(dtype) for layer in keys),
             tuple(layer.detach().to(dtype) for layer in values),
-            torch.cat([self.visits, visits], dim=1),
+            torch.cat([self.segment_ids, segment_ids], dim=1),
             None if self.store is None else self.store.grown(bars),
         )
 
@@ -93,11 +97,13 @@ class Memory(NamedTuple):
 
         store = self.store
         if store is not None:
-            store = store.cut(self.keys[store.layer], self.values[store.layer], self.visits, length)
+            store = store.cut(
+                self.keys[store.layer], self.values[store.layer], self.segment_ids, length
+            )
         return Memory(
             tuple(copy(layer[:, :, first:]) for layer in self.keys),
             tuple(copy(layer[:, :, first:]) for layer in self.values),
-            copy(self.visits[:, first:]),
+            copy(self.segment_ids[:, first:]),
             store,
         )
 
@@ -111,34 +117,34 @@ class Memory(NamedTuple):
 
 
 def visible(
-    query_visits: Tensor,
-    memory_visits: Tensor,
+    query_segment_ids: Tensor,
+    memory_segment_ids: Tensor,
     *,
     window: int | None,
-    nearest: Tensor | None = None,
+    min_distance: Tensor | None = None,
 ) -> Tensor:
     """The mask rule. Every query sees at least one key, so no row is ever empty.
 
     Args:
-        query_visits: shape (B, T).
-        memory_visits: shape (B, M).
+        query_segment_ids: shape (B, T).
+        memory_segment_ids: shape (B, M).
         window: tokens that a query sees, itself included; None: all there are.
-        nearest: shape (B, T); how far back the nearest key lies that the query may see. None:
+        min_distance: shape (B, T); how far back the nearest key lies that the query may see. None:
             0, itself. A query that this leaves with nothing sees itself.
 
     Returns:
         shape (B, T, K), bool; True where the query sees the key.
     """
-    T, M = query_visits.shape[1], memory_visits.shape[1]
-    key_visits = torch.cat([memory_visits, query_visits], dim=1)
-    queries = torch.arange(M, M + T, device=query_visits.device)
-    back = queries[:, None] - torch.arange(M + T, device=query_visits.device)  # (T, K)
+    T, M = query_segment_ids.shape[1], memory_segment_ids.shape[1]
+    key_segment_ids = torch.cat([memory_segment_ids, query_segment_ids], dim=1)
+    queries = torch.arange(M, M + T, device=query_segment_ids.device)
+    back = queries[:, None] - torch.arange(M + T, device=query_segment_ids.device)  # (T, K)
     in_reach = back >= 0
     if window is not None:
         in_reach &= back < window
-    seen = in_reach & (query_visits[:, :, None] == key_visits[:, None, :])
-    if nearest is not None:
-        seen = seen & (back >= nearest[:, :, None])
+    seen = in_reach & (query_segment_ids[:, :, None] == key_segment_ids[:, None, :])
+    if min_distance is not None:
+        seen = seen & (back >= min_distance[:, :, None])
         seen = seen | ((back == 0) & ~seen.any(dim=-1, keepdim=True))
     return seen
 
@@ -172,7 +178,7 @@ def memory_tensors(memory: Memory) -> dict[str, Tensor]:
     small = {} if memory.store is None else memory.store.settled().small_tensors()
     return {
         **layers,
-        "memory.visits": memory.visits,
+        "memory.segment_ids": memory.segment_ids,
         **{f"memory.store.{name}": tensor for name, tensor in small.items()},
     }
 
@@ -193,12 +199,12 @@ def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
         names = store.small_tensors()
         store = store._replace(**{n: tensors[f"memory.store.{n}"].to(device) for n in names})
         store = store._replace(leaving=None, found=None)
-    return Memory(layers("keys"), layers("values"), tensors["memory.visits"].to(device), store)
+    return Memory(layers("keys"), layers("values"), tensors["memory.segment_ids"].to(device), store)
 
 
 def split_lanes(memory: Memory, groups: int) -> list[Memory]:
     """A memory for each of so many groups of lanes, copied; of a store's slots views."""
-    lanes = len(memory.visits) // groups
+    lanes = len(memory.segment_ids) // groups
 
     def part(tensor: Tensor, group: int) -> Tensor:
         return tensor.chunk(groups)[group].clone(memory_format=torch.contiguous_format)
@@ -207,7 +213,7 @@ def split_lanes(memory: Memory, groups: int) -> list[Memory]:
         Memory(
             tuple(part(keys, group) for keys in memory.keys),
             tuple(part(values, group) for values in memory.values),
-            part(memory.visits, group),
+            part(memory.segment_ids, group),
             memory.store and memory.store.lanes(group * lanes, (group + 1) * lanes),
         )
         for group in range(groups)
@@ -218,10 +224,10 @@ def join_lanes(memories: Sequence[Memory]) -> Memory:
     """The memory of all lanes, from those of groups of them."""
     if len(memories) == 1:
         return memories[0]
-    keys, values, visits, stores = zip(*memories, strict=True)
+    keys, values, segment_ids, stores = zip(*memories, strict=True)
     return Memory(
         tuple(torch.cat(layer) for layer in zip(*keys, strict=True)),
         tuple(torch.cat(layer) for layer in zip(*values, strict=True)),
-        torch.cat(visits),
+        torch.cat(segment_ids),
         None if stores[0] is None else Store.joined(stores),
     )

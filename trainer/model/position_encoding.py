@@ -88,7 +88,7 @@ class TransformerXLPositions(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
+        self.d_model, self.heads = width, heads
         self.u = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.v = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.project = Linear(width, width, bias=False)
@@ -96,7 +96,7 @@ class TransformerXLPositions(nn.Module):
     def table(self, keys: int, device: torch.device) -> Tensor:
         """The sinusoid of each distance from K - 1 down to 0, shape (R, C)."""
         distances = torch.arange(keys - 1, -1, -1, device=device, dtype=torch.float32)
-        angles = torch.outer(distances, wave_numbers(self.width, device))
+        angles = torch.outer(distances, wave_numbers(self.d_model, device))
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def forward(

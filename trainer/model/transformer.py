@@ -55,15 +55,17 @@ class TransformerXL(nn.Module):
         self.config = config
         self.embed = Embedding(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width)
-        self.token_head = Linear(config.width, config.tokens, bias=False)
+        self.norm = nn.LayerNorm(config.d_model)
+        self.token_head = Linear(config.d_model, config.vocab_size, bias=False)
         if config.tied:
             self.token_head.weight = self.embed.token.weight
         self.instrument_head = Head(
-            config, config.instruments, (config.tokens,) if _is_conditional(config) else ()
+            config,
+            config.instrument_classes,
+            (config.vocab_size,) if _is_conditional(config) else (),
         )
         self.velocity_head = (
-            Head(config, VELOCITY_BINS, (config.tokens, config.instruments))
+            Head(config, VELOCITY_BINS, (config.vocab_size, config.instrument_classes))
             if config.velocity == "predict"
             else None
         )
@@ -90,7 +92,10 @@ class TransformerXL(nn.Module):
     def attend(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
         """Predict, and hand out the memory with the block added, not yet cut to its length."""
         mask = visible(
-            batch.visits, memory.visits, window=self.config.window, nearest=batch.nearest
+            batch.segment_ids,
+            memory.segment_ids,
+            window=self.config.window,
+            min_distance=batch.min_distance,
         )
         past = readable(memory, mask)
         table = self.layers[0].attention.positions.table(mask.shape[2], mask.device)
@@ -105,7 +110,7 @@ class TransformerXL(nn.Module):
             x, keys, values = layer(x, past_keys, past_values, mask, table, at_store)
             all_keys.append(keys)
             all_values.append(values)
-        grown = memory.grown(tuple(all_keys), tuple(all_values), batch.visits, batch.bars)
+        grown = memory.grown(tuple(all_keys), tuple(all_values), batch.segment_ids, batch.bars)
         if recall is not None:
             grown = grown._replace(store=grown.store._replace(found=recall.found))
         return self.predict(self.norm(x), batch), grown
@@ -158,7 +163,7 @@ class TransformerXL(nn.Module):
             "lanes": lanes,
             "heads": config.heads,
             "length": config.memory if length is None else length,
-            "head_width": config.width // config.heads,
+            "head_width": config.d_model // config.heads,
             "device": self.norm.weight.device,
         }
         store = None
@@ -199,14 +204,14 @@ class Embedding(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.token = nn.Embedding(config.tokens, config.width)
-        self.instrument = nn.Embedding(config.instruments + 1, config.width)  # + none
-        self.bar = nn.Embedding(config.max_bars, config.width)
-        self.step = nn.Embedding(config.bar_steps, config.width)
+        self.token = nn.Embedding(config.vocab_size, config.d_model)
+        self.instrument = nn.Embedding(config.instrument_classes + 1, config.d_model)  # + none
+        self.bar = nn.Embedding(config.max_bars, config.d_model)
+        self.step = nn.Embedding(config.max_bar_steps, config.d_model)
         self.velocity = (
-            nn.Embedding(VELOCITY_BINS + 1, config.width) if config.velocity != "none" else None
+            nn.Embedding(VELOCITY_BINS + 1, config.d_model) if config.velocity != "none" else None
         )
-        self.unseen = nn.Embedding(1, config.width) if config.rtf == "strict" else None
+        self.unseen = nn.Embedding(1, config.d_model) if config.rtf == "strict" else None
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -216,8 +221,8 @@ class Embedding(nn.Module):
         x = x + self.bar(bars) + self.step(batch.steps)
         if self.velocity is not None:
             x = x + self.velocity(batch.velocities)
-        if batch.replaced is not None:
-            x = torch.where(batch.replaced[..., None], self.unseen.weight[0], x)
+        if batch.masked_inputs is not None:
+            x = torch.where(batch.masked_inputs[..., None], self.unseen.weight[0], x)
         return self.dropout(x)
 
 
@@ -226,11 +231,15 @@ class Layer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention_norm = nn.LayerNorm(config.d_model)
         self.attention = Attention(
-            config.width, config.heads, config.positions, config.dropout, qk_norm=config.qk_norm
+            config.d_model,
+            config.heads,
+            config.position_encoding,
+            config.dropout,
+            qk_norm=config.qk_norm,
         )
-        self.feed_norm = nn.LayerNorm(config.width)
+        self.feed_norm = nn.LayerNorm(config.d_model)
         self.feed = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -260,8 +269,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.squared = config.activation == "relu2"
-        self.project_in = Linear(config.width, config.feed * config.width)
-        self.project_out = Linear(config.feed * config.width, config.width)
+        self.project_in = Linear(config.d_model, config.mlp_ratio * config.d_model)
+        self.project_out = Linear(config.mlp_ratio * config.d_model, config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
@@ -281,9 +290,9 @@ class Head(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int, told: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.told = nn.ModuleList(nn.Embedding(values, config.width) for values in told)
-        self.mix = Linear(config.width, config.width, bias=False) if told else None
-        self.project = Linear(config.width, classes, bias=False)
+        self.told = nn.ModuleList(nn.Embedding(values, config.d_model) for values in told)
+        self.mix = Linear(config.d_model, config.d_model, bias=False) if told else None
+        self.project = Linear(config.d_model, classes, bias=False)
 
     def forward(self, hidden: Tensor, *known: Tensor | None) -> Tensor:
         """(B, T, C) and what is known, (B, T) each, negative for nothing -> (B, T, classes)."""

@@ -169,7 +169,7 @@ def dataset_fingerprint(dataset: Any, where: str | None = None) -> str:
     Not with where the dataset lies: one that was moved or made again stays the same.
     """
     digest = hashlib.sha256(dataset.vocabulary.fingerprint.encode())
-    for column in ("md5", "tokens", "split", "primary"):
+    for column in ("md5", "tokens", "split", "representative"):
         digest.update(json.dumps(dataset.index[column].to_pylist()).encode())
     if where is not None:
         for split in ("train", "valid"):

@@ -50,11 +50,11 @@ class Ranks:
         """
         if self.count > 1 and config.model.knn:
             raise LakhxlError("a training with a kNN memory has one device: leave --devices out")
-        lanes, groups = config.train.batch, self.count * config.train.accumulate
+        lanes, groups = config.train.batch_size, self.count * config.train.accumulate
         if lanes % groups:
             raise LakhxlError(
                 f"batch is {lanes} lanes, which {self.count} devices with accumulate="
-                f"{config.train.accumulate} cannot share evenly: --set batch="
+                f"{config.train.accumulate} cannot share evenly: --set batch_size="
                 f"{-(-lanes // groups) * groups} can be"
             )
 

@@ -17,7 +17,7 @@ from shards.errors import LakhxlError
 from trainer import device as devices
 from trainer.generation.generate import SampleConfig, generate
 from trainer.model.knn import file as knn_file
-from trainer.model.loss import Tally, to_rows
+from trainer.model.loss import LossSums, to_rows
 from trainer.run import checkpoint
 from trainer.run.folder import Run
 from trainer.training.metrics_log import Board, NoBoard, has_line, place_losses
@@ -73,14 +73,14 @@ class Fit:
 
     def __init__(self, trainer: Trainer, run: Run, state: dict[str, Any]) -> None:
         self.trainer, self.run, self.train = trainer, run, trainer.config.train
-        self.ranks = trainer.training.distributed
+        self.ranks = trainer.ranks
         self.best: float | None = state.get("best")
         self.evaluated: int | None = state.get("evaluated")
         self.last_valid: dict[str, Any] = state.get("valid", {})
         self.since_best: int = state.get("since_best", 0)
         self._saved: int | None = trainer.step if state else None
-        self._unread: list[Tally] = []
-        self._sums: list[float] = state.get("sums", [0.0] * len(Tally._fields))
+        self._unread: list[LossSums] = []
+        self._sums: list[float] = state.get("sums", [0.0] * len(LossSums._fields))
         self._clock, self._timed_steps, self._waited = time.perf_counter(), 0, 0.0
 
     def go(self, yardstick: dict[str, float], *, until: int | None = None) -> bool:
@@ -125,8 +125,8 @@ class Fit:
             self._unread.append(self.trainer.train_step(measure=measure))
         except torch.OutOfMemoryError:
             raise LakhxlError(
-                f"{self.trainer.device} has too little memory for {self.train.batch} lanes of "
-                f"{self.train.block} tokens: train anew with a lower --set batch"
+                f"{self.trainer.device} has too little memory for {self.train.batch_size} lanes of "
+                f"{self.train.block_size} tokens: train anew with a lower --set batch"
             ) from None
         self._timed_steps += 1
         bar.update()
@@ -135,7 +135,7 @@ class Fit:
 
     def _log(self, board: Board, bar: tqdm, rate: float) -> None:
         self._read_tallies()
-        tally = Tally(*torch.tensor(self._sums, dtype=torch.float64))
+        tally = LossSums(*torch.tensor(self._sums, dtype=torch.float64))
         positions = self.train.log_every * self.trainer.tokens_per_step
         self._sums = [0.0] * len(self._sums)
         figures = tally.means() | {
@@ -167,7 +167,7 @@ class Fit:
         if not all(map(math.isfinite, self._sums)):
             raise LakhxlError(
                 f"the loss at step {self.trainer.step} is not a number: train anew with a lower "
-                "--set learning_rate"
+                "--set lr"
             )
 
     def _measure(self) -> dict[str, float]:
@@ -212,9 +212,9 @@ class Fit:
 
     def _report(self, board: Board, group: str, scored: Scores) -> None:
         """Write what a validation has found."""
-        self.last_valid = {**scored.means(), "by_place": place_losses(scored.places)}
+        self.last_valid = {**scored.means(), "loss_by_position": place_losses(scored.places)}
         board.write(self.trainer.step, group, self.last_valid)
-        board.draw_places(self.trainer.step, self.last_valid["by_place"])
+        board.draw_places(self.trainer.step, self.last_valid["loss_by_position"])
 
     def _time_search(self, board: Board) -> None:
         seconds = self.trainer.search_seconds()
@@ -230,7 +230,7 @@ class Fit:
         )
         model = self.trainer.model.eval()
         try:
-            (song,) = generate(model, self.run.vocabulary, config, block_size=self.train.block)
+            (song,) = generate(model, self.run.vocabulary, config, block_size=self.train.block_size)
         finally:
             model.train()
         board.draw_song(self.trainer.step, song)
@@ -276,7 +276,7 @@ class Fit:
             self._saved = step
             if self.ranks.first:
                 checkpoint.save(path, tensors, {**self._state(), "knn_seal": seal})
-                checkpoint.drop_old(folder, self.train.keep)
+                checkpoint.drop_old(folder, self.train.keep_checkpoints)
                 knn_file.drop_orphans(folder, checkpoint.steps(folder))
 
     def _save_best(self) -> None:

@@ -86,7 +86,7 @@ class Board:
         axes.set_xlabel("tokens of the song before it")
         axes.set_ylabel("nats a token")
         axes.spines[["top", "right"]].set_visible(False)
-        self._writer.add_figure("valid/by_place", figure, step)
+        self._writer.add_figure("valid/loss_by_position", figure, step)
         for name, value in zip(PLACE_NAMES, losses, strict=True):
             if value is not None:
                 self._writer.add_scalar(f"valid_by_place/{name}", value, step)
@@ -115,10 +115,10 @@ PLACE_NAMES = ("0-15", *(f"{2**n}-{2 ** (n + 1) - 1}" for n in range(4, PLACES +
 
 
 def place_losses(places: Tensor) -> list[float | None]:
-    """Nats a target in each range of places; None where there are no targets.
+    """TokenLosses a target in each range of places; None where there are no targets.
 
     Args:
-        places: shape (2, PLACES), of `loss.by_place`.
+        places: shape (2, PLACES), of `loss.loss_by_position`.
     """
     nats, targets = places.tolist()
     return [cost / count if count else None for cost, count in zip(nats, targets, strict=True)]

@@ -51,11 +51,11 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim.
         {"params": groups["plain"], "weight_decay": 0.0},
     ]
     if groups["gates"]:
-        times = config.gate_rate / config.learning_rate if config.learning_rate else 1.0
+        times = config.gate_lr / config.lr if config.lr else 1.0
         with_adamw.append({"params": groups["gates"], "weight_decay": 0.0, "times": times})
     adamw = torch.optim.AdamW(
         with_adamw,
-        lr=config.learning_rate,
+        lr=config.lr,
         betas=(0.9, config.beta2),
         fused=next(model.parameters()).device.type in ("cuda", "cpu"),
     )
@@ -65,7 +65,7 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim.
         {"params": groups["stacked"], "stacked": 3},  # queries, keys, values
         {"params": groups["single"], "stacked": 1},
     ]
-    return adamw, Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return adamw, Muon(matrices, lr=config.lr, weight_decay=config.weight_decay)
 
 
 class Muon(torch.optim.Optimizer):
@@ -154,12 +154,12 @@ def rate(step: int, config: TrainConfig) -> float:
 
     The first step already learns, and the last has the final rate.
     """
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / (config.warmup + 1)
-    falling = max(config.steps - 1 - config.warmup, 1)
-    share = min((step - config.warmup) / falling, 1.0)
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / (config.warmup_steps + 1)
+    falling = max(config.steps - 1 - config.warmup_steps, 1)
+    share = min((step - config.warmup_steps) / falling, 1.0)
     height = 0.5 * (1 + math.cos(math.pi * share))
-    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * height)
+    return config.lr * (config.final_lr_ratio + (1 - config.final_lr_ratio) * height)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

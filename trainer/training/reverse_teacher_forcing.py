@@ -4,22 +4,22 @@ With teacher forcing a model always sees the true token before the one it is to 
 learn little more than what follows what. In training, now and then, some of it is kept back.
 
 What an output at position t of a block depends on, beside the memory, which is always open, and
-within its own visit (without a mode: positions 0 to t, its own included):
+within its own segment_id (without a mode: positions 0 to t, its own included):
 
     shift    0 to t, all the same. A query sees keys up to t - 1, or its own where that leaves
              nothing; but its own token it still gets through the residual stream. So this hides
              nothing: it only keeps attention from looking at its own place.
     window   t, and all positions before the window that t lies in; windows have w tokens, counted
              from the block's start. Where that leaves a query nothing, its own key.
-    strict   as shift, but no position that is replaced, t neither: one in every w, whose input
+    strict   as shift, but no position that is masked_inputs, t neither: one in every w, whose input
              is a learned vector. Since w is at least 2 the token before it is always there, and
-             from that and earlier ones a replaced position must predict.
+             from that and earlier ones a masked_inputs position must predict.
 
 (A layer hands on what the layer below has seen: in window, a key before the window has seen
 only what lies before its own window, and itself.)
 
-A lane is drawn with probability `rtf_p`, anew in every step, and w from 1 (strict: 2) to
-`rtf_max`; both keyed by (seed, step), so that a resumed run draws the same.
+A lane is drawn with probability `rtf_probability`, anew in every step, and w from 1 (strict: 2) to
+`rtf_max_window`; both keyed by (seed, step), so that a resumed run draws the same.
 
 Sources
     window: musicautobot, `rand_window_mask`. https://github.com/bearpelican/musicautobot
@@ -41,12 +41,12 @@ class Hidden(NamedTuple):
     """What is kept from the model in one step; see `trainer.data.batches.Batch`.
 
     Attributes:
-        nearest: shape (B, T), int64; how far back the nearest key lies that a position may see.
-        replaced: shape (B, T), bool; None but in mode strict.
+        min_distance: shape (B, T), int64; how far back the nearest key lies that a position may see.
+        masked_inputs: shape (B, T), bool; None but in mode strict.
     """
 
-    nearest: Tensor
-    replaced: Tensor | None
+    min_distance: Tensor
+    masked_inputs: Tensor | None
 
     def lanes(self, lanes: slice) -> "Hidden":
         """Of some of the lanes."""
@@ -65,8 +65,8 @@ def draw(
     Args:
         mode: one of `trainer.config.RTF_MODES`.
         lanes, block: B and T.
-        share: probability of a lane, `rtf_p`.
-        longest: largest w, `rtf_max`.
+        share: probability of a lane, `rtf_probability`.
+        longest: largest w, `rtf_max_window`.
         seed, step: the key.
 
     Returns:
@@ -80,9 +80,10 @@ def draw(
     widths = random.integers(shortest, max(longest, shortest), lanes, endpoint=True)[:, None]
     phases = random.integers(0, widths)
     places = np.arange(block)
-    nearest = places % widths + 1 if mode == "window" else np.ones((lanes, block), np.int64)
-    nearest = np.where(drawn[:, None], nearest, 0)
-    replaced = (places % widths == phases) & drawn[:, None] if mode == "strict" else None
+    min_distance = places % widths + 1 if mode == "window" else np.ones((lanes, block), np.int64)
+    min_distance = np.where(drawn[:, None], min_distance, 0)
+    masked_inputs = (places % widths == phases) & drawn[:, None] if mode == "strict" else None
     return Hidden(
-        torch.from_numpy(nearest), None if replaced is None else torch.from_numpy(replaced)
+        torch.from_numpy(min_distance),
+        None if masked_inputs is None else torch.from_numpy(masked_inputs),
     )

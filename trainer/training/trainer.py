@@ -26,7 +26,14 @@ from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.selection import select
 from trainer.model.knn import file as knn_file
 from trainer.model.knn import store as knn
-from trainer.model.loss import Nats, Tally, add, by_place, nats, tally
+from trainer.model.loss import (
+    LossSums,
+    TokenLosses,
+    add,
+    loss_by_position,
+    sum_losses,
+    token_losses,
+)
 from trainer.model.memory import Memory, join_lanes, load_memory, memory_tensors, split_lanes
 from trainer.model.transformer import TransformerXL
 from trainer.run import checkpoint
@@ -63,7 +70,7 @@ class Trainer:
         }
         _check_lanes(len(self.songs["train"]), config)
         self.ranks.check(config)
-        self._lanes = self.ranks.lanes(config.train.batch)
+        self._lanes = self.ranks.lanes(config.train.batch_size)
         self._dtype = devices.precision(config.train.precision, device)
         self.model = _build(config, device)
         self._score = torch.compile(score, dynamic=False) if config.train.compile else score
@@ -76,7 +83,7 @@ class Trainer:
             for split, numbers in self.songs.items()
         }
         self._blocks = {
-            split: Blocks(dataset, numbers, config.train.block)
+            split: Blocks(dataset, numbers, config.train.block_size)
             for split, numbers in self.songs.items()
         }
         self._position = self._samplers["train"].state_dict()
@@ -100,14 +107,14 @@ class Trainer:
     @property
     def tokens_per_step(self) -> int:
         """Positions in one batch; in mode join every one has a target."""
-        return self.config.train.batch * self.config.train.block
+        return self.config.train.batch_size * self.config.train.block_size
 
     @property
     def validation_batches(self) -> int:
         """Batches in the whole validation split."""
         return len(self._samplers["valid"])
 
-    def train_step(self, *, measure: bool = False) -> Tally:
+    def train_step(self, *, measure: bool = False) -> LossSums:
         """Learn from the next batch; returns its sums, still on the device.
 
         Args:
@@ -130,7 +137,7 @@ class Trainer:
         )
         return self._loader
 
-    def _backward(self, batch: Batch) -> Tally:
+    def _backward(self, batch: Batch) -> LossSums:
         """The batch's gradient, one group of lanes after the other; its sum is that of all."""
         batch = self._keep_back(batch)
         targets = self.ranks.sum((batch.targets != IGNORED).sum()).clamp(min=1)
@@ -143,19 +150,19 @@ class Trainer:
                     _, scored, self._memories[group] = self._score(
                         self.model, part, memory.settled()
                     )
-                (scored.nats / targets).backward()
-            tallies.append(Tally(*(part.detach() for part in scored)))
-        return tallies[0] if len(tallies) == 1 else Tally(*map(sum, zip(*tallies, strict=True)))
+                (scored.total / targets).backward()
+            tallies.append(LossSums(*(part.detach() for part in scored)))
+        return tallies[0] if len(tallies) == 1 else LossSums(*map(sum, zip(*tallies, strict=True)))
 
     def _keep_back(self, batch: Batch) -> Batch:
         """The batch with what reverse teacher forcing draws for this step."""
         train = self.config.train
         hidden = rtf.draw(
             self.config.model.rtf,
-            lanes=train.batch,
-            block=train.block,
-            share=train.rtf_p,
-            longest=train.rtf_max,
+            lanes=train.batch_size,
+            block=train.block_size,
+            share=train.rtf_probability,
+            longest=train.rtf_max_window,
             seed=train.seed,
             step=self.step,
         )
@@ -166,7 +173,7 @@ class Trainer:
     def _learn(self) -> None:
         """Add the gradients of all ranks up, clip, and change the weights by it."""
         self.ranks.sum_gradients(self._weights())
-        self.gradient = nn.utils.clip_grad_norm_(self._weights(), self.config.train.clip)
+        self.gradient = nn.utils.clip_grad_norm_(self._weights(), self.config.train.grad_clip)
         for optimizer in self.optimizers:
             optim.set_rate(optimizer, self.rate)
             optimizer.step()
@@ -210,13 +217,13 @@ class Trainer:
                     with devices.autocast(self.device, self._dtype):
                         scored, tally, memory = self._score(self.model, batch, memory.settled())
                     tallies.append(tally)
-                    places.append(by_place(scored, batch))
+                    places.append(loss_by_position(scored, batch))
                     advance()
         finally:
             self.model.train()
         sums = torch.stack(list(add(tallies)))
         placed = torch.stack(places).double().sum(dim=0)
-        return Scores(Tally(*self.ranks.sum(sums)), self.ranks.sum(placed).cpu())
+        return Scores(LossSums(*self.ranks.sum(sums)), self.ranks.sum(placed).cpu())
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, optimizer and memory by name, for a checkpoint; whole on the first rank."""
@@ -248,7 +255,7 @@ class Trainer:
         if self.model.neighbours is None:
             return None
         stores = [memory.store.settled() for memory in self._memories]
-        block = self.config.train.block
+        block = self.config.train.block_size
         return sum(knn.search_seconds(self.model.neighbours, store, block) for store in stores)
 
     def state(self) -> dict[str, Any]:
@@ -295,22 +302,22 @@ class Scores(NamedTuple):
 
     Attributes:
         tally: the sums.
-        places: nats and targets by place in the song, see `loss.by_place`; float64.
+        places: nats and targets by place in the song, see `loss.loss_by_position`; float64.
     """
 
-    tally: Tally
+    tally: LossSums
     places: Tensor
 
     def means(self) -> dict[str, float]:
-        """See `Tally.means`."""
+        """See `LossSums.means`."""
         return self.tally.means()
 
 
-def score(model: nn.Module, batch: Batch, memory: Memory) -> tuple[Nats, Tally, Memory]:
+def score(model: nn.Module, batch: Batch, memory: Memory) -> tuple[TokenLosses, LossSums, Memory]:
     """What is compiled: predict, score, remember."""
     output, memory = model(batch, memory)
-    scored = nats(output, batch)
-    return scored, tally(scored, batch), memory
+    scored = token_losses(output, batch)
+    return scored, sum_losses(scored, batch), memory
 
 
 def _songs(dataset: Any, split: str, where: str | None) -> np.ndarray:
@@ -326,10 +333,10 @@ def _songs(dataset: Any, split: str, where: str | None) -> np.ndarray:
 
 
 def _check_lanes(songs: int, config: Config) -> None:
-    if songs < config.train.batch:
+    if songs < config.train.batch_size:
         raise LakhxlError(
-            f"batch is {config.train.batch} lanes, but the train split has {songs} songs: "
-            f"use --set batch={songs} or less"
+            f"batch is {config.train.batch_size} lanes, but the train split has {songs} songs: "
+            f"use --set batch_size={songs} or less"
         )
 
 
@@ -345,8 +352,8 @@ def _sampler(
 ) -> ContiguousBatchSampler:
     return ContiguousBatchSampler(
         dataset.index["tokens"].to_numpy()[numbers] - 1,  # the last token is no input
-        config.train.batch,
-        block_size=config.train.block,
+        config.train.batch_size,
+        block_size=config.train.block_size,
         mode=config.train.mode if split == "train" else "join",
         tail="wrap" if split == "train" else "drain",
         seed=config.train.seed,

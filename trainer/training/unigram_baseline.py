@@ -15,7 +15,7 @@ def unigram(dataset: Any, train: np.ndarray, valid: np.ndarray) -> dict[str, flo
         train, valid: numbers of the songs of each split.
 
     Returns:
-        Nats, named and averaged as the model's own: loss (both together, a target), tokens (a
+        TokenLosses, named and averaged as the model's own: loss (both together, a target), tokens (a
         target), instruments (a pitch or a control).
     """
     train_tokens, train_classes = _counts(dataset, train)
@@ -37,13 +37,13 @@ def _counts(dataset: Any, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for number in numbers.tolist():
         song = dataset.song(number)
         targets = song.tokens[1:]
-        is_named = vocabulary.names_instrument(targets)
+        is_named = vocabulary.has_instrument(targets)
         tokens += np.bincount(targets, minlength=len(tokens))
         classes += np.bincount(song.instruments[1:][is_named], minlength=len(classes))
     return tokens, classes
 
 
 def _cross_entropy(counts: np.ndarray, reference: np.ndarray) -> float:
-    """Nats of all counts under the reference's frequencies, add-one smoothed."""
+    """TokenLosses of all counts under the reference's frequencies, add-one smoothed."""
     smoothed = reference + 1.0
     return float(-(counts * np.log(smoothed / smoothed.sum())).sum())

@@ -2,7 +2,7 @@
 // one song at a time with its piano roll and a player. Text only ever goes in as text.
 "use strict";
 
-const FIRST_SHOWN = ["song", "path", "split", "primary", "seconds", "bars", "bpm", "meter",
+const FIRST_SHOWN = ["song", "path", "split", "representative", "seconds", "bars", "bpm", "meter",
   "instruments", "notes", "tokens"];
 const WAIT = 250; // milliseconds after the last key, before asking the server
 const at = (id) => document.getElementById(id);

@@ -6,8 +6,8 @@ tables; `terminal.report_text` and `page.report_html` only say it, for a termina
 Conventions
     file      a row of the ledger
     kept      a file whose song is in the dataset: a row of the index
-    primary   the one song of its cluster of copies that is trained on; every distribution is of
-              the primary songs, and train, valid and test are made of them
+    representative   the one song of its cluster of copies that is trained on; every distribution is of
+              the representative songs, and train, valid and test are made of them
     lost      what one stage of the funnel has more than the next, by reason; adds up exactly
 """
 
@@ -38,7 +38,7 @@ SAMPLES = 5
 BLOCKS = (256, 512, 1024, 2048, 4096)
 BIGGEST = 10
 """Clusters shown."""
-LOSSES = ("notes_doubled", "notes_outside_map", "durations_cut", "meters_dropped")
+LOSSES = ("notes_merged", "notes_outside_map", "durations_shortened", "meters_dropped")
 
 
 def measure_report(
@@ -56,7 +56,7 @@ def measure_report(
         What report.json holds: dicts, lists, strings, numbers and None. A function of the
         arguments alone.
     """
-    songs, vocabulary = index.filter(index["primary"]), tally.vocabulary
+    songs, vocabulary = index.filter(index["representative"]), tally.vocabulary
     reasons = _reasons(ledger)
     return {
         "report_version": REPORT_VERSION,
@@ -85,7 +85,7 @@ def measure_report(
             "songs": _rows_above_zero(songs["silence_seconds"]),
             "hours": _sum(songs["silence_seconds"]) / 3600,
         },
-        "clickless": _rows_above_zero(songs["clickless"].cast(pa.int8())),
+        "unaligned": _rows_above_zero(songs["unaligned"].cast(pa.int8())),
         "what_if": what_if(index, ledger, limits),
         "reading": _reading(ledger),
         "duplicates": _duplicates(index),
@@ -104,13 +104,13 @@ def _funnel(
     contents = pc.count_distinct(index["md5"], mode="all").as_py()
     copies = [
         {"outcome": "kept", "rule": "identical_file", "files": index.num_rows - contents},
-        {"outcome": "kept", "rule": "near_copy", "files": contents - songs.num_rows},
+        {"outcome": "kept", "rule": "near_duplicate", "files": contents - songs.num_rows},
     ]
     stages = (
         ("found", ledger.num_rows, unread),
         ("readable", readable, rejected),
         ("kept", index.num_rows, [copy for copy in copies if copy["files"]]),
-        ("primary", songs.num_rows, []),
+        ("representative", songs.num_rows, []),
     )
     return [{"stage": name, "files": files, "lost": lost} for name, files, lost in stages]
 
@@ -144,8 +144,8 @@ def _finite(value: Any) -> Any:
 
 
 def _totals(index: pa.Table, songs: pa.Table) -> dict[str, dict[str, Any]]:
-    """Size of what was kept, of the primary songs, and of each split of them."""
-    parts = {"kept": index, "primary": songs}
+    """Size of what was kept, of the representative songs, and of each split of them."""
+    parts = {"kept": index, "representative": songs}
     parts |= {split: songs.filter(pc.equal(songs["split"], split)) for split in SPLITS}
     return {
         name: {
@@ -272,10 +272,10 @@ def _in_two(groups: pa.Table) -> int:
 
 
 def _cluster(index: pa.Table, row: dict[str, Any]) -> dict[str, Any]:
-    """One cluster by its primary song; of a cluster without one, by its first."""
+    """One cluster by its representative song; of a cluster without one, by its first."""
     members = np.flatnonzero(pc.equal(index["cluster"], row["cluster"]).to_numpy())
-    primary = index["primary"].take(members).to_numpy()
-    song = int(members[primary.argmax()])
+    representative = index["representative"].take(members).to_numpy()
+    song = int(members[representative.argmax()])
     return {
         "songs": row["count_all"],
         "contents": row["md5_count_distinct"],

@@ -58,7 +58,7 @@ COLUMNS = {
     "pitch_class_entropy": AT_LEAST,
     "on_beat": AT_LEAST,
     "groove": AT_LEAST,
-    "click": AT_LEAST,
+    "beat_alignment": AT_LEAST,
     "expressive": AT_LEAST,
     "polyphony": AT_MOST,
     "drum_share": AT_MOST,
@@ -85,7 +85,7 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[dict[str,
         of SHARES the `threshold` that keeps it and the `songs` it keeps; and `turned_down`: the
         files that the rule did, and the `nearest` and `furthest` of their figures from its bound.
     """
-    songs = index.filter(index["primary"])
+    songs = index.filter(index["representative"])
     bounds = [*_of_rules(songs, limits), *_of_columns(songs)]
     return [
         {
@@ -102,7 +102,7 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[dict[str,
 
 
 def _of_rules(songs: pa.Table, limits: Limits) -> list[Bound]:
-    needed = {"notes", "notes_doubled", "durations_raised", *(rule.measured for rule in RULES)}
+    needed = {"notes", "notes_merged", "durations_lengthened", *(rule.measured for rule in RULES)}
     columns = {name: _values(songs, name) for name in needed & {*songs.column_names}}
     return [
         Bound(
@@ -172,7 +172,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def what_if_text(report: dict[str, Any]) -> str:
     """The table of a dataset's report, for a terminal of 80 columns."""
-    songs = report["totals"]["primary"]["songs"]
+    songs = report["totals"]["representative"]["songs"]
     head = ["to keep", "now", *(f"{100 * part:g} %" for part in SHARES)]
     lines = [head, *(cells(row) for row in report["what_if"])]
     text = [f"{first:<24}" + "".join(f"{cell:>8}" for cell in rest) for first, *rest in lines]
@@ -212,7 +212,7 @@ def where_text(index: pa.Table, where: str) -> str:
     kept = pa.array(holds(index, where))
     lines = [f"{'':<16}{'songs':>10}{'kept':>10}{'tokens':>12}{'music':>12}"]
     for split in SPLITS:
-        mine = pc.and_(index["primary"], pc.equal(index["split"], split))
+        mine = pc.and_(index["representative"], pc.equal(index["split"], split))
         songs = index.filter(pc.and_(mine, kept))
         seconds = pc.sum(songs["seconds"].cast(pa.float64()), min_count=0).as_py()
         tokens = pc.sum(songs["tokens"].cast(pa.int64()), min_count=0).as_py()

@@ -38,9 +38,9 @@ TIERS = {
     "salvage": "read up to the damage",
 }
 LOSSES = {
-    "notes_doubled": ("notes", "same instrument, pitch and step as a longer note, which stays"),
+    "notes_merged": ("notes", "same instrument, pitch and step as a longer note, which stays"),
     "notes_outside_map": ("notes", "percussion keys without a class in the vocabulary"),
-    "durations_cut": ("notes", "held longer than the longest duration token; cut, not lost"),
+    "durations_shortened": ("notes", "held longer than the longest duration token; cut, not lost"),
     "meters_dropped": ("meters", "not in the vocabulary; the one before goes on"),
 }
 
@@ -67,23 +67,23 @@ def page(title: str, body: str) -> str:
 
 
 def _songs(report: dict[str, Any]) -> int:
-    return report["totals"]["primary"]["songs"]
+    return report["totals"]["representative"]["songs"]
 
 
 def _head(report: dict[str, Any]) -> str:
     files, kept = report["funnel"][0]["files"], report["totals"]["kept"]["songs"]
-    primary = report["totals"]["primary"]
+    representative = report["totals"]["representative"]
     figures = (
-        ("different songs", count(primary["songs"])),
-        ("tokens", short(primary["tokens"])),
-        ("of music", hours(primary["hours"])),
-        ("notes", short(primary["notes"])),
-        ("copies set aside", count(kept - primary["songs"])),
+        ("different songs", count(representative["songs"])),
+        ("tokens", short(representative["tokens"])),
+        ("of music", hours(representative["hours"])),
+        ("notes", short(representative["notes"])),
+        ("copies set aside", count(kept - representative["songs"])),
         ("files turned away", count(files - kept)),
     )
     items = "".join(f"<div><dt>{what}</dt><dd>{figure}</dd></div>" for what, figure in figures)
     return (
-        f"<header><h1>{count(files)} files, {count(primary['songs'])} different songs</h1>"
+        f"<header><h1>{count(files)} files, {count(representative['songs'])} different songs</h1>"
         '<p class="lead">What was found, what was thrown away and why, and what is in the '
         f'dataset.</p><dl class="headline">{items}</dl></header>'
     )
@@ -99,7 +99,7 @@ def _funnel(report: dict[str, Any]) -> str:
         "found": "Files found",
         "readable": "Readable",
         "kept": "Kept",
-        "primary": "Different songs",
+        "representative": "Different songs",
     }
     found, rows = report["funnel"][0]["files"], []
     for stage in report["funnel"]:
@@ -119,9 +119,9 @@ def _why(reason: dict[str, Any]) -> str:
 
 
 def _splits(report: dict[str, Any]) -> str:
-    whole = report["totals"]["primary"]
+    whole = report["totals"]["representative"]
     rows = []
-    for label, key in (*((split, split) for split in SPLITS), ("together", "primary")):
+    for label, key in (*((split, split) for split in SPLITS), ("together", "representative")):
         part = report["totals"][key]
         figures = (count(part["songs"]), count(part["tokens"]), count(part["notes"]),
                    count(part["bars"]), hours(part["hours"]),
@@ -305,7 +305,7 @@ def _pitch_range(pitch: dict[str, list[int]]) -> str:
 
 
 def _fidelity(report: dict[str, Any]) -> str:
-    notes = report["totals"]["primary"]["notes"]
+    notes = report["totals"]["representative"]["notes"]
     rows = []
     for code, (unit, why) in LOSSES.items():
         loss = report["losses"][code]
@@ -316,10 +316,10 @@ def _fidelity(report: dict[str, Any]) -> str:
         "What tokens keep and lose",
         f"Onsets move to the nearest of {report['vocabulary']['steps_per_beat']} steps a quarter "
         f"note. {hours(silence['hours'])} of silence were taken out of {count(silence['songs'])} "
-        f"songs, by whole bars. {count(report['clickless'])} songs "
-        f"({share(report['clickless'], _songs(report))}) were played without a click, or to "
+        f"songs, by whole bars. {count(report['unaligned'])} songs "
+        f"({share(report['unaligned'], _songs(report))}) were played without a click, or to "
         "another tempo than the file's: their ticks have nothing to do with beats, and rhythm "
-        'learnt from them is noise (<code>--where "not clickless"</code>).',
+        'learnt from them is noise (<code>--where "not unaligned"</code>).',
         table(("", "times", "per 10,000 kept", "songs", "what"), rows),
         _controls(report),
         _charts(report, "fidelity"),
@@ -333,7 +333,7 @@ def _fidelity(report: dict[str, Any]) -> str:
 
 
 def _controls(report: dict[str, Any]) -> str:
-    songs, tokens = _songs(report), report["totals"]["primary"]["tokens"]
+    songs, tokens = _songs(report), report["totals"]["representative"]["tokens"]
     rows = [
         (text(words(name)), count(one["songs"]), share(one["songs"], songs), count(one["times"]),
          count(one["tokens"]), share(one["tokens"], tokens))

@@ -124,7 +124,7 @@ def test_what_the_page_needs_is_served_by_itself(port):
         ("f.bpm=%3E%3D100", lambda row: row["bpm"] >= 100),
         ("f.bars=20..40", lambda row: 20 <= row["bars"] <= 40),
         ("f.split=train&f.meters=1", lambda row: (row["split"], row["meters"]) == ("train", 1)),
-        ("f.primary=no", lambda row: not row["primary"]),
+        ("f.representative=no", lambda row: not row["representative"]),
         ("f.meter=%3D4/4", lambda row: row["meter"] == "4/4"),
         ("f.meter=/8", lambda row: "/8" in row["meter"]),
         ("f.instruments=5", lambda row: row["instruments"] == 5),
@@ -171,7 +171,8 @@ def test_any_column_sorts_either_way_and_pages_are_one_list(port, dataset):
 
 
 @pytest.mark.parametrize(
-    "query", ["f.bpm=fast", "f.primary=perhaps", "f.nothing=1", "sort=nothing", "page=0", "size=x"]
+    "query",
+    ["f.bpm=fast", "f.representative=perhaps", "f.nothing=1", "sort=nothing", "page=0", "size=x"],
 )
 def test_a_query_that_says_nothing_is_told_so(port, query):
     status, headers, body = get(port, f"/api/songs?{query}")

@@ -44,7 +44,7 @@ def test_a_rendered_song_has_the_notes_of_its_file_to_half_a_step(demo, dataset,
         )
         original = sounds(read_midi((demo[0] / row["path"]).read_bytes()), dataset.vocabulary)
         kept = sounds(read_midi((tmp_path / "song.mid").read_bytes()), dataset.vocabulary)
-        assert len(kept[0]) == row["notes"] == len(original[0]) - row["notes_doubled"]
+        assert len(kept[0]) == row["notes"] == len(original[0]) - row["notes_merged"]
         assert set(kept[0].tolist()) == set(original[0].tolist())
         assert furthest(original, kept) <= half_a_step + 1e-9, row["path"]
         assert furthest(kept, original) <= half_a_step + 1e-9, row["path"]

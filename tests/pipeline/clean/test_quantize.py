@@ -73,9 +73,9 @@ def test_what_is_lost_is_counted_by_its_rule():
     quantized = song_of(events)
     assert quantized.counts == {
         "notes_outside_map": 1,
-        "notes_doubled": 1,
-        "durations_cut": 1,
-        "durations_raised": 1,
+        "notes_merged": 1,
+        "durations_shortened": 1,
+        "durations_lengthened": 1,
         "meters_dropped": 1,
     }
     assert len(quantized.song.notes) == 5

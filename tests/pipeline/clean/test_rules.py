@@ -20,8 +20,8 @@ SOUND = {
     "bpm": 120.0,
     "same_pitch": 0.1,
     "same_duration": 0.3,
-    "durations_raised": 0,
-    "notes_doubled": 0,
+    "durations_lengthened": 0,
+    "notes_merged": 0,
 }
 """What is measured of a song that no rule minds."""
 LIMITS = Limits(max_same_duration=0.9)
@@ -30,9 +30,9 @@ LIMITS = Limits(max_same_duration=0.9)
 def with_value(rule, value):
     """A song of which the rule measures about this."""
     if rule.code == "clipped":
-        return SOUND | {"durations_raised": round(1000 * value)}
+        return SOUND | {"durations_lengthened": round(1000 * value)}
     if rule.code == "mostly_doubled":
-        return SOUND | {"notes": round(1000 * (1 - value)), "notes_doubled": round(1000 * value)}
+        return SOUND | {"notes": round(1000 * (1 - value)), "notes_merged": round(1000 * value)}
     return SOUND | {rule.measured: value}
 
 

@@ -25,7 +25,7 @@ from shards.writer import write_table
 def dataset(dataset, build, tmp_path_factory):
     """Eight songs of the demo, each with copies that lack notes; of the first, ten exact ones."""
     folder, random = tmp_path_factory.mktemp("copies"), np.random.default_rng(0)
-    songs = np.flatnonzero(dataset.index["primary"].to_numpy())[:8].tolist()
+    songs = np.flatnonzero(dataset.index["representative"].to_numpy())[:8].tolist()
     for number in songs:
         song = dataset.codec.decode(dataset.song(number))
         for cut in (0.0, 0.05, 0.1, 0.2, 0.4):
@@ -59,7 +59,7 @@ def alike(dataset):
     """The similarity of every pair of copies, all figures of all songs compared."""
     figures = [set(figures_of(dataset, song).tolist()) for song in range(len(dataset))]
     tokens = [dataset.song(song).tokens.tobytes() for song in range(len(dataset))]
-    copies = dataset.index["copy"].to_pylist()
+    copies = dataset.index["duplicate"].to_pylist()
     exact = ("identical_file", "identical_music")
     counted = [one for one, copy in zip(figures, copies, strict=True) if copy not in exact]
     songs_with = Counter(figure for one in counted for figure in one)
@@ -116,12 +116,12 @@ def test_clusters_and_copies_are_those_of_the_index(dataset):
     for row in rows:
         members[row["cluster"]].append(row)
     assert (found["songs"], found["clusters"]) == (len(rows), len(members))
-    assert found["copies"] == Counter(row["copy"] for row in rows if row["copy"])
+    assert found["copies"] == Counter(row["duplicate"] for row in rows if row["duplicate"])
     sizes = sorted((len(one) for one in members.values() if len(one) > 1), reverse=True)
     assert [songs for _, songs, _ in found["biggest"]] == sizes[:10]
     for cluster, songs, path in found["biggest"]:
         assert len(members[cluster]) == songs
-        assert path in [row["path"] for row in members[cluster] if row["primary"]]
+        assert path in [row["path"] for row in members[cluster] if row["representative"]]
 
 
 def test_the_command_fails_where_anything_leaks(dataset, alike, with_splits):

@@ -7,14 +7,14 @@ from click.testing import CliRunner
 
 from pipeline.clean.rules import Limits
 from pipeline.cli.commands import cli
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.report.compare import compare_html, compare_text, read_side, tables
 from shards.console import visible
 from shards.reader import read_json
 from shards.vocabulary import CodecSettings
 
 OTHER = DataSettings(
-    intake=IntakeSettings(slice_files=16, round_trip_check=1.0),
+    ingest=IngestSettings(slice_files=16, round_trip_check=1.0),
     codec=CodecSettings(steps_per_beat=24),
     limits=Limits(min_notes=800),
 )
@@ -54,7 +54,7 @@ def test_figures_and_changes_are_those_of_the_reports(sides, dataset):
     a, b = (side.report for side in sides)
     assert a == read_json(dataset.path / "report.json")
     songs = rows_of(sides, "different songs")["songs"]
-    assert songs.numbers == tuple(report["totals"]["primary"]["songs"] for report in (a, b))
+    assert songs.numbers == tuple(report["totals"]["representative"]["songs"] for report in (a, b))
     assert songs.numbers[1] < songs.numbers[0]
     assert songs.change == f"{100 * (songs.numbers[1] / songs.numbers[0] - 1):+.1f} %"
     tokens = rows_of(sides, "tokens and grid")["tokens in the vocabulary"]

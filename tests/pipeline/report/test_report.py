@@ -60,9 +60,9 @@ def song_row(random, number, path):
         "seconds": float(random.gamma(3, 80)),
         "bars": int(random.integers(4, 500)),
         "key": "C",
-        "copy": None,
+        "duplicate": None,
         "grid_error_ms": random.gamma(2, 4, 9).tolist(),
-        "clickless": bool(number % 3 == 0),
+        "unaligned": bool(number % 3 == 0),
         "meter": str(random.choice(["4/4", "3/4", "6/8", "7/8"])),
         "bpm": float(random.uniform(20, 300)),
         "programs": programs,
@@ -118,7 +118,7 @@ def _cluster(random, index):
     """Give a third of the songs a copy before them, some of them with the same bytes."""
     for number, row in enumerate(index):
         copied = index[random.integers(0, number)] if number and random.random() < 0.3 else None
-        row["primary"] = copied is None
+        row["representative"] = copied is None
         row["cluster"] = copied["cluster"] if copied else number
         row["split"] = copied["split"] if copied else str(random.choice(SPLITS))
         if copied and random.random() < 0.5:
@@ -147,7 +147,7 @@ def ledger_rows(tables):
 
 @pytest.fixture(scope="module")
 def songs(index_rows):
-    return [row for row in index_rows if row["primary"]]
+    return [row for row in index_rows if row["representative"]]
 
 
 def test_each_stage_of_the_funnel_is_the_one_before_less_its_losses(report):
@@ -165,7 +165,7 @@ def test_the_funnel_counts_what_the_tables_hold(report, index_rows, ledger_rows,
         "found": len(ledger_rows),
         "readable": outcomes["kept"] + outcomes["rejected"],
         "kept": outcomes["kept"],
-        "primary": len(songs),
+        "representative": len(songs),
     }
     reasons = {(r["outcome"], r["rule"]): r["files"] for r in report["reasons"]}
     by_hand = Counter((r["outcome"], r["rule"]) for r in ledger_rows if r["outcome"] != "kept")
@@ -173,7 +173,7 @@ def test_the_funnel_counts_what_the_tables_hold(report, index_rows, ledger_rows,
     copies = {lost["rule"]: lost["files"] for lost in report["funnel"][2]["lost"]}
     same_bytes = len(index_rows) - len({row["md5"] for row in index_rows})
     assert copies.get("identical_file", 0) == same_bytes
-    assert copies.get("near_copy", 0) == len(index_rows) - len(songs) - same_bytes
+    assert copies.get("near_duplicate", 0) == len(index_rows) - len(songs) - same_bytes
 
 
 def test_samples_are_files_of_their_reason_and_differ(report, ledger_rows):
@@ -188,7 +188,7 @@ def test_samples_are_files_of_their_reason_and_differ(report, ledger_rows):
 
 
 def test_totals_are_sums_over_the_songs(report, index_rows, songs):
-    parts = {"kept": index_rows, "primary": songs}
+    parts = {"kept": index_rows, "representative": songs}
     parts |= {split: [row for row in songs if row["split"] == split] for split in SPLITS}
     for name, rows in parts.items():
         total = report["totals"][name]
@@ -233,7 +233,7 @@ def test_meters_pitches_programs_and_losses_are_counted_over_the_songs(report, s
     for name, loss in report["losses"].items():
         assert loss["times"] == sum(row[name] for row in songs)
         assert loss["songs"] == sum(row[name] > 0 for row in songs)
-    assert report["clickless"] == sum(row["clickless"] for row in songs)
+    assert report["unaligned"] == sum(row["unaligned"] for row in songs)
     silent = [row["silence_seconds"] for row in songs]
     assert report["silence"]["songs"] == sum(seconds > 0 for seconds in silent)
     assert report["silence"]["hours"] == pytest.approx(sum(silent) / 3600)
@@ -264,9 +264,9 @@ def test_clusters_are_counted_over_the_index(report, index_rows):
     )[:10]
     for one in found["biggest"]:
         members = clusters[index_rows[one["song"]]["cluster"]]
-        primary = next(number for number, row in members if row["primary"])
-        assert one["song"] == primary
-        assert one["path"] == index_rows[primary]["path"]
+        representative = next(number for number, row in members if row["representative"])
+        assert one["song"] == representative
+        assert one["path"] == index_rows[representative]["path"]
         assert one["contents"] == len({row["md5"] for _, row in members})
     assert (found["clusters_in_two_splits"], found["files_in_two_splits"]) == (0, 0)
 
@@ -274,7 +274,7 @@ def test_clusters_are_counted_over_the_index(report, index_rows):
 def test_a_copy_in_another_split_is_called_leakage():
     index, ledger = make_tables(60, seed=4)
     rows = index.to_pylist()
-    copy = next(row for row in rows if not row["primary"])
+    copy = next(row for row in rows if not row["representative"])
     copy["split"] = next(split for split in SPLITS if split != copy["split"])
     report = measure_report(pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger, TALLY, Limits())
     assert report["duplicates"]["clusters_in_two_splits"] == 1
@@ -310,7 +310,7 @@ def test_report_json_is_plain_json_and_says_all_that_the_page_needs(report):
 def test_a_dataset_of_nothing_is_reported(kept):
     index, ledger = make_tables(4 if not kept else 0, outcomes=("unreadable",))
     report = measure_report(index, ledger, TALLY, Limits())
-    assert report["totals"]["primary"]["songs"] == 0
+    assert report["totals"]["representative"]["songs"] == 0
     assert "No song to measure." in report_html(report)
     assert report_text(report)
 
@@ -325,12 +325,14 @@ def test_the_terminal_summary_fits_one_screen(files):
 
 def test_the_terminal_summary_says_what_timing_and_controls_need():
     report = measure_report(*make_tables(400, seed=9), TALLY, Limits())
-    songs = report["totals"]["primary"]["songs"]
+    songs = report["totals"]["representative"]["songs"]
     remarks = {line[:17].rstrip(): line[17:] for line in report_text(report).splitlines()}
-    assert remarks["no click"].split(",")[0] == f"{report['clickless']} songs"
+    assert remarks["no click"].split(",")[0] == f"{report['unaligned']} songs"
     bends = report["controls"]["bends"]
     assert share(bends["songs"], songs) in remarks["controls"]
-    assert share(bends["tokens"], report["totals"]["primary"]["tokens"]) in remarks["controls"]
+    assert (
+        share(bends["tokens"], report["totals"]["representative"]["tokens"]) in remarks["controls"]
+    )
     own = next(grid for grid in report["counts"]["grids"] if grid["steps"] == 12)
     assert f"[12: {own['mean_ms']:.1f}]" in remarks["grid error, ms"]
 
@@ -339,7 +341,7 @@ def test_the_terminal_summary_loses_no_file():
     index, ledger = make_tables(3000, seed=8)
     text = report_text(measure_report(index, ledger, TALLY, Limits()))
     lost = [int(number.replace(",", "")) for number in re.findall(r" - ([\d,]+) ", text)]
-    assert sum(lost) == ledger.num_rows - sum(index["primary"].to_pylist())
+    assert sum(lost) == ledger.num_rows - sum(index["representative"].to_pylist())
 
 
 class Page(HTMLParser):
@@ -423,8 +425,12 @@ def test_the_page_shows_the_headline_figures():
     index, ledger = make_tables(3000, seed=10)
     report = measure_report(index, ledger, TALLY, Limits())
     text = " ".join(Page(report_html(report)).text)
-    primary = report["totals"]["primary"]
-    for figure in (f"{primary['songs']:,}", short(primary["tokens"]), hours(primary["hours"])):
+    representative = report["totals"]["representative"]
+    for figure in (
+        f"{representative['songs']:,}",
+        short(representative["tokens"]),
+        hours(representative["hours"]),
+    ):
         assert figure in text
     for split in SPLITS:
         assert f"{report['totals'][split]['tokens']:,}" in text

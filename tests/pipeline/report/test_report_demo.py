@@ -58,7 +58,7 @@ def rows(dataset):
 
 @pytest.fixture(scope="module")
 def songs(rows):
-    return [row for row in rows if row["primary"]]
+    return [row for row in rows if row["representative"]]
 
 
 def test_the_funnel_is_the_ledgers_and_adds_up(report, dataset, rows, songs):
@@ -73,13 +73,16 @@ def test_the_funnel_is_the_ledgers_and_adds_up(report, dataset, rows, songs):
     assert {(why["outcome"], why["rule"]): why["files"] for why in named} == lost
     contents = len({row["md5"] for row in rows})
     copies = {why["rule"]: why["files"] for why in stages["kept"]["lost"]}
-    assert copies == {"identical_file": len(rows) - contents, "near_copy": contents - len(songs)}
+    assert copies == {
+        "identical_file": len(rows) - contents,
+        "near_duplicate": contents - len(songs),
+    }
     by_split = Counter(row["split"] for row in songs)
     assert {split: report["totals"][split]["songs"] for split in SPLITS} == by_split
 
 
 def test_totals_are_what_the_shards_hold(report, rows, songs):
-    parts = {"kept": rows, "primary": songs}
+    parts = {"kept": rows, "representative": songs}
     parts |= {split: [row for row in songs if row["split"] == split] for split in SPLITS}
     for name, part in parts.items():
         total = report["totals"][name]

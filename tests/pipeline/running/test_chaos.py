@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from pipeline.config import IntakeSettings
+from pipeline.config import IngestSettings
 from pipeline.running.entry import begin_slice
 from pipeline.running.pool import SlicePool
 from pipeline.running.pool_settings import PoolSettings
@@ -176,8 +176,8 @@ def test_a_run_killed_as_it_names_its_folder_goes_on(demo, dataset, tmp_path, le
 
 def test_a_finished_dataset_without_its_name_is_not_taken_for_another(demo, dataset, tmp_path):
     shutil.copytree(dataset.path, tmp_path / "lakh.partial")
-    other = replace(SETTINGS, intake=IntakeSettings(slice_files=8))
-    with pytest.raises(RunError, match=r"settings\.intake\.slice_files was 16, is 8"):
+    other = replace(SETTINGS, ingest=IngestSettings(slice_files=8))
+    with pytest.raises(RunError, match=r"settings\.ingest\.slice_files was 16, is 8"):
         begin([demo[0]], tmp_path / "lakh", other, restart=False)
 
 

@@ -1,4 +1,4 @@
-"""Clusters to primary songs, kinds of copies and splits: by stated rules, and as the user says."""
+"""Clusters to representative songs, kinds of copies and splits: by stated rules, and as the user says."""
 
 import dataclasses
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.splits import SplitSettings
-from pipeline.running.finalize import copies, primaries
+from pipeline.running.finalize import copies, representatives
 from pipeline.running.run import begin
 from shards.errors import LakhxlError
 from shards.layout import is_dataset
@@ -19,7 +19,7 @@ SPLIT = SplitSettings(valid=0.3, test=0.3)
 
 
 def table(*rows):
-    names = ("clickless", "tier", "notes")
+    names = ("unaligned", "tier", "notes")
     return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows])
 
 
@@ -34,13 +34,13 @@ def table(*rows):
 )
 def test_the_better_song_stands_for_its_cluster(best, other):
     both = np.zeros(2, np.int32)
-    assert primaries(table(best, other), both).tolist() == [True, False]
-    assert primaries(table(other, best), both).tolist() == [False, True]
+    assert representatives(table(best, other), both).tolist() == [True, False]
+    assert representatives(table(other, best), both).tolist() == [False, True]
 
 
 def test_the_first_of_equals_stands_for_its_cluster_and_each_has_one():
     cluster = np.random.default_rng(0).integers(0, 30, 200).astype(np.int32)
-    chosen = np.flatnonzero(primaries(table(*[(False, "strict", 9)] * 200), cluster))
+    chosen = np.flatnonzero(representatives(table(*[(False, "strict", 9)] * 200), cluster))
     first = {int(number): place for place, number in reversed([*enumerate(cluster)])}
     assert sorted(first.values()) == chosen.tolist()
 
@@ -50,7 +50,7 @@ def test_the_strongest_evidence_names_the_copy():
     music = ["x", "x", "x", "y", "z", "w", "z"]
     heard = [0, 0, 0, 0, 1, 2, 1]
     listed = [0, 0, 0, 0, 1, 1, 1]
-    kinds = [None, "identical_file", "identical_music", "near_copy", None, "listed"]
+    kinds = [None, "identical_file", "identical_music", "near_duplicate", None, "listed"]
     assert copies(md5s, music, heard, listed) == [*kinds, "identical_file"]
 
 
@@ -58,7 +58,7 @@ def test_the_strongest_evidence_names_the_copy():
 def songs(demo, dataset, tmp_path_factory):
     """Twelve different songs of the demo, as files."""
     folder = tmp_path_factory.mktemp("songs")
-    rows = [row for row in dataset.index.to_pylist() if row["primary"]]
+    rows = [row for row in dataset.index.to_pylist() if row["representative"]]
     for number, row in enumerate(rows[:12]):
         shutil.copy(demo[0] / row["path"], folder / f"{number:02}.mid")
     return folder
@@ -93,7 +93,7 @@ def test_songs_stay_where_they_were_and_copies_are_those_one_knows_of(songs, bui
     for one in cluster:
         expected = next((group for group in together if one in group), {one})
         assert {other for other in cluster if cluster[other] == cluster[one]} == expected
-    listed = {row["path"] for row in kept if row["copy"] == "listed"}
+    listed = {row["path"] for row in kept if row["duplicate"] == "listed"}
     assert listed == {"01.mid", "07.mid", "09.mid"}
     assert len({row["split"] for row in kept if row["path"] in together[0]}) == 1
 

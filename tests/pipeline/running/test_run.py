@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataSettings, IntakeSettings
+from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.running.run import RunError, begin
 from pipeline.running.slice_task import FileProcessor
@@ -20,7 +20,7 @@ from shards.verify import verify
 from tests.pipeline.conftest import SETTINGS
 
 ROOT = Path(__file__).parents[3]
-MOST = SETTINGS.intake.max_file_size
+MOST = SETTINGS.ingest.max_file_size
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -56,11 +56,11 @@ def test_stored_arrays_cannot_be_written_to(dataset):
 
 
 def test_no_cluster_crosses_a_split_and_each_has_one_primary(dataset):
-    rows = dataset.index.select(["cluster", "split", "primary"]).to_pylist()
+    rows = dataset.index.select(["cluster", "split", "representative"]).to_pylist()
     for cluster in {row["cluster"] for row in rows}:
         members = [row for row in rows if row["cluster"] == cluster]
         assert len({row["split"] for row in members}) == 1
-        assert sum(row["primary"] for row in members) == 1
+        assert sum(row["representative"] for row in members) == 1
 
 
 def test_ctrl_c_ends_the_run_and_says_how_to_go_on(demo, tmp_path):
@@ -80,8 +80,8 @@ def test_ctrl_c_ends_the_run_and_says_how_to_go_on(demo, tmp_path):
 
 def test_other_settings_are_refused_by_name_until_restarted(demo, tmp_path):
     begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    other = DataSettings(intake=IntakeSettings(slice_files=8, round_trip_check=1.0))
-    with pytest.raises(RunError, match=r"settings\.intake\.slice_files was 16, is 8"):
+    other = DataSettings(ingest=IngestSettings(slice_files=8, round_trip_check=1.0))
+    with pytest.raises(RunError, match=r"settings\.ingest\.slice_files was 16, is 8"):
         begin([demo[0]], tmp_path / "lakh", other, restart=False)
     assert begin([demo[0]], tmp_path / "lakh", other, restart=True).files > 40
 
@@ -103,7 +103,7 @@ def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
     (folder / "link.mid").symlink_to(secret)
     os.mkfifo(folder / "pipe.MID")
     (folder / "huge.kar").write_bytes(b"x" * 100)
-    processor = FileProcessor(DataSettings(intake=IntakeSettings(max_file_size=99)))
+    processor = FileProcessor(DataSettings(ingest=IngestSettings(max_file_size=99)))
     rows = [processor.process(file).ledger for file in list_files([folder], MOST)]
     assert [(row["path"], row["outcome"], row["rule"]) for row in rows] == [
         ("huge.kar", "refused", "too_large"),

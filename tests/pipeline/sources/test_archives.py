@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataSettings, IntakeSettings
-from pipeline.running import feed
+from pipeline.config import DataSettings, IngestSettings
+from pipeline.running import feed as feeding
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.run import begin, carry_out
 from pipeline.sources import tars
@@ -19,7 +19,7 @@ from pipeline.sources.listing import Refused, SourceError, list_files, read_sour
 from pipeline.sources.tars import Stream, open_tar
 
 MOST = 8_000_000
-SETTINGS = DataSettings(intake=IntakeSettings(slice_files=16))
+SETTINGS = DataSettings(ingest=IngestSettings(slice_files=16))
 TAR_MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.xz": "w:xz", ".tar.bz2": "w:bz2"}
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
@@ -295,7 +295,7 @@ def test_the_spool_never_holds_more_than_it_may(tmp_path):
         return slice_.number
 
     taken, most = [], 0
-    with feed.Feed(slices, job, folder, most_bytes=35_000, most_slices=9) as feed:
+    with feeding.Feed(slices, job, folder, most_bytes=35_000, most_slices=9) as feed:
         while not feed.exhausted:
             most = max(most, sum(path.stat().st_size for path in folder.iterdir()))
             number = feed.take()
@@ -310,7 +310,7 @@ def test_the_spool_never_holds_more_than_it_may(tmp_path):
 def test_a_feed_that_is_left_early_leaves_no_thread_waiting(tmp_path):
     files = {f"{n:03d}.mid": bytes(1000) for n in range(200)}
     slices = list_files([make_tar(tmp_path / "n.tar.gz", files)], MOST).cut(10)
-    with feed.Feed(
+    with feeding.Feed(
         slices, lambda one, files: one.number, tmp_path, most_bytes=1, most_slices=1
     ) as feed:
         while feed.take() is None:

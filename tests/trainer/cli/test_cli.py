@@ -14,13 +14,13 @@ QUICK = [
         f"--set={text}"
         for text in (
             "layers=1",
-            "width=16",
+            "d_model=16",
             "heads=2",
             "memory=8",
-            "block=8",
-            "batch=2",
+            "block_size=8",
+            "batch_size=2",
             "sample_bars=1",
-            "warmup=0",
+            "warmup_steps=0",
         )
     ),
 ]
@@ -114,7 +114,7 @@ def refusals(dataset, trained, empty):
         "steps": (["fit", dataset, "--steps", "0"], 2, "Invalid value for '--steps'"),
         "device": (["fit", dataset, "--device", "warp"], 1, "--device warp: not available"),
         "run exists": (["fit", dataset, "--run", trained, *QUICK], 1, "is a run already"),
-        "batch": (["fit", dataset, "--run", empty / "x", "--set", "batch=9"], 1, "6 songs"),
+        "batch": (["fit", dataset, "--run", empty / "x", "--set", "batch_size=9"], 1, "6 songs"),
         "no run": (["fit", dataset, "--run", empty / "x", "--resume"], 1, "no such folder"),
         "not a run": (["fit", dataset, "--run", empty, "--resume"], 1, "is not a run folder"),
         "resume and head": (

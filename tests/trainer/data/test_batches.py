@@ -28,14 +28,14 @@ def test_every_next_token_is_a_target_exactly_once(twin, lanes, block):
     pairs, expected = Counter(), Counter()
     for batch in once(*loader(twin, lanes=lanes, block=block), CPU):
         real = batch.targets != IGNORED
-        places = zip(
+        positions = zip(
             batch.tokens[real].tolist(),
             batch.bars[real].tolist(),
             batch.steps[real].tolist(),
             batch.targets[real].tolist(),
             strict=True,
         )
-        pairs.update(places)
+        pairs.update(positions)
     for song in twin.songs:
         columns = song.tokens[:-1], song.bars[:-1], song.steps[:-1], song.tokens[1:]
         expected.update(zip(*(column.tolist() for column in columns), strict=True))
@@ -49,8 +49,8 @@ def test_joined_songs_never_predict_across_their_border(twin):
     first, second = twin.songs[0].tokens.tolist(), twin.songs[1].tokens.tolist()
     assert block.tokens[0].tolist() == first[-4:-1] + second[:5]
     assert block.targets[0].tolist() == first[-3:] + second[1:6]
-    assert block.visits[0].tolist() == [5, 5, 5, 6, 6, 6, 6, 6]
-    assert block.places[0].tolist() == [end - 3, end - 2, end - 1, 0, 1, 2, 3, 4]
+    assert block.segment_ids[0].tolist() == [5, 5, 5, 6, 6, 6, 6, 6]
+    assert block.positions[0].tolist() == [end - 3, end - 2, end - 1, 0, 1, 2, 3, 4]
 
 
 def test_instrument_and_velocity_are_predicted_where_a_pitch_follows(twin, vocabulary):
@@ -79,7 +79,7 @@ def test_tokens_without_an_instrument_have_the_class_after_the_last(twin, vocabu
 def test_an_idle_lane_has_nothing_to_predict(twin, vocabulary):
     block = collate([loader(twin, lanes=1, block=3)[1][None]])
     assert block.tokens.tolist() == [[vocabulary.pad] * 3]
-    assert block.visits.tolist() == [[PADDING] * 3]
+    assert block.segment_ids.tolist() == [[PADDING] * 3]
     for targets in (block.targets, block.instrument_targets, block.velocity_targets):
         assert targets.tolist() == [[IGNORED] * 3]
 
@@ -113,6 +113,6 @@ def test_the_position_beside_a_batch_is_that_of_the_next(twin):
 def test_duplicates_and_songs_without_a_target_are_left_out(make_twin, make_songs):
     twin = make_twin(make_songs([5, 5, 5]), ["train", "valid", "train"])
     assert select(twin, "train").tolist() == [0, 2]
-    primary = twin.index.column_names.index("primary")
-    twin.index = twin.index.set_column(primary, "primary", [[True, True, False]])
+    representative = twin.index.column_names.index("representative")
+    twin.index = twin.index.set_column(representative, "representative", [[True, True, False]])
     assert select(twin, "train").tolist() == [0]

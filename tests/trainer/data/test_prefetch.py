@@ -61,10 +61,10 @@ def test_steps_fetched_together_are_those_fetched_one_by_one(dataset, monkeypatc
 def test_a_batch_in_hand_does_not_change_when_the_next_is_made(dataset):
     loader = Loader(*parts(dataset), CPU)
     batch, _ = next(loader)
-    before = batch.visits.clone(), batch.tokens.clone()
+    before = batch.segment_ids.clone(), batch.tokens.clone()
     for _ in range(20):
         next(loader)
-    assert torch.equal(batch.visits, before[0])
+    assert torch.equal(batch.segment_ids, before[0])
     assert torch.equal(batch.tokens, before[1])
 
 

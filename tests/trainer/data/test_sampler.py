@@ -99,8 +99,8 @@ def test_many_steps_at_once_are_those_steps_one_by_one(lengths, lanes, block, mo
 
 def tokens_of(piece):
     if piece.song == NOTHING:
-        return [(NOTHING, piece.visit)] * (piece.stop - piece.start)
-    return [(piece.song, token, piece.visit) for token in range(piece.start, piece.stop)]
+        return [(NOTHING, piece.segment_id)] * (piece.stop - piece.start)
+    return [(piece.song, token, piece.segment_id) for token in range(piece.start, piece.stop)]
 
 
 @given(LENGTHS, LANES, BLOCKS, st.integers(0, 9))
@@ -116,14 +116,14 @@ def test_wrap_fills_every_block_and_plays_each_epoch_once(lengths, lanes, block,
                 played[lane] += pieces
     for lane in played:  # a song goes on where it was, until it ends
         for before, after in pairwise(lane):
-            if after.visit == before.visit:
+            if after.segment_id == before.segment_id:
                 assert (after.song, after.start) == (before.song, before.stop)
             else:
                 assert before.stop == lengths[before.song]
                 assert after.start == 0
     counts = Counter()
     for piece in chain(*played):
-        counts[piece.visit // len(lengths), piece.song] += piece.stop - piece.start
+        counts[piece.segment_id // len(lengths), piece.song] += piece.stop - piece.start
     ended = [e for e in range(4) if all(counts[e, s] == n for s, n in enumerate(lengths) if n)]
     assert set(ended) >= set(range(_whole_epochs(sampler, lengths)))
     assert all(counts[key] <= lengths[key[1]] for key in counts)
@@ -134,7 +134,7 @@ def _whole_epochs(sampler, lengths):
     plan = sampler.plan(3)
     end = plan.steps * sampler.block_size
     running = [
-        turns.visits[at] // len(lengths)
+        turns.segment_ids[at] // len(lengths)
         for turns in plan.lanes
         for at, time in enumerate(turns.times)
         if time + lengths[turns.songs[at]] > end
@@ -190,8 +190,10 @@ def test_drop_stops_when_a_lane_finds_no_song_and_leaves_no_lane_idle(lengths, l
 
 def test_visits_never_come_again():
     sampler = ContiguousBatchSampler([5, 5], 1, block_size=5, mode="join", tail="wrap", seed=0)
-    visits = [sampler.pieces(epoch, step)[0][0].visit for epoch in range(5) for step in range(2)]
-    assert visits == list(range(10))
+    segment_ids = [
+        sampler.pieces(epoch, step)[0][0].segment_id for epoch in range(5) for step in range(2)
+    ]
+    assert segment_ids == list(range(10))
 
 
 class Echo(Dataset):

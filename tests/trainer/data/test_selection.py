@@ -44,7 +44,7 @@ def runs(folder, tmp_path_factory):
     """A run on the songs that fit the condition, and one on all."""
     runs = tmp_path_factory.mktemp("runs")
     for name, where in (("some", ["--where", WHERE]), ("all", [])):
-        result = call("fit", folder, "--run", runs / name, *QUICK, "--set=batch=1", *where)
+        result = call("fit", folder, "--run", runs / name, *QUICK, "--set=batch_size=1", *where)
         assert result.exit_code == 0, result.output
     return runs / "some", runs / "all"
 

@@ -78,5 +78,5 @@ def test_songs_that_are_all_alike_leave_no_doubt(targets):
 
 
 def _songs(targets):
-    begins = np.diff(targets.places, prepend=99) < 0
+    begins = np.diff(targets.positions, prepend=99) < 0
     return np.cumsum(begins) - 1

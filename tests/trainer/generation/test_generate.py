@@ -46,7 +46,7 @@ def test_one_token_at_a_time_gives_the_logits_of_training(
     make_model, twin, positions, memory, other
 ):
     T = 8
-    model = make_model(positions=positions, memory=memory, **other)
+    model = make_model(position_encoding=positions, memory=memory, **other)
     songs = [inputs_of(twin, number)[:, :60] for number in (0, 2)]  # two lanes
     expected = torch.stack([teacher_forced(model, twin, number, T)[:60] for number in (0, 2)])
     for chunks in ([1] * 60, [11, 1, 1, 8, 3, 36]):
@@ -164,7 +164,7 @@ def test_only_the_band_is_heard(make_model, vocabulary):
 
 
 def test_no_more_than_so_many_programs_are_heard(make_model, vocabulary):
-    config = SampleConfig(bars=6, tokens=200, most_instruments=2, **WILD)
+    config = SampleConfig(bars=6, tokens=200, max_instruments=2, **WILD)
     (song,) = generate(make_model(), vocabulary, config, block_size=8)
     heard = np.unique(Codec(vocabulary).decode(song).notes["instrument"])
     assert (heard < PROGRAMS).sum() == 2

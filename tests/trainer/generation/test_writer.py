@@ -96,9 +96,9 @@ def test_seconds_follow_the_tempo(begin, vocabulary):
 
 def test_a_loop_is_left_but_a_note_keeps_its_duration(begin, vocabulary):
     bar = ["n60", "d12", "<sep>", "d48"]
-    writer = begin(*bar * 6, loop_bars=3)
+    writer = begin(*bar * 6, max_loop_bars=3)
     assert "n60" not in names_of(vocabulary, writer)
     assert "n61" in names_of(vocabulary, writer)
-    writer = begin(*bar * 6, "n60", loop_bars=3)
+    writer = begin(*bar * 6, "n60", max_loop_bars=3)
     assert "d12" in names_of(vocabulary, writer)
     assert "n60" in names_of(vocabulary, begin(*bar * 6))

@@ -3,7 +3,7 @@ import math
 import torch
 
 from trainer.data.batches import IGNORED, Batch
-from trainer.model.loss import PLACES, Nats, add, by_place, nats, tally
+from trainer.model.loss import PLACES, TokenLosses, add, loss_by_position, sum_losses, token_losses
 from trainer.model.transformer import Output
 
 
@@ -20,7 +20,7 @@ def scored(targets, instrument_targets, *, classes=4):
     batch = Batch(
         *[nothing] * 5, targets=targets, instrument_targets=torch.tensor([instrument_targets])
     )
-    return tally(nats(output, batch), batch)
+    return sum_losses(token_losses(output, batch), batch)
 
 
 def test_the_loss_is_nats_a_target_over_both_heads():
@@ -44,11 +44,13 @@ def test_a_batch_without_targets_scores_nothing():
 
 
 def test_nats_are_laid_out_by_place_in_the_song():
-    places = torch.tensor([[0, 15, 16, 31, 32, 8191, 8192, 60_000, 5]])
+    positions = torch.tensor([[0, 15, 16, 31, 32, 8191, 8192, 60_000, 5]])
     cost = torch.arange(1.0, 10.0)[None]
     targets = torch.tensor([[1] * 8 + [IGNORED]])
-    batch = Batch(*[places] * 5, places=places, targets=targets)
-    found = by_place(Nats(cost, torch.zeros_like(cost), torch.ones_like(cost)), batch)
+    batch = Batch(*[positions] * 5, positions=positions, targets=targets)
+    found = loss_by_position(
+        TokenLosses(cost, torch.zeros_like(cost), torch.ones_like(cost)), batch
+    )
     assert found.shape == (2, PLACES)
     assert found[1].tolist() == [2, 2, 1, 0, 0, 0, 0, 0, 0, 1, 2]
     assert found[0].tolist() == [1 + 2 + 2, 3 + 4 + 2, 5 + 1, 0, 0, 0, 0, 0, 0, 6 + 1, 7 + 8 + 2]

@@ -12,12 +12,12 @@ pytestmark = pytest.mark.usefixtures("onednn")  # the laws hold for both librari
 SCHEMES = ["rope", "txl", "t5"]
 
 
-def random_batch(vocabulary, visits, *, seed=0):
-    """Any tokens at all, shape (B, T) as visits."""
+def random_batch(vocabulary, segment_ids, *, seed=0):
+    """Any tokens at all, shape (B, T) as segment_ids."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = len(vocabulary), vocabulary.instruments + 1, 20, vocabulary.longest_bar
-    columns = [torch.randint(size, visits.shape, generator=generator) for size in sizes]
-    return Batch(*columns, visits=visits)
+    sizes = len(vocabulary), vocabulary.instruments + 1, 20, vocabulary.max_bar_steps
+    columns = [torch.randint(size, segment_ids.shape, generator=generator) for size in sizes]
+    return Batch(*columns, segment_ids=segment_ids)
 
 
 def cut(batch, start, stop):
@@ -38,9 +38,9 @@ def play(model, batch, edges, *, length):
 @pytest.mark.parametrize("positions", SCHEMES)
 @pytest.mark.parametrize("edges", [[0, 40], [0, 8, 16, 24, 32, 40], [0, 1, 2, 17, 39, 40]])
 def test_any_cutting_into_blocks_equals_one_pass(make_model, vocabulary, positions, qk_norm, edges):
-    model = make_model(positions=positions, qk_norm=qk_norm)
-    visits = torch.tensor([[7] * 40, [3] * 15 + [4] * 25])  # the second lane changes songs
-    batch = random_batch(vocabulary, visits)
+    model = make_model(position_encoding=positions, qk_norm=qk_norm)
+    segment_ids = torch.tensor([[7] * 40, [3] * 15 + [4] * 25])  # the second lane changes songs
+    batch = random_batch(vocabulary, segment_ids)
     whole, _ = play(model, batch, [0, 40], length=0)
     in_blocks, _ = play(model, batch, edges, length=40)
     assert torch.allclose(in_blocks, whole, atol=1e-5, rtol=0)
@@ -48,7 +48,7 @@ def test_any_cutting_into_blocks_equals_one_pass(make_model, vocabulary, positio
 
 @pytest.mark.parametrize("positions", SCHEMES)
 def test_a_window_no_longer_than_the_memory_makes_cuts_invisible(make_model, vocabulary, positions):
-    model = make_model(positions=positions, window=9)
+    model = make_model(position_encoding=positions, window=9)
     batch = random_batch(vocabulary, torch.zeros(1, 40, dtype=torch.long))
     whole, _ = play(model, batch, [0, 40], length=0)
     in_blocks, _ = play(model, batch, [0, 10, 20, 30, 40], length=9)
@@ -68,13 +68,13 @@ def test_the_memory_is_used(make_model, vocabulary):
 def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(
     make_model, vocabulary, positions, garbage
 ):
-    model = make_model(positions=positions)
+    model = make_model(position_encoding=positions)
     batch = random_batch(vocabulary, torch.full((2, 6), 5))
     fresh = model.empty_memory(2)
     dirty = Memory(
         tuple(torch.full_like(keys, garbage) for keys in fresh.keys),
         tuple(torch.full_like(values, garbage) for values in fresh.values),
-        torch.full_like(fresh.visits, 4),
+        torch.full_like(fresh.segment_ids, 4),
     )
     expected, expected_memory = model(batch, fresh)
     found, found_memory = model(batch, dirty)
@@ -89,12 +89,12 @@ def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(
 @pytest.mark.parametrize("positions", SCHEMES)
 @pytest.mark.parametrize("again", [False, True], ids=["another song", "the same song again"])
 def test_no_gradient_reaches_another_visit(make_model, vocabulary, positions, again):
-    model = make_model(positions=positions)
+    model = make_model(position_encoding=positions)
     batch = random_batch(vocabulary, torch.tensor([[1] * 5 + [2] * 7]))
-    if again:  # the same tokens, bars and steps in both visits
+    if again:  # the same tokens, bars and steps in both segment_ids
         batch = Batch(
             *(column[:, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]] for column in batch[:4]),
-            visits=batch.visits,
+            segment_ids=batch.segment_ids,
         )
     inputs = []
     model.embed.register_forward_hook(lambda *call: inputs.append(call[2]) or call[2].retain_grad())
@@ -108,7 +108,7 @@ def test_no_gradient_reaches_another_visit(make_model, vocabulary, positions, ag
 def test_the_same_song_again_is_as_if_for_the_first_time(make_model, vocabulary):
     model = make_model()
     first = random_batch(vocabulary, torch.full((1, 10), 1))
-    second = first._replace(visits=torch.full((1, 10), 2))
+    second = first._replace(segment_ids=torch.full((1, 10), 2))
     expected, memory = model(first, model.empty_memory(1))
     found, _ = model(second, memory)
     assert torch.allclose(found.tokens, expected.tokens, atol=1e-6, rtol=0)
@@ -156,7 +156,7 @@ def test_the_memory_keeps_its_shape_and_no_graph(make_model, vocabulary):
             assert layer.is_contiguous()
             assert not layer.requires_grad
             assert layer.untyped_storage().nbytes() == layer.nbytes
-    assert memory.visits.tolist() == [[0] * 12] * 2
+    assert memory.segment_ids.tolist() == [[0] * 12] * 2
 
 
 def test_the_memory_is_no_part_of_the_module(make_model):
@@ -166,8 +166,10 @@ def test_the_memory_is_no_part_of_the_module(make_model):
 
 
 def test_a_nearest_key_is_as_far_back_as_is_said(make_model):
-    nearest = torch.tensor([[0, 1, 1, 3]])
-    seen = visible(torch.tensor([[8, 8, 9, 9]]), torch.tensor([[8]]), window=None, nearest=nearest)
+    min_distance = torch.tensor([[0, 1, 1, 3]])
+    seen = visible(
+        torch.tensor([[8, 8, 9, 9]]), torch.tensor([[8]]), window=None, min_distance=min_distance
+    )
     assert seen[0].int().tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],

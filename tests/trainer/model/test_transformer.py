@@ -6,14 +6,14 @@ import torch
 from shards.errors import SettingError
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
-from trainer.model.loss import nats, tally
+from trainer.model.loss import sum_losses, token_losses
 from trainer.model.transformer import FeedForward, TransformerXL
 from trainer.run import checkpoint
 
 
 def batch_of(vocabulary, **columns):
     """Four <sos>, unless told otherwise."""
-    usual = dict.fromkeys(["instruments", "bars", "steps", "visits", "velocities"], 0)
+    usual = dict.fromkeys(["instruments", "bars", "steps", "segment_ids", "velocities"], 0)
     values = {"tokens": vocabulary.sos, **usual, **columns}
     return Batch(
         **{
@@ -24,7 +24,7 @@ def batch_of(vocabulary, **columns):
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before():
-    models = [TransformerXL(ModelConfig(layers=1, width=16, heads=2)) for _ in range(2)]
+    models = [TransformerXL(ModelConfig(layers=1, d_model=16, heads=2)) for _ in range(2)]
     for model in models:
         model.initialize(torch.Generator().manual_seed(3))
     pairs = zip(models[0].parameters(), models[1].parameters(), strict=True)
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before():
 
 
 def test_norms_start_at_one_and_biases_at_zero():
-    model = TransformerXL(ModelConfig(layers=1, width=16, heads=2, positions="txl"))
+    model = TransformerXL(ModelConfig(layers=1, d_model=16, heads=2, position_encoding="txl"))
     model.initialize(torch.Generator().manual_seed(0))
     for name, parameter in model.named_parameters():
         if parameter.dim() == 1 or name.endswith((".u", ".v")):
@@ -63,7 +63,7 @@ def test_the_last_class_and_step_and_none_have_embeddings(make_model, vocabulary
         vocabulary,
         tokens=len(vocabulary) - 1,
         instruments=vocabulary.instruments,
-        steps=vocabulary.longest_bar - 1,
+        steps=vocabulary.max_bar_steps - 1,
     )
     output, _ = model(extremes, model.empty_memory(1))
     assert output.tokens.shape == (1, 4, len(vocabulary))
@@ -71,7 +71,7 @@ def test_the_last_class_and_step_and_none_have_embeddings(make_model, vocabulary
 
 
 def test_an_untrained_model_finds_everything_about_equally_likely(vocabulary):
-    config = ModelConfig(layers=2, width=64, heads=2, dropout=0.0).for_vocabulary(vocabulary)
+    config = ModelConfig(layers=2, d_model=64, heads=2, dropout=0.0).for_vocabulary(vocabulary)
     model = TransformerXL(config)
     model.initialize(torch.Generator().manual_seed(0))
     output, _ = model(batch_of(vocabulary), model.empty_memory(1))
@@ -81,7 +81,7 @@ def test_an_untrained_model_finds_everything_about_equally_likely(vocabulary):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 100, "heads": 6}, "multiple of twice heads"),
+        ({"d_model": 100, "heads": 6}, "multiple of twice heads"),
         ({"layers": 0}, "layers is 0; expected at least 1"),
         ({"dropout": 1.0}, "dropout is 1.0; expected less than 1"),
         ({"dropout": float("nan")}, "dropout is nan"),
@@ -106,7 +106,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
 def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
-    config = ModelConfig(layers=1, width=16, heads=2, memory=4, dropout=0.0, **option)
+    config = ModelConfig(layers=1, d_model=16, heads=2, memory=4, dropout=0.0, **option)
     model = TransformerXL(config.for_vocabulary(vocabulary))
     model.initialize(torch.Generator().manual_seed(0))
     ids = vocabulary.ids
@@ -114,7 +114,7 @@ def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
     for parameter in model.parameters():
         parameter.data += 0.1
     output, _ = model(batch, model.empty_memory(1))
-    tally(nats(output, batch), batch).loss.backward()
+    sum_losses(token_losses(output, batch), batch).loss.backward()
     still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
     copy = TransformerXL(config.for_vocabulary(vocabulary))
@@ -124,7 +124,7 @@ def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
 
 
 def test_zero_init_makes_every_layer_begin_as_nothing(vocabulary):
-    config = ModelConfig(layers=3, width=16, heads=2, zero_init=True).for_vocabulary(vocabulary)
+    config = ModelConfig(layers=3, d_model=16, heads=2, zero_init=True).for_vocabulary(vocabulary)
     model = TransformerXL(config).eval()
     model.initialize(torch.Generator().manual_seed(0))
     batch = batch_of(vocabulary)
@@ -161,7 +161,7 @@ def test_velocities_matter_only_where_they_are_embedded(make_model, vocabulary):
 
 
 def test_the_square_of_relu(vocabulary):
-    feed = FeedForward(ModelConfig(width=4, heads=1, feed=1, activation="relu2"))
+    feed = FeedForward(ModelConfig(d_model=4, heads=1, mlp_ratio=1, activation="relu2"))
     feed.project_in.weight.data = feed.project_out.weight.data = torch.eye(4)
     feed.project_in.bias.data = feed.project_out.bias.data = torch.zeros(4)
     assert feed(torch.tensor([-2.0, -0.5, 0.5, 3.0])).tolist() == [0, 0, 0.25, 9]

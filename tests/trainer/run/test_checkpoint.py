@@ -99,6 +99,6 @@ def test_an_optimizer_goes_on_where_it_was(make_model, name):
 
 
 def test_weights_of_another_configuration_are_refused(make_model):
-    tensors = checkpoint.model_tensors(make_model(width=32))
+    tensors = checkpoint.model_tensors(make_model(d_model=32))
     with pytest.raises(LakhxlError, match=r"has model\.embed\.token\.weight as \(\d+, 32\)"):
         checkpoint.load_model(make_model(), tensors)

@@ -86,4 +86,4 @@ def test_config_json_can_be_read_by_people(tmp_path, twin, config):
     run.create(tmp_path / "run", config, twin)
     content = json.loads((tmp_path / "run" / "config.json").read_text())
     assert content["dataset"]["path"] == "memory"
-    assert content["model"]["width"] == 16
+    assert content["model"]["d_model"] == 16

@@ -27,18 +27,18 @@ from trainer.run import folder as run
 from trainer.training.loop import Fit
 from trainer.training.trainer import Trainer
 
-MODEL = {"layers": 2, "width": 16, "heads": 2, "memory": 24, "dropout": 0.1, "max_bars": 16}
+MODEL = {"layers": 2, "d_model": 16, "heads": 2, "memory": 24, "dropout": 0.1, "max_bars": 16}
 MODELS = {
     "plain": ModelConfig(**MODEL),
     "knn": ModelConfig(**{**MODEL, "memory": 8}, knn=True, knn_capacity=40, knn_k=4),
 }
 TRAIN = TrainConfig(
-    batch=6,
+    batch_size=6,
     accumulate=3,
-    block=8,
-    warmup=10,
+    block_size=8,
+    warmup_steps=10,
     optimizer="muon",
-    learning_rate=1e-2,
+    lr=1e-2,
     log_every=10,
     evaluate_every=50,
     evaluate_batches=3,

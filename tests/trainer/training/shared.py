@@ -21,14 +21,16 @@ from trainer.training.distributed import Ranks
 from trainer.training.loop import Fit
 from trainer.training.trainer import Trainer
 
-MODEL = ModelConfig(layers=2, width=16, heads=2, memory=24, dropout=0.0, max_bars=16, rtf="strict")
+MODEL = ModelConfig(
+    layers=2, d_model=16, heads=2, memory=24, dropout=0.0, max_bars=16, rtf="strict"
+)
 TRAIN = TrainConfig(
-    batch=4,
-    block=16,
+    batch_size=4,
+    block_size=16,
     steps=50,
-    warmup=10,
+    warmup_steps=10,
     optimizer="muon",
-    learning_rate=3e-3,
+    lr=3e-3,
     log_every=10,
     evaluate_every=20,
     evaluate_batches=3,

@@ -44,7 +44,9 @@ def make_trainer(dataset, config, *, model=None, **train):
 
 
 def test_a_thousand_steps_with_resets_wraps_and_evaluations_are_two_graphs(dataset, config, graphs):
-    trainer = make_trainer(dataset, config, model={"memory": 8}, steps=1000, batch=2, block=8)
+    trainer = make_trainer(
+        dataset, config, model={"memory": 8}, steps=1000, batch_size=2, block_size=8
+    )
     for step in range(1000):
         trainer.train_step(measure=step % 100 == 0)
         if step % 250 == 0:
@@ -57,7 +59,9 @@ def test_a_thousand_steps_with_resets_wraps_and_evaluations_are_two_graphs(datas
 @pytest.mark.usefixtures("onednn")
 def test_groups_of_one_lane_and_a_resumed_memory_need_no_other_graph(dataset, config, graphs):
     # memory as long as the block: a lone lane's view of it would pass for contiguous
-    trainer = make_trainer(dataset, config, model={"memory": 16}, batch=3, block=16, accumulate=3)
+    trainer = make_trainer(
+        dataset, config, model={"memory": 16}, batch_size=3, block_size=16, accumulate=3
+    )
     for _ in range(3):
         trainer.train_step()
         trainer.evaluate(batches=1)
@@ -69,7 +73,9 @@ def test_groups_of_one_lane_and_a_resumed_memory_need_no_other_graph(dataset, co
 def test_a_knn_memory_that_fills_and_what_is_kept_back_need_no_other_graph(dataset, config, graphs):
     model = {"memory": 8, "knn": True, "knn_capacity": 16, "rtf": "strict"}
     for groups in (1, 3):
-        trainer = make_trainer(dataset, config, model=model, batch=3, block=8, accumulate=groups)
+        trainer = make_trainer(
+            dataset, config, model=model, batch_size=3, block_size=8, accumulate=groups
+        )
         before = graphs()
         for step in range(40):
             trainer.train_step()

@@ -71,9 +71,9 @@ def test_lanes_that_cannot_be_shared_evenly_are_refused():
     assert [Ranks(rank, 4).lanes(8) for rank in range(4)] == [
         slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)
     ]  # fmt: skip
-    config = Config(model=shared.MODEL, train=dataclasses.replace(shared.TRAIN, batch=8))
+    config = Config(model=shared.MODEL, train=dataclasses.replace(shared.TRAIN, batch_size=8))
     Ranks(count=4).check(config)
-    with pytest.raises(LakhxlError, match="--set batch=9"):
+    with pytest.raises(LakhxlError, match="--set batch_size=9"):
         Ranks(count=3).check(config)
     with_store = dataclasses.replace(config.model, knn=True)
     with pytest.raises(LakhxlError, match="has one device"):

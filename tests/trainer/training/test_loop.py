@@ -213,9 +213,7 @@ def test_every_line_of_metrics_is_json_without_nan(tmp_path, dataset, config):
 
 
 def test_patience_ends_a_run_that_gets_no_better(tmp_path, dataset, config):
-    train = dataclasses.replace(
-        config.train, steps=500, learning_rate=0.0, evaluate_every=3, patience=4
-    )
+    train = dataclasses.replace(config.train, steps=500, lr=0.0, evaluate_every=3, patience=4)
     fit, measure = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
     assert fit.go(measure)
     valid = [line["step"] for line in lines(tmp_path / "run") if line["split"] == "valid"]
@@ -228,7 +226,7 @@ def test_the_loss_by_place_adds_up_to_the_loss(tmp_path, dataset, config):
     fit, measure = start(tmp_path / "run", dataset, config)
     fit.go(measure)
     scored = fit.trainer.evaluate()
-    assert lines(tmp_path / "run")[-1]["by_place"] == place_losses(scored.places)
+    assert lines(tmp_path / "run")[-1]["loss_by_position"] == place_losses(scored.places)
     nats, targets = scored.places.sum(dim=1).tolist()
     assert targets == float(scored.tally.targets)
     assert nats / targets == pytest.approx(float(scored.tally.loss), rel=1e-6)
@@ -256,11 +254,11 @@ def test_tensorboard_gets_all_that_a_person_learns_from(tmp_path, dataset, confi
         "valid_by_place/16-31",
         "final/loss",
     }
-    assert set(tags["images"]) == {"valid/by_place", "sample"}
+    assert set(tags["images"]) == {"valid/loss_by_position", "sample"}
     assert len(events.Images("sample")) == 3  # at steps 5, 10 and 12
     plugins = events.SummaryMetadata("_hparams_/session_start_info").plugin_data
     assert plugins.plugin_name == "hparams"
-    assert b"model.width" in plugins.content
+    assert b"model.d_model" in plugins.content
     last = lines(tmp_path / "run")[-3]
     assert events.Scalars("train/loss")[-1].value == pytest.approx(last["loss"], rel=1e-6)
     assert last["utilisation"] == 1.0

@@ -8,7 +8,7 @@ from trainer.training.optimizers import Muon, make_optimizers, orthogonal, rate,
 
 
 def test_the_rate_rises_to_its_peak_falls_and_ends_at_the_final_share():
-    config = TrainConfig(steps=100, warmup=10, learning_rate=1.0, final_rate=0.1)
+    config = TrainConfig(steps=100, warmup_steps=10, lr=1.0, final_lr_ratio=0.1)
     rates = [rate(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)
     assert rates[10] == 1.0
@@ -18,14 +18,14 @@ def test_the_rate_rises_to_its_peak_falls_and_ends_at_the_final_share():
     assert rate(500, config) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (1, 5), (2, 1), (5, 5)])
-def test_the_shortest_runs_have_a_rate_too(steps, warmup):
-    config = TrainConfig(steps=steps, warmup=warmup, learning_rate=1.0)
+@pytest.mark.parametrize(("steps", "warmup_steps"), [(1, 0), (1, 5), (2, 1), (5, 5)])
+def test_the_shortest_runs_have_a_rate_too(steps, warmup_steps):
+    config = TrainConfig(steps=steps, warmup_steps=warmup_steps, lr=1.0)
     assert all(0 < rate(step, config) <= 1 for step in range(steps))
 
 
 def test_only_matrices_that_multiply_are_decayed(make_model):
-    model = make_model(positions="txl")
+    model = make_model(position_encoding="txl")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed, kept = (
         {names[id(parameter)] for parameter in group["params"]}
@@ -39,7 +39,7 @@ def test_only_matrices_that_multiply_are_decayed(make_model):
 
 
 def test_muon_has_the_matrices_of_the_layers_and_adamw_the_rest(make_model):
-    model = make_model(positions="t5", qk_norm=True, tied=True)
+    model = make_model(position_encoding="t5", qk_norm=True, tied=True)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     adamw, muon = make_optimizers(model, TrainConfig(optimizer="muon"))
     decayed, plain, stacked, single = (
@@ -61,13 +61,13 @@ def test_muon_has_the_matrices_of_the_layers_and_adamw_the_rest(make_model):
 def test_gates_of_the_knn_memory_follow_the_schedule_at_a_rate_of_their_own(make_model, step):
     model = make_model(layers=3, knn=True)
     gate, other = model.neighbours.gate, model.norm.weight
-    config = TrainConfig(steps=100, warmup=5, learning_rate=1e-3, gate_rate=0.05, final_rate=0.0)
+    config = TrainConfig(steps=100, warmup_steps=5, lr=1e-3, gate_lr=0.05, final_lr_ratio=0.0)
     (adamw,) = make_optimizers(model, config)
     before = gate.detach().clone(), other.detach().clone()
     gate.grad, other.grad = torch.ones_like(gate), torch.ones_like(other)
     set_rate(adamw, rate(step, config))
     adamw.step()  # AdamW's first moves by the learning rate
-    share = rate(step, config) / config.learning_rate
+    share = rate(step, config) / config.lr
     assert torch.allclose(before[0] - gate, torch.tensor(0.05 * share), rtol=1e-3, atol=1e-6)
     assert torch.allclose(before[1] - other, torch.tensor(1e-3 * share), rtol=1e-3, atol=1e-6)
 

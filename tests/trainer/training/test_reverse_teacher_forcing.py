@@ -25,51 +25,51 @@ def test_off_draws_nothing():
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_a_step_draws_the_same_again_and_the_next_something_else(mode):
     first, again, other = drawn(mode), drawn(mode), drawn(mode, step=4)
-    assert torch.equal(first.nearest, again.nearest)
-    assert not torch.equal(first.nearest, other.nearest)
+    assert torch.equal(first.min_distance, again.min_distance)
+    assert not torch.equal(first.min_distance, other.min_distance)
 
 
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_lanes_are_drawn_with_their_probability(mode):
     for share in (0.0, 0.25, 1.0):
-        hidden = drawn(mode, share=share, lanes=4000).nearest.any(dim=1)
+        hidden = drawn(mode, share=share, lanes=4000).min_distance.any(dim=1)
         assert abs(float(hidden.float().mean()) - share) < 0.03
 
 
 def test_shift_keeps_the_own_key_back():
-    rows = drawn("shift").nearest.unique(dim=0).tolist()
+    rows = drawn("shift").min_distance.unique(dim=0).tolist()
     assert rows == [[0] * T, [1] * T]
-    assert drawn("shift").replaced is None
+    assert drawn("shift").masked_inputs is None
 
 
 def test_windows_have_every_length_and_begin_with_the_block():
-    rows = {tuple(row) for row in drawn("window", share=1.0, lanes=400).nearest.tolist()}
+    rows = {tuple(row) for row in drawn("window", share=1.0, lanes=400).min_distance.tolist()}
     assert rows == {tuple(t % w + 1 for t in range(T)) for w in range(1, 6)}
 
 
 def test_strict_replaces_one_position_in_w_and_never_two_in_a_row():
     hidden = drawn("strict", lanes=4000)
-    lanes = hidden.nearest.any(dim=1)
-    assert torch.equal(hidden.nearest, lanes[:, None].long().expand(-1, T))
-    assert not hidden.replaced[~lanes].any()
-    assert not (hidden.replaced[:, 1:] & hidden.replaced[:, :-1]).any()
-    share = float(hidden.replaced[lanes].float().mean())
+    lanes = hidden.min_distance.any(dim=1)
+    assert torch.equal(hidden.min_distance, lanes[:, None].long().expand(-1, T))
+    assert not hidden.masked_inputs[~lanes].any()
+    assert not (hidden.masked_inputs[:, 1:] & hidden.masked_inputs[:, :-1]).any()
+    share = float(hidden.masked_inputs[lanes].float().mean())
     assert abs(share - (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4) < 0.01
-    assert hidden.replaced.any(dim=0).all()
+    assert hidden.masked_inputs.any(dim=0).all()
 
 
 WIDTH = 3
 
 
-def expected_inputs(mode, visits, replaced):
+def expected_inputs(mode, segment_ids, masked_inputs):
     """The sets that the docstring of `trainer.training.reverse_teacher_forcing` states, by position."""
     sets = []
-    for t, visit in enumerate(visits):
-        mine = {j for j in range(t + 1) if visits[j] == visit}
+    for t, segment_id in enumerate(segment_ids):
+        mine = {j for j in range(t + 1) if segment_ids[j] == segment_id}
         if mode == "window":
             mine = {j for j in mine if j < t - t % WIDTH} | {t}
         if mode == "strict":
-            mine = {j for j in mine if not replaced[j]}
+            mine = {j for j in mine if not masked_inputs[j]}
         sets.append(mine)
     return sets
 
@@ -77,25 +77,27 @@ def expected_inputs(mode, visits, replaced):
 @pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
 @pytest.mark.parametrize("mode", MODES)
 def test_an_output_depends_on_what_the_docstring_says(make_model, vocabulary, mode, positions):
-    model = make_model(rtf=mode, positions=positions)
-    visits = [4] * 7 + [5] * 5
-    block = len(visits)
+    model = make_model(rtf=mode, position_encoding=positions)
+    segment_ids = [4] * 7 + [5] * 5
+    block = len(segment_ids)
     tokens = torch.arange(block)[None] + 10  # all different, so that each has its own row
     nothing = torch.zeros_like(tokens)
-    batch = Batch(tokens, nothing, nothing, nothing, torch.tensor([visits]))
+    batch = Batch(tokens, nothing, nothing, nothing, torch.tensor([segment_ids]))
     hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=0)
     step = 0
-    while hidden and mode == "window" and hidden.nearest.max() < WIDTH:  # until w is WIDTH
+    while hidden and mode == "window" and hidden.min_distance.max() < WIDTH:  # until w is WIDTH
         step += 1
         hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=step)
     batch = batch._replace(**hidden._asdict()) if hidden else batch
     memory = model.empty_memory(1)
     memory = memory._replace(
         values=tuple(torch.randn_like(layer).requires_grad_() for layer in memory.values),
-        visits=torch.full_like(memory.visits, 4),
+        segment_ids=torch.full_like(memory.segment_ids, 4),
     )
-    replaced = [False] * block if batch.replaced is None else batch.replaced[0].tolist()
-    expected = expected_inputs(mode, visits, replaced)
+    masked_inputs = (
+        [False] * block if batch.masked_inputs is None else batch.masked_inputs[0].tolist()
+    )
+    expected = expected_inputs(mode, segment_ids, masked_inputs)
     output, _ = model.attend(batch, memory)
     for t in range(block):
         model.zero_grad()
@@ -103,7 +105,7 @@ def test_an_output_depends_on_what_the_docstring_says(make_model, vocabulary, mo
         rows = model.embed.token.weight.grad.any(dim=1)[tokens[0]]
         assert {j for j in range(block) if rows[j]} == expected[t]
         for layer in memory.values:
-            assert layer.grad.any(dim=-1).all() == (visits[t] == 4)  # all of it, or nothing
+            assert layer.grad.any(dim=-1).all() == (segment_ids[t] == 4)  # all of it, or nothing
             layer.grad = None
 
 
@@ -120,9 +122,9 @@ def test_a_probability_of_nothing_is_bit_identical_to_off(dataset, config):
 
     off = first_losses()
     for mode in ("shift", "window"):
-        assert first_losses(rtf=mode, rtf_p=0.0) == off
-        assert first_losses(rtf=mode, rtf_p=1.0) != off
-    assert first_losses(rtf="strict", rtf_p=1.0) != off
+        assert first_losses(rtf=mode, rtf_probability=0.0) == off
+        assert first_losses(rtf=mode, rtf_probability=1.0) != off
+    assert first_losses(rtf="strict", rtf_probability=1.0) != off
 
 
 def test_evaluation_keeps_nothing_back(dataset, config, monkeypatch):

@@ -60,7 +60,7 @@ def test_training_with_and_without_evaluation_is_bit_identical(dataset, config):
 
 def test_evaluating_twice_gives_the_same_and_every_target_once(dataset, config):
     trainer, untouched = Trainer(dataset, config, CPU), Trainer(dataset, config, CPU)
-    losses(trainer, 3)  # leaves a memory with visits of the same numbers
+    losses(trainer, 3)  # leaves a memory with segment_ids of the same numbers
     checkpoint.load_model(untouched.model, trainer.tensors())
     first = trainer.evaluate()
     for again in (trainer.evaluate(), untouched.evaluate()):
@@ -73,7 +73,9 @@ def test_evaluating_twice_gives_the_same_and_every_target_once(dataset, config):
 def test_the_number_of_lanes_does_not_change_what_is_evaluated(dataset, config):
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, memory=200))
     scores = [
-        Trainer(dataset, with_train(config, batch=batch, block=block), CPU).evaluate().tally
+        Trainer(dataset, with_train(config, batch_size=batch, block_size=block), CPU)
+        .evaluate()
+        .tally
         for batch, block in [(1, 16), (3, 7), (2, 64)]
     ]
     assert len({int(score.targets) for score in scores}) == 1
@@ -113,7 +115,7 @@ def test_a_training_learns(dataset, config):
 def test_bf16_trains_and_keeps_a_bf16_memory(dataset, config):
     trainer = Trainer(dataset, with_train(config, precision="bf16"), CPU)
     assert np.isfinite(losses(trainer, 3)).all()
-    assert trainer.model.memory.keys[0].dtype is torch.bfloat16
+    assert trainer.memory.keys[0].dtype is torch.bfloat16
     assert all(parameter.dtype is torch.float32 for parameter in trainer.model.parameters())
 
 
@@ -127,7 +129,7 @@ def test_each_step_learns_at_its_own_rate(dataset, config):
 
 
 def test_gradients_are_clipped(dataset, config):
-    trainer = Trainer(dataset, with_train(config, clip=1e-3), CPU)
+    trainer = Trainer(dataset, with_train(config, grad_clip=1e-3), CPU)
     seen = []
     trainer.optimizers[0].register_step_pre_hook(
         lambda *_: seen.append(
@@ -145,7 +147,7 @@ def test_gradients_are_clipped(dataset, config):
 def test_every_kind_of_training_resumes_bit_for_bit(dataset, config, optimizer, model):
     config = dataclasses.replace(
         with_train(config, optimizer=optimizer, accumulate=3, mode="pad"),
-        model=dataclasses.replace(config.model, qk_norm=True, positions="t5", **model),
+        model=dataclasses.replace(config.model, qk_norm=True, position_encoding="t5", **model),
     )
     unbroken = Trainer(dataset, config, CPU)
     losses(unbroken, 7)
@@ -161,8 +163,8 @@ def test_every_kind_of_training_resumes_bit_for_bit(dataset, config, optimizer, 
 @pytest.mark.parametrize("groups", [2, 6])
 def test_lanes_in_groups_learn_what_they_learn_together(dataset, config, groups):
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=0.0))
-    together = Trainer(dataset, with_train(config, batch=6), CPU)
-    apart = Trainer(dataset, with_train(config, batch=6, accumulate=groups), CPU)
+    together = Trainer(dataset, with_train(config, batch_size=6), CPU)
+    apart = Trainer(dataset, with_train(config, batch_size=6, accumulate=groups), CPU)
     assert losses(apart, 12) == pytest.approx(losses(together, 12), rel=1e-4)
     assert apart.gradient == pytest.approx(float(together.gradient), rel=1e-3)
     for name, tensor in together.tensors().items():
@@ -183,7 +185,7 @@ def test_the_way_that_the_weights_moved_is_measured(dataset, config):
 
 @pytest.mark.parametrize("mode", ["join", "pad", "crop"])
 def test_every_mode_trains_and_only_join_fills_every_position(dataset, config, mode):
-    trainer = Trainer(dataset, with_train(config, mode=mode, block=30), CPU)
+    trainer = Trainer(dataset, with_train(config, mode=mode, block_size=30), CPU)
     targets = sum(int(trainer.train_step().targets) for _ in range(12))
     share = targets / (12 * trainer.tokens_per_step)
     assert (share < 0.995) == (mode == "pad")
@@ -197,4 +199,4 @@ def test_a_split_without_songs_is_named(make_twin, make_songs, config):
 
 def test_more_lanes_than_songs_are_refused(dataset, config):
     with pytest.raises(LakhxlError, match="batch is 7 lanes, but the train split has 6 songs"):
-        Trainer(dataset, with_train(config, batch=7), CPU)
+        Trainer(dataset, with_train(config, batch_size=7), CPU)

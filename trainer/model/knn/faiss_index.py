@@ -29,10 +29,10 @@ def check_backend(name: str) -> None:
 
 
 class Graph(NamedTuple):
-    """One head's HNSW index, and what it holds: tokens [first, last) of a visit."""
+    """One head's HNSW index, and what it holds: tokens [first, last) of a segment_id."""
 
     index: Any
-    visit: int
+    segment_id: int
     first: int
     last: int
 
@@ -43,7 +43,7 @@ is built again where it does not fit what the store holds."""
 
 
 def by_faiss(
-    backend: str, queries: Tensor, keys: Tensor, visit: int, count: int, k: int
+    backend: str, queries: Tensor, keys: Tensor, segment_id: int, count: int, k: int
 ) -> tuple[Tensor, Tensor]:
     """The k stored keys with the highest products, of each query of one lane.
 
@@ -51,7 +51,7 @@ def by_faiss(
         backend: faiss or hnsw.
         queries: shape (H, T, E), fp32.
         keys: shape (H, N + 1, E).
-        visit, count: whose tokens are stored, and how many so far.
+        segment_id, count: whose tokens are stored, and how many so far.
         k: at most as many as are stored.
 
     Returns:
@@ -67,7 +67,7 @@ def by_faiss(
             table = rows[: min(count, capacity)].float().cpu().numpy()
             scores, slots = faiss.knn(sought, table, k, metric=faiss.METRIC_INNER_PRODUCT)
         else:
-            graph = _grown(_graphs.get(rows.data_ptr()), rows, visit, count)
+            graph = _grown(_graphs.get(rows.data_ptr()), rows, segment_id, count)
             _graphs[rows.data_ptr()] = graph
             scores, slots = _ask(graph, sought, k, count, capacity)
         all_scores.append(torch.from_numpy(scores))
@@ -75,7 +75,7 @@ def by_faiss(
     return torch.stack(all_scores).to(queries.device), torch.stack(all_slots).to(queries.device)
 
 
-def _grown(graph: Graph | None, rows: Tensor, visit: int, count: int) -> Graph:
+def _grown(graph: Graph | None, rows: Tensor, segment_id: int, count: int) -> Graph:
     """The index with all tokens of the store that it lacks.
 
     An index cannot forget, a ring does: once half of what it holds is gone, it is built anew.
@@ -86,7 +86,7 @@ def _grown(graph: Graph | None, rows: Tensor, visit: int, count: int) -> Graph:
     oldest = max(count - capacity, 0)
     if (
         graph is None
-        or graph.visit != visit
+        or graph.segment_id != segment_id
         or not oldest <= graph.last <= count
         or count - graph.first > 2 * capacity
         or not _holds(graph, rows)
@@ -94,7 +94,7 @@ def _grown(graph: Graph | None, rows: Tensor, visit: int, count: int) -> Graph:
         index = faiss.IndexHNSWFlat(rows.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = 64
         index.hnsw.efSearch = 64
-        graph = Graph(index, visit, oldest, oldest)
+        graph = Graph(index, segment_id, oldest, oldest)
     slots = torch.arange(graph.last, count, device=rows.device) % capacity
     if len(slots):
         graph.index.add(rows[slots].float().cpu().numpy())

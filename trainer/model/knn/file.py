@@ -88,7 +88,7 @@ def load(path: Path, store: Store, settings: Any, seal: str) -> None:
 
     Args:
         path: of `database_file`.
-        store: of the shape, visits and counts that were saved; its slots are written.
+        store: of the shape, segment_ids and counts that were saved; its slots are written.
         settings: of the run that goes on.
         seal: of the checkpoint.
 
@@ -135,7 +135,7 @@ def _header(store: Store, settings: Any) -> bytes:
         "settings": settings_hash(settings),
         "shape": _shape(store),
         "dtype": DTYPE.name,
-        "visit": store.visit.tolist(),
+        "segment_id": store.segment_id.tolist(),
         "count": store.count.tolist(),
     }
     line = json.dumps(content).encode() + b"\n"

@@ -3,7 +3,7 @@
 One operator, `look_up`, that torch.compile takes as it is: how much each lane has stored is
 known only at run time, and searching no more than that is most of the speed. It is
 
-    score[b, h, t, n] = queries[b, h, t] · keys[b, h, n]       n < stored, of the same visit
+    score[b, h, t, n] = queries[b, h, t] · keys[b, h, n]       n < stored, of the same segment_id
     mixed[b, h, t]    = sum over the chosen n of softmax(score)[n] * values[b, h, n]
 
 where the chosen are all (dense) or the `k` with the highest scores (the others). A query that
@@ -87,17 +87,17 @@ class Part(NamedTuple):
 
 
 def parts(
-    queries: Tensor, query_visits: Tensor, keys: Tensor, visit: Tensor, count: Tensor
+    queries: Tensor, query_segment_ids: Tensor, keys: Tensor, segment_id: Tensor, count: Tensor
 ) -> Iterator[Part]:
     """What there is to search.
 
     A head at a time on the CPU, where its scores then stay in the cache; all heads of a lane on
-    other devices. A lane's store holds one visit alone, that of the song which the block goes
+    other devices. A lane's store holds one segment_id alone, that of the song which the block goes
     on with, if any: a song that begins in the block has nothing stored yet.
     """
     heads, capacity = queries.shape[1], keys.shape[2] - 1
     at_once = 1 if queries.device.type == "cpu" else heads
-    stored = torch.where(query_visits[:, 0] == visit, count.clamp(max=capacity), 0)
+    stored = torch.where(query_segment_ids[:, 0] == segment_id, count.clamp(max=capacity), 0)
     for lane, number in enumerate(stored.tolist()):
         if number:
             for head in range(0, heads, at_once):
@@ -106,10 +106,10 @@ def parts(
 
 def look_up(
     queries: Tensor,
-    query_visits: Tensor,
+    query_segment_ids: Tensor,
     keys: Tensor,
     values: Tensor,
-    visit: Tensor,
+    segment_id: Tensor,
     count: Tensor,
     k: int,
     backend: str,
@@ -118,9 +118,9 @@ def look_up(
 
     Args:
         queries: shape (B, H, T, E), fp32, scaled as the softmax is to have them.
-        query_visits: shape (B, T).
+        query_segment_ids: shape (B, T).
         keys, values: shape (B, H, N + 1, E); slots from the stored number on may hold anything.
-        visit, count: shape (B,); whose tokens each lane has stored, and how many so far.
+        segment_id, count: shape (B,); whose tokens each lane has stored, and how many so far.
         k: neighbours of a query.
         backend: one of `trainer.config.KNN_BACKENDS`.
 
@@ -129,16 +129,16 @@ def look_up(
         (B, H, T, k), weight 0 where there is none; for dense, of width 0.
     """
     return torch.ops.lakhxl.knn_look_up(
-        queries, query_visits, keys, values, visit, count, k, backend
+        queries, query_segment_ids, keys, values, segment_id, count, k, backend
     )
 
 
 def _look_up(
     queries: Tensor,
-    query_visits: Tensor,
+    query_segment_ids: Tensor,
     keys: Tensor,
     values: Tensor,
-    visit: Tensor,
+    segment_id: Tensor,
     count: Tensor,
     k: int,
     backend: str,
@@ -148,7 +148,7 @@ def _look_up(
     mixed = queries.new_zeros(B, H, T, E)
     weights = queries.new_zeros(B, H, T, width)
     slots = torch.zeros(B, H, T, width, dtype=torch.int64, device=queries.device)
-    for part in parts(queries, query_visits, keys, visit, count):
+    for part in parts(queries, query_segment_ids, keys, segment_id, count):
         lane, heads, stored = part
         sought = queries[lane, heads]
         if backend == "dense":
@@ -160,21 +160,21 @@ def _look_up(
         if backend == "topk":
             scores, found = _exact(sought, keys[lane, heads, :stored], taken)
         else:
-            whose = int(visit[lane]), int(count[lane])
+            whose = int(segment_id[lane]), int(count[lane])
             scores, found = by_faiss(backend, sought, keys[lane, heads], *whose, taken)
         chances = scores.softmax(dim=-1)
         weights[lane, heads, :, :taken], slots[lane, heads, :, :taken] = chances, found
         mixed[lane, heads] = _weighted_rows(values[lane, heads], found, chances)
-    seen = query_visits == visit[:, None]
+    seen = query_segment_ids == segment_id[:, None]
     return mixed * seen[:, None, :, None], weights * seen[:, None, :, None], slots
 
 
 def _look_up_shapes(
     queries: Tensor,
-    query_visits: Tensor,
+    query_segment_ids: Tensor,
     keys: Tensor,
     values: Tensor,
-    visit: Tensor,
+    segment_id: Tensor,
     count: Tensor,
     k: int,
     backend: str,
@@ -221,19 +221,19 @@ def _weighted_rows(table: Tensor, slots: Tensor, weights: Tensor) -> Tensor:
 def _slope(
     gradient: Tensor,
     queries: Tensor,
-    query_visits: Tensor,
+    query_segment_ids: Tensor,
     keys: Tensor,
     values: Tensor,
-    visit: Tensor,
+    segment_id: Tensor,
     count: Tensor,
     weights: Tensor,
     slots: Tensor,
 ) -> Tensor:
     """Gradient of the queries: of a softmax over the chosen keys, the choice being given."""
     result = torch.zeros_like(queries)
-    gradient = gradient * (query_visits == visit[:, None])[:, None, :, None]
+    gradient = gradient * (query_segment_ids == segment_id[:, None])[:, None, :, None]
     dense = weights.shape[-1] == 0
-    for lane, heads, stored in parts(queries, query_visits, keys, visit, count):
+    for lane, heads, stored in parts(queries, query_segment_ids, keys, segment_id, count):
         arriving = gradient[lane, heads]
         if dense:
             stored_keys = keys[lane, heads, :stored].float()
@@ -263,7 +263,7 @@ def _backward(ctx: Any, gradient: Tensor, *rest: Any) -> tuple[Tensor | None, ..
     return torch.ops.lakhxl.knn_slope(gradient, *ctx.saved_tensors), *[None] * 7
 
 
-_SEARCH = "Tensor queries, Tensor visits, Tensor keys, Tensor values, Tensor visit, Tensor count"
+_SEARCH = "Tensor queries, Tensor segment_ids, Tensor keys, Tensor values, Tensor segment_id, Tensor count"
 _library.define(f"knn_look_up({_SEARCH}, int k, str backend) -> (Tensor, Tensor, Tensor)")
 _library.define(f"knn_slope(Tensor gradient, {_SEARCH}, Tensor weights, Tensor slots) -> Tensor")
 _library.impl("knn_look_up", _look_up, "CompositeExplicitAutograd")

@@ -3,8 +3,8 @@
 One layer looks up the stored keys that are most like its queries, and each head weighs what it
 found against its attention to the near past, by a gate that starts local.
 
-A lane's store holds one visit, that of the last token which left the memory. As a visit's tokens
-come one after the other, the store is reset by that rule alone: where another visit's tokens
+A lane's store holds one segment_id, that of the last token which left the memory. As a segment_id's tokens
+come one after the other, the store is reset by that rule alone: where another segment_id's tokens
 arrive, they are the first. Nothing is cleared, and what lies in unused slots is never read.
 
 Only keys that have left the memory are appended, so nothing is found twice; and they are
@@ -53,12 +53,12 @@ class Leaving(NamedTuple):
 
     Attributes:
         keys, values: shape (B, H, L, E), as they will be stored.
-        visits, bars: shape (B, L).
+        segment_ids, bars: shape (B, L).
     """
 
     keys: Tensor
     values: Tensor
-    visits: Tensor
+    segment_ids: Tensor
     bars: Tensor
 
 
@@ -84,8 +84,8 @@ class Store(NamedTuple):
     Attributes:
         keys, values: shape (B, H, N + 1, E).
         bars: shape (B, N + 1), int32; the bar of each slot's token.
-        visit: shape (B,), int64; whose tokens they are, EMPTY before the first.
-        count: shape (B,), int64; tokens of that visit so far: slots in use, until it passes N.
+        segment_id: shape (B,), int64; whose tokens they are, EMPTY before the first.
+        count: shape (B,), int64; tokens of that segment_id so far: slots in use, until it passes N.
         near_bars: shape (B, M), int32; the bars of what is still in the memory.
         layer: whose keys and values they are.
         leaving: to be appended when the next block begins.
@@ -95,7 +95,7 @@ class Store(NamedTuple):
     keys: Tensor
     values: Tensor
     bars: Tensor
-    visit: Tensor
+    segment_id: Tensor
     count: Tensor
     near_bars: Tensor
     layer: int
@@ -152,11 +152,11 @@ class Store(NamedTuple):
         """
         if self.leaving is None:
             return self._replace(found=None)
-        keys, values, visits, bars = self.leaving
-        arriving = copied(visits[:, -1])
+        keys, values, segment_ids, bars = self.leaving
+        arriving = copied(segment_ids[:, -1])
         # What came before is over: its song has ended. Below 0 no song plays.
-        mine = (visits == arriving[:, None]) & (arriving >= 0)[:, None]
-        first = torch.where(arriving == self.visit, self.count, 0)
+        mine = (segment_ids == arriving[:, None]) & (arriving >= 0)[:, None]
+        first = torch.where(arriving == self.segment_id, self.count, 0)
         numbers = first[:, None] + mine.cumsum(dim=1) - 1
         count = first + mine.sum(dim=1)
         kept = mine & (numbers >= count[:, None] - self.capacity)  # more than the ring holds
@@ -166,35 +166,35 @@ class Store(NamedTuple):
             for stored, new in ((self.keys, keys), (self.values, values)):
                 stored.transpose(1, 2)[lanes, slots] = new.transpose(1, 2).to(stored.dtype)
             self.bars[lanes, slots] = bars
-        return self._replace(visit=arriving, count=count, leaving=None, found=None)
+        return self._replace(segment_id=arriving, count=count, leaving=None, found=None)
 
     def grown(self, bars: Tensor) -> "Store":
         """Beside a memory that a block was added to, with the block's bars, shape (B, T)."""
         return self._replace(near_bars=torch.cat([self.near_bars, bars.int()], dim=1))
 
-    def cut(self, keys: Tensor, values: Tensor, visits: Tensor, length: int) -> "Store":
+    def cut(self, keys: Tensor, values: Tensor, segment_ids: Tensor, length: int) -> "Store":
         """Beside a memory that is cut to a length: what is cut off will be appended.
 
         Args:
             keys, values: of all tokens of the memory, not rotated, shape (B, H, K, E).
-            visits: of the same, shape (B, K).
+            segment_ids: of the same, shape (B, K).
             length: of what stays in the memory.
         """
         assert self.leaving is None, "Memory.settled is to be called before each block"
-        out = visits.shape[1] - length
+        out = segment_ids.shape[1] - length
         if out == 0:
             return self
         leaving = Leaving(
             as_stored(functional.normalize(keys[:, :, :out].float(), dim=-1)),
             as_stored(values[:, :, :out]),
-            copied(visits[:, :out]),
+            copied(segment_ids[:, :out]),
             copied(self.near_bars[:, :out]),
         )
         return self._replace(near_bars=copied(self.near_bars[:, out:]), leaving=leaving)
 
     def small_tensors(self) -> dict[str, Tensor]:
         """All but the slots' keys and values, and but what is leaving, by name."""
-        return {name: getattr(self, name) for name in ("bars", "visit", "count", "near_bars")}
+        return {name: getattr(self, name) for name in ("bars", "segment_id", "count", "near_bars")}
 
     @classmethod
     def joined(cls, stores: Sequence["Store"]) -> "Store":
@@ -241,39 +241,39 @@ class NearestNeighbours(nn.Module):
         self.sharpness = nn.Parameter(torch.full((heads,), math.log(FIRST_SHARPNESS)))
 
     def forward(
-        self, local: Tensor, queries: Tensor, query_visits: Tensor, store: Store
+        self, local: Tensor, queries: Tensor, query_segment_ids: Tensor, store: Store
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mix local results with those of the store.
 
         Args:
             local: of the attention over memory and block, shape (B, H, T, E).
             queries: before rotation, shape (B, H, T, E).
-            query_visits: shape (B, T).
+            query_segment_ids: shape (B, T).
             store: settled.
 
         Returns:
             The mixture, of the shape and type of `local`, and bit-equal to it where nothing is
-            stored of a query's visit; weights and slots of the neighbours, (B, H, T, k).
+            stored of a query's segment_id; weights and slots of the neighbours, (B, H, T, k).
         """
         sought = functional.normalize(queries.float(), dim=-1)
         sought = sought * self.sharpness.exp()[:, None, None]
         far, weights, slots = look_up(
             sought,
-            query_visits,
+            query_segment_ids,
             store.keys,
             store.values,
-            store.visit,
+            store.segment_id,
             store.count,
             self.k,
             self.backend,
         )
-        share = self.gate.sigmoid()[:, None, None] * self.has_far(query_visits, store)
+        share = self.gate.sigmoid()[:, None, None] * self.has_far(query_segment_ids, store)
         return local + (share * (far - local.float())).to(local.dtype), weights, slots
 
     @staticmethod
-    def has_far(query_visits: Tensor, store: Store) -> Tensor:
-        """Whether anything is stored of a query's visit, shape (B, 1, T, 1)."""
-        mine = (query_visits == store.visit[:, None]) & (store.count > 0)[:, None]
+    def has_far(query_segment_ids: Tensor, store: Store) -> Tensor:
+        """Whether anything is stored of a query's segment_id, shape (B, 1, T, 1)."""
+        mine = (query_segment_ids == store.segment_id[:, None]) & (store.count > 0)[:, None]
         return mine[:, None, :, None]
 
 
@@ -292,7 +292,7 @@ class Recollection:
 
     def __call__(self, queries: Tensor, local: Tensor) -> Tensor:
         """Queries before rotation and local results, (B, H, T, E) each -> results."""
-        mixed, weights, slots = self.neighbours(local, queries, self.batch.visits, self.store)
+        mixed, weights, slots = self.neighbours(local, queries, self.batch.segment_ids, self.store)
         self.found = Found(weights, slots, self.batch.bars)
         return mixed
 
@@ -333,9 +333,9 @@ def search_seconds(neighbours: NearestNeighbours, store: Store, block: int) -> f
     """
     B, _, rows, _ = store.keys.shape
     queries = store.keys[:, :, torch.arange(block) % rows].float().nan_to_num()
-    visits = store.visit[:, None].expand(B, block)
+    segment_ids = store.segment_id[:, None].expand(B, block)
     begun = time.perf_counter()
     with torch.no_grad():
-        mixed, _, _ = neighbours(torch.zeros_like(queries), queries, visits, store)
+        mixed, _, _ = neighbours(torch.zeros_like(queries), queries, segment_ids, store)
         float(mixed[0, 0, 0, 0])  # waits for a GPU
     return time.perf_counter() - begun

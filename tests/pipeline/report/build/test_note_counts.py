@@ -20,7 +20,7 @@ from shards.reader import read_json
 from shards.vocabulary import CodecSettings, Vocabulary
 from tests.pipeline.conftest import SETTINGS
 
-VOCABULARY = Vocabulary(CodecSettings(steps_per_beat=4, longest_duration=1))
+VOCABULARY = Vocabulary(CodecSettings(steps_per_beat=4, max_duration=1))
 SIZE = len(Tally(VOCABULARY).counts)
 tallies = st.integers(0, 2**32 - 1).map(
     lambda seed: Tally(VOCABULARY, np.random.default_rng(seed).integers(0, 2**40, SIZE))

@@ -20,10 +20,10 @@ OPEN = Limits(
     min_pitches=1,
     min_seconds=0,
     max_notes_per_second=999,
-    max_raised=9,
+    max_lengthened=9,
     max_same_pitch=99,
     max_same_duration=99,
-    max_doubled=9,
+    max_merged=9,
 )
 """Bounds that all songs of the made-up index stay within."""
 
@@ -38,7 +38,7 @@ def tables():
         row |= {name: max(value, 1) for name, value in row.items() if type(value) is int}
         row["same_duration"] = None if number % 7 == 0 else float(random.random())
         row["key_fit"] = None if number % 7 == 0 else float(random.random())
-        row["durations_raised"] = int(random.integers(0, row["notes"]))
+        row["durations_lengthened"] = int(random.integers(0, row["notes"]))
         row["bpm"] = float(random.gamma(30, 4))
     return pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger
 
@@ -49,17 +49,17 @@ def table(tables):
 
 
 def test_a_query_keeps_the_songs_that_the_table_says(tables, table):
-    primary = tables[0]["primary"].to_numpy()
+    representative = tables[0]["representative"].to_numpy()
     for row in table:
         unknown = f" or {row['measured']} is null" if row["rule"] else ""
         for keep in row["keeps"][::4]:
             where = f"{row['measured']} {row['sense']} {keep['threshold']}{unknown}"
             if keep["threshold"] is not None:
-                assert keep["songs"] == (holds(tables[0], where) & primary).sum(), where
+                assert keep["songs"] == (holds(tables[0], where) & representative).sum(), where
 
 
 def test_a_run_with_that_bound_would_keep_the_songs_that_the_table_says(tables, table):
-    songs = [row for row in tables[0].to_pylist() if row["primary"]]
+    songs = [row for row in tables[0].to_pylist() if row["representative"]]
     assert [rejection(song, OPEN) for song in songs] == [None] * len(songs)
     for row in table[: len(RULES)]:
         kind = type(getattr(Limits(), row["setting"]))
@@ -70,7 +70,7 @@ def test_a_run_with_that_bound_would_keep_the_songs_that_the_table_says(tables, 
 
 
 def test_a_bound_keeps_its_share_and_the_next_tighter_one_does_not(tables, table):
-    songs = tables[0].filter(tables[0]["primary"])
+    songs = tables[0].filter(tables[0]["representative"])
     for row in (row for row in table if row["measured"] in INDEX_SCHEMA.names):
         sign = 1 if row["sense"] == ">=" else -1
         values = sign * np.array(songs[row["measured"]].to_pylist(), np.float64)
@@ -114,10 +114,10 @@ def test_the_command_tells_bounds_and_what_a_condition_keeps(dataset):
     rows = [line.split() for line in result.stdout.splitlines()]
     found = {row[0]: int(row[1]) for row in rows if row[0] in ("train", "valid", "test")}
     index = dataset.index
-    fits = holds(index, where) & index["primary"].to_numpy()
+    fits = holds(index, where) & index["representative"].to_numpy()
     split = np.array(index["split"].to_pylist())
     assert found == {name: int((fits & (split == name)).sum()) for name in found}
-    assert 0 < sum(found.values()) < sum(index["primary"].to_pylist())
+    assert 0 < sum(found.values()) < sum(index["representative"].to_pylist())
     result = CliRunner().invoke(cli, ["what-if", str(dataset.path), "--where", "instrument > 2"])
     assert result.exit_code == 1
     assert "instrument" in result.stderr

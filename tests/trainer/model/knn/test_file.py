@@ -10,7 +10,7 @@ from shards.errors import LakhxlError
 from trainer.model.knn import file as knn_file
 from trainer.model.knn.store import Store
 
-SETTINGS = {"width": 16, "knn_layer": 1}
+SETTINGS = {"d_model": 16, "knn_layer": 1}
 H, N, E = 2, 12, 8
 
 
@@ -22,16 +22,19 @@ def filled():
     """Lane 0 has four slots in use, lane 1 has been round."""
     generator = torch.Generator().manual_seed(0)
     store = fresh()
-    for visits in (torch.tensor([[3] * 6 + [4] * 4, [5] * 10]), torch.tensor([[4] * 3, [5] * 3])):
-        keys = torch.randn(2, H, visits.shape[1], E, generator=generator)
-        bars = torch.zeros_like(visits)
-        store = store._replace(near_bars=bars.int()).cut(keys, keys, visits, 0).settled()
+    for segment_ids in (
+        torch.tensor([[3] * 6 + [4] * 4, [5] * 10]),
+        torch.tensor([[4] * 3, [5] * 3]),
+    ):
+        keys = torch.randn(2, H, segment_ids.shape[1], E, generator=generator)
+        bars = torch.zeros_like(segment_ids)
+        store = store._replace(near_bars=bars.int()).cut(keys, keys, segment_ids, 0).settled()
     return store
 
 
 def resumed(store):
     """An empty store beside a checkpoint that has the small tensors."""
-    return fresh()._replace(visit=store.visit, count=store.count)
+    return fresh()._replace(segment_id=store.segment_id, count=store.count)
 
 
 @pytest.fixture

@@ -23,11 +23,11 @@ def model(make_model):
     return model
 
 
-def random_batch(vocabulary, visits, *, seed=0):
+def random_batch(vocabulary, segment_ids, *, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    sizes = len(vocabulary), vocabulary.instruments + 1, 20, vocabulary.longest_bar
-    columns = [torch.randint(size, visits.shape, generator=generator) for size in sizes]
-    return Batch(*columns, visits=visits)
+    sizes = len(vocabulary), vocabulary.instruments + 1, 20, vocabulary.max_bar_steps
+    columns = [torch.randint(size, segment_ids.shape, generator=generator) for size in sizes]
+    return Batch(*columns, segment_ids=segment_ids)
 
 
 def block(batch, start):
@@ -80,10 +80,10 @@ def test_a_song_that_begins_in_the_block_does_not_see_the_old_songs_store(model,
 
 
 def test_a_song_that_begins_and_overflows_inside_is_found_from_its_start_on(model, vocabulary):
-    visits = torch.tensor([[0] * 19 + [1] * 45])
-    batch = random_batch(vocabulary, visits)
+    segment_ids = torch.tensor([[0] * 19 + [1] * 45])
+    batch = random_batch(vocabulary, segment_ids)
     found, memory = play(model, batch)
-    assert memory.store.visit.tolist() == [1]
+    assert memory.store.segment_id.tolist() == [1]
     assert memory.store.count.tolist() == [64 - M - 19]
     alone, _ = play(model, Batch(*(None if c is None else c[:, 16:] for c in batch)))
     assert torch.allclose(found[:, 19:], alone[:, 3:], atol=1e-5, rtol=0)
@@ -92,7 +92,7 @@ def test_a_song_that_begins_and_overflows_inside_is_found_from_its_start_on(mode
 def test_the_same_song_again_is_as_if_for_the_first_time(model, vocabulary):
     once = random_batch(vocabulary, torch.zeros(1, 40, dtype=torch.long))
     twice = Batch(*(None if c is None else torch.cat([c, c], 1) for c in once))
-    twice = twice._replace(visits=torch.tensor([[0] * 40 + [1] * 40]))
+    twice = twice._replace(segment_ids=torch.tensor([[0] * 40 + [1] * 40]))
     expected, _ = play(model, once)
     found, _ = play(model, twice)
     assert torch.allclose(found[:, 40:], expected, atol=1e-5, rtol=0)
@@ -120,7 +120,7 @@ def with_knn(config, **changes):
 
 def everything(trainer):
     """All that a checkpoint and the file beside it hold, copied."""
-    store = trainer.model.memory.settled().store
+    store = trainer.memory.settled().store
     used = [
         tensor[lane, :, :slots]
         for tensor in (store.keys, store.values)

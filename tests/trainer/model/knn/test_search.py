@@ -18,13 +18,13 @@ def a_search(*, capacity=N, counts=(0, 7, N), seed=0):
         keys[lane, :, min(count, capacity) :] = torch.nan
         values[lane, :, min(count, capacity) :] = torch.nan
     queries = torch.randn(B, H, T, E, generator=generator)
-    visits = torch.tensor([5, 6, 7])
-    query_visits = visits[:, None].repeat(1, T)
-    query_visits[1, 3:] = 8  # a song that begins in the block
-    return queries, query_visits, keys, values, visits, torch.tensor(counts)
+    segment_ids = torch.tensor([5, 6, 7])
+    query_segment_ids = segment_ids[:, None].repeat(1, T)
+    query_segment_ids[1, 3:] = 8  # a song that begins in the block
+    return queries, query_segment_ids, keys, values, segment_ids, torch.tensor(counts)
 
 
-def slowly(queries, query_visits, keys, values, visit, count, k):
+def slowly(queries, query_segment_ids, keys, values, segment_id, count, k):
     """The definition, one query at a time."""
     mixed = torch.zeros(B, H, T, E)
     chosen = [[[set() for _ in range(T)] for _ in range(H)] for _ in range(B)]
@@ -32,7 +32,7 @@ def slowly(queries, query_visits, keys, values, visit, count, k):
         n = min(int(count[b]), keys.shape[2] - 1)
         for h in range(H):
             for t in range(T):
-                if n == 0 or query_visits[b, t] != visit[b]:
+                if n == 0 or query_segment_ids[b, t] != segment_id[b]:
                     continue
                 scores = torch.stack([queries[b, h, t] @ keys[b, h, i] for i in range(n)])
                 order = scores.argsort(descending=True)[:k]
@@ -84,10 +84,10 @@ def test_the_gradient_of_the_queries_is_that_of_the_definition(backend, k):
 
 
 def test_half_precision_stores_are_weighed_in_full():
-    queries, visits, keys, values, *rest = a_search(counts=(N, N, N))
+    queries, segment_ids, keys, values, *rest = a_search(counts=(N, N, N))
     keys, values = keys.half(), values.half()
-    mixed, _, _ = look_up(queries, visits, keys, values, *rest, N, "topk")
-    expected, _ = slowly(queries, visits, keys.float(), values.float(), *rest, N)
+    mixed, _, _ = look_up(queries, segment_ids, keys, values, *rest, N, "topk")
+    expected, _ = slowly(queries, segment_ids, keys.float(), values.float(), *rest, N)
     assert mixed.dtype == torch.float32
     assert torch.allclose(mixed, expected, atol=1e-5, rtol=0)
 
@@ -125,9 +125,16 @@ def test_hnsw_never_answers_with_another_songs_keys():
     pytest.importorskip("faiss")
     keys = torch.randn(1, 1, 33, E, generator=torch.Generator().manual_seed(0))
     queries = torch.randn(1, 1, 4, E, generator=torch.Generator().manual_seed(1))
-    for visit, count in ((1, 32), (2, 6)):
-        query_visits = torch.full((1, 4), visit)
-        search = queries, query_visits, keys, keys, torch.tensor([visit]), torch.tensor([count])
+    for segment_id, count in ((1, 32), (2, 6)):
+        query_segment_ids = torch.full((1, 4), segment_id)
+        search = (
+            queries,
+            query_segment_ids,
+            keys,
+            keys,
+            torch.tensor([segment_id]),
+            torch.tensor([count]),
+        )
         _, weights, slots = look_up(*search, 4, "hnsw")
     assert (weights > 0).all()
     assert (slots < 6).all()
@@ -136,7 +143,7 @@ def test_hnsw_never_answers_with_another_songs_keys():
 def test_hnsw_notices_that_other_keys_have_come_to_lie_where_its_own_lay():
     pytest.importorskip("faiss")
     keys = torch.zeros(1, 1, 65, E)
-    for seed, count in ((0, 32), (1, 40)):  # the same visit
+    for seed, count in ((0, 32), (1, 40)):  # the same segment_id
         generator = torch.Generator().manual_seed(seed)
         keys[0, 0, :count] = torch.randn(count, E, generator=generator)
         queries = torch.randn(1, 1, 6, E, generator=generator)

@@ -13,12 +13,12 @@ from trainer.model.knn.store import NearestNeighbours, Store, as_stored
 H, E, T, M = 2, 8, 4, 6
 
 
-def feed(store, visits, *, seed=0, length=M, memory=None):
+def feed(store, segment_ids, *, seed=0, length=M, memory=None):
     """Play blocks of random keys; yields the store as each block sees it, and the block's keys.
 
-    The keys of a position are a function of lane and place in `visits`, shape (B, tokens).
+    The keys of a position are a function of lane and place in `segment_ids`, shape (B, tokens).
     """
-    B, tokens = visits.shape
+    B, tokens = segment_ids.shape
     generator = torch.Generator().manual_seed(seed)
     keys = torch.randn(B, H, tokens, E, generator=generator)
     values = torch.randn(B, H, tokens, E, generator=generator)
@@ -30,8 +30,8 @@ def feed(store, visits, *, seed=0, length=M, memory=None):
         yield store, keys, values, start
         all_keys = torch.cat([past[0], keys[:, :, here]], 2)
         all_values = torch.cat([past_values, values[:, :, here]], 2)
-        all_visits = torch.cat([past[1], visits[:, here]], 1)
-        store = store.grown(visits[:, here] * 10).cut(all_keys, all_values, all_visits, length)
+        all_visits = torch.cat([past[1], segment_ids[:, here]], 1)
+        store = store.grown(segment_ids[:, here] * 10).cut(all_keys, all_values, all_visits, length)
         past = all_keys[:, :, -length:], all_visits[:, -length:]
         past_values = all_values[:, :, -length:]
 
@@ -57,7 +57,7 @@ def stored_tokens(store, keys, values, lane):
 
 @pytest.mark.parametrize("capacity", [100, 10])
 def test_it_holds_exactly_what_has_left_the_memory_of_the_running_song(capacity):
-    visits = torch.stack(
+    segment_ids = torch.stack(
         [
             torch.full((48,), 1),  # one long song
             torch.tensor([1] * 15 + [2] * 33),  # songs change within a block
@@ -65,36 +65,36 @@ def test_it_holds_exactly_what_has_left_the_memory_of_the_running_song(capacity)
             torch.tensor([1] * 24 + [-2] * 4 + [2] * 20),  # padding in between
         ]
     )
-    for store, keys, values, start in feed(empty(4, capacity), visits):
+    for store, keys, values, start in feed(empty(4, capacity), segment_ids):
         for lane in range(4):
             out = list(range(max(start - M, 0)))
-            last = int(visits[lane, out[-1]]) if out else -1
-            expected = [t for t in out if visits[lane, t] == last >= 0][-capacity:]
+            last = int(segment_ids[lane, out[-1]]) if out else -1
+            expected = [t for t in out if segment_ids[lane, t] == last >= 0][-capacity:]
             assert sorted(stored_tokens(store, keys, values, lane)) == expected
             if expected:
-                assert store.visit[lane] == last
+                assert store.segment_id[lane] == last
 
 
 def test_a_block_longer_than_the_ring_leaves_its_last_tokens():
     store = Store.empty(lanes=1, heads=H, capacity=3, head_width=E, length=0, layer=0)
     keys = torch.randn(1, H, 8, E, generator=torch.Generator().manual_seed(0))
-    visits, bars = torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None]
-    store = store.grown(bars).cut(keys, keys, visits, 0).settled()
+    segment_ids, bars = torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None]
+    store = store.grown(bars).cut(keys, keys, segment_ids, 0).settled()
     assert sorted(stored_tokens(store, keys, keys, 0)) == [5, 6, 7]
     assert sorted(store.bars[0, :3].tolist()) == [5, 6, 7]
 
 
 def test_own_keys_are_found_in_each_of_twenty_periods_of_overflow():
     capacity, layer = 16, NearestNeighbours(H, 1, "topk")
-    visits = torch.full((2, capacity * 22), 3)
+    segment_ids = torch.full((2, capacity * 22), 3)
     hits = {}
     with torch.no_grad():
-        for store, keys, _, start in feed(empty(2, capacity), visits):
+        for store, keys, _, start in feed(empty(2, capacity), segment_ids):
             inside = list(range(max(start - M - capacity, 0), max(start - M, 0)))
             for first in range(0, len(inside), T):
                 asked = keys[:, :, inside[first : first + T]]
                 queries = asked.shape[2]
-                _, _, slots = layer(asked, asked, visits[:, :queries], store)
+                _, _, slots = layer(asked, asked, segment_ids[:, :queries], store)
                 wanted = torch.tensor(inside[first : first + T]) % capacity
                 right = (slots[..., 0] == wanted).float().mean()
                 hits.setdefault((start - M) // capacity, []).append(float(right))
@@ -106,20 +106,20 @@ def test_unused_slots_are_never_read():
     store = empty(1, 10)
     for tensor in (store.keys, store.values):
         tensor.fill_(torch.nan)
-    visits = torch.tensor([[1] * 20 + [2] * 20])
+    segment_ids = torch.tensor([[1] * 20 + [2] * 20])
     layer = NearestNeighbours(H, 3, "topk")
-    for filled, keys, _, start in feed(store, visits):
+    for filled, keys, _, start in feed(store, segment_ids):
         here = slice(start, start + T)
-        mixed, weights, _ = layer(keys[:, :, here], keys[:, :, here], visits[:, here], filled)
+        mixed, weights, _ = layer(keys[:, :, here], keys[:, :, here], segment_ids[:, here], filled)
         assert mixed.isfinite().all()
         assert weights.isfinite().all()
 
 
 def test_a_lane_does_not_depend_on_its_neighbours():
-    visits = torch.tensor([[1] * 40, [4] * 13 + [5] * 27])
+    segment_ids = torch.tensor([[1] * 40, [4] * 13 + [5] * 27])
     layer = NearestNeighbours(H, 3, "topk")
-    for store, keys, _, start in feed(empty(2, 10), visits):
-        queries, asking = keys[:, :, start : start + T], visits[:, start : start + T]
+    for store, keys, _, start in feed(empty(2, 10), segment_ids):
+        queries, asking = keys[:, :, start : start + T], segment_ids[:, start : start + T]
         store.keys[1], store.values[1] = torch.nan, torch.nan
         both, _, _ = layer(queries, queries, asking, store)
         alone, _, _ = layer(queries[:1], queries[:1], asking[:1], store.lanes(0, 1))
@@ -142,11 +142,11 @@ def test_nothing_stored_leaves_the_local_attention_bit_for_bit(backend):
 
 def test_gate_sharpness_and_queries_learn_and_the_store_does_not():
     layer = NearestNeighbours(H, 3, "topk")
-    visits = torch.full((1, 40), 1)
-    for filled, *_ in feed(empty(1, 10), visits):
+    segment_ids = torch.full((1, 40), 1)
+    for filled, *_ in feed(empty(1, 10), segment_ids):
         store = filled
     queries = torch.randn(1, H, T, E, requires_grad=True)
-    mixed, _, _ = layer(torch.zeros(1, H, T, E), queries, visits[:, :T], store)
+    mixed, _, _ = layer(torch.zeros(1, H, T, E), queries, segment_ids[:, :T], store)
     mixed.square().sum().backward()
     for learned in (layer.gate, layer.sharpness, queries):
         assert (learned.grad != 0).all()
@@ -156,19 +156,19 @@ def test_gate_sharpness_and_queries_learn_and_the_store_does_not():
 def test_the_gate_mixes_by_head():
     layer = NearestNeighbours(H, 1, "topk")
     layer.gate.data = torch.tensor([-200.0, 200.0])
-    visits = torch.full((1, 40), 1)
-    for filled, *_ in feed(empty(1, 10), visits):
+    segment_ids = torch.full((1, 40), 1)
+    for filled, *_ in feed(empty(1, 10), segment_ids):
         store = filled
     local = torch.zeros(1, H, T, E)
     queries = torch.randn(1, H, T, E)
-    mixed, _, slots = layer(local, queries, visits[:, :T], store)
+    mixed, _, slots = layer(local, queries, segment_ids[:, :T], store)
     assert torch.equal(mixed[0, 0], local[0, 0])
     assert torch.allclose(mixed[0, 1], store.values[0, 1, slots[0, 1, :, 0]])
 
 
 def test_settling_twice_is_settling_once():
-    visits = torch.tensor([[1] * 17 + [2] * 23])
-    for store, *_ in feed(empty(1, 10), visits):
+    segment_ids = torch.tensor([[1] * 17 + [2] * 23])
+    for store, *_ in feed(empty(1, 10), segment_ids):
         last = store
     keys = torch.randn(1, H, M + T, E)
     left = last.grown(torch.zeros(1, T)).cut(keys, keys, torch.full((1, M + T), 2), M)
@@ -179,10 +179,10 @@ def test_settling_twice_is_settling_once():
 
 
 def test_lanes_are_views_and_append_to_the_whole():
-    visits = torch.tensor([[1] * 24, [2] * 24])
-    whole = [store for store, *_ in feed(empty(2, 30), visits)][-1]
+    segment_ids = torch.tensor([[1] * 24, [2] * 24])
+    whole = [store for store, *_ in feed(empty(2, 30), segment_ids)][-1]
     keys = torch.randn(2, H, M + T, E)
-    left = whole.grown(visits[:, :T]).cut(keys, keys, visits[:, : M + T], M)
+    left = whole.grown(segment_ids[:, :T]).cut(keys, keys, segment_ids[:, : M + T], M)
     parts = [left.lanes(lane, lane + 1).settled() for lane in range(2)]
     assert torch.equal(left.settled().keys, whole.keys)
     assert [int(part.count) for part in parts] == left.settled().count.tolist()
@@ -190,10 +190,10 @@ def test_lanes_are_views_and_append_to_the_whole():
 
 
 def test_bars_travel_with_their_tokens():
-    visits = torch.tensor([[1] * 20 + [2] * 20])
-    for store, keys, values, _ in feed(empty(1, 30), visits):
+    segment_ids = torch.tensor([[1] * 20 + [2] * 20])
+    for store, keys, values, _ in feed(empty(1, 30), segment_ids):
         for slot, token in enumerate(stored_tokens(store, keys, values, 0)):
-            assert int(store.bars[0, slot]) == 10 * int(visits[0, token])
+            assert int(store.bars[0, slot]) == 10 * int(segment_ids[0, token])
 
 
 def test_a_backend_that_is_not_installed_is_refused_before_training(monkeypatch):
