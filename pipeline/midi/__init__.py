@@ -1,9 +1,11 @@
 """Bytes -> Recording: the tolerant reader.
 
 reader.py      header, tracks, repairs: `read_midi`
-events.py notes.py controls.py   compiled: a track's bytes; notes and controls, in order
-percussion.py  which part is a drum kit
-pedal.py       notes held by the sustain pedal, where a run asks for it
+events.py      compiled: the bytes of a track to events
+notes.py       compiled: note events to sorted notes with their programs
+controls.py    compiled: controllers, pitch bend, tempos and meters
+percussion.py  which notes are drums
+pedal.py       lengthens notes held by the sustain pedal, if a run asks for it
 """
 
 from pipeline.midi.controls import CONTROL_DTYPE, METER_DTYPE, TEMPO_DTYPE

@@ -1,13 +1,13 @@
-"""Settings and marks to records: controllers, pitch bend, tempos and meters.
+"""Channel messages and metas to records: controllers, pitch bend, tempos and meters.
 
 Conventions
-    settings   rows tick, place, bytes, origin, as `events.read_track` fills them; bytes
-               hold status, first and second data byte, from the low byte up, origin is
+    messages   rows tick, offset, bytes, origin, as filled by `events.read_track`; bytes
+               holds status, first and second data byte from the low byte up; origin is
                port << 16 | track
-    marks      its rows tick, place of the payload, length, kind, origin
+    metas      rows tick, offset of the payload, length, kind, origin
     part       port * 16 + channel
 
-Every kernel of this file calls kernels of this file only; see events.py.
+Kernels here call only kernels of this file; see events.py.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ METER_DTYPE = np.dtype(
 PITCH_BEND, CHANNEL_PRESSURE = 128, 129
 SUSTAIN, ALL_CONTROLLERS_OFF = 64, 121
 MAX_DENOMINATOR_POWER = 7  # 128th notes
-TEMPO, METER = 0x51, 0x58  # kinds of marks
+TEMPO, METER = 0x51, 0x58  # kinds of metas
 
 UNSET = 0x3FFF  # the "null" parameter number: data entry changes nothing
 DIGIT = 11  # bits
@@ -50,7 +50,7 @@ BUCKETS = 1 << DIGIT
 
 @njit(cache=True)
 def counting_pass(ticks, shift, given, sorted_):
-    """Sort `given` into `sorted_` by one digit of its ticks; equal digits keep their order."""
+    """One stable radix pass: sort `given` into `sorted_` by one digit of its ticks."""
     bounds = np.zeros(BUCKETS + 1, np.int32)
     for i in given:
         bounds[((ticks[i] >> shift) & (BUCKETS - 1)) + 1] += 1
@@ -64,7 +64,7 @@ def counting_pass(ticks, shift, given, sorted_):
 
 @njit(cache=True)
 def order_by_tick(ticks, count):
-    """Positions 0 .. count - 1 sorted by tick; equal ticks keep the order they are given in."""
+    """Positions 0 .. count - 1 sorted by tick; stable."""
     order = np.arange(count).astype(np.int32)
     greatest, is_sorted = 0, True
     for i in range(1, count):
@@ -83,31 +83,31 @@ def order_by_tick(ticks, count):
 
 
 @njit(cache=True)
-def sorted_settings(settings, count):
-    """The settings of all tracks by (tick, place): in the order a player would meet them."""
-    result = np.empty((len(settings), count), settings.dtype)
-    order = order_by_tick(settings[0], count)
-    for row in range(len(settings)):
+def sorted_messages(messages, count):
+    """The messages of all tracks by (tick, offset): in the order a player would meet them."""
+    result = np.empty((len(messages), count), messages.dtype)
+    order = order_by_tick(messages[0], count)
+    for row in range(len(messages)):
         for i in range(count):
-            result[row, i] = settings[row, order[i]]
+            result[row, i] = messages[row, order[i]]
     return result
 
 
 @njit(cache=True)
-def control_records(settings, counts):
+def control_records(messages, counts):
     """Controllers, pitch bends and channel pressure, as two words each.
 
-    A pitch bend is stored in cents: its position times the range that registered parameter 0
-    gives the part at that moment (200 cents until set), halves rounded up. Program changes are
-    in the notes.
+    A pitch bend is stored in cents: its position times the part's current bend range (registered
+    parameter 0; 200 cents until set), halves rounded up. Program changes are left out: each note
+    has its program.
 
     Args:
-        settings: sorted by (tick, place).
+        messages: sorted by (tick, offset).
 
     Returns:
         int64, shape (controls, 2), to be viewed as CONTROL_DTYPE.
     """
-    s_tick, s_bytes, s_origin = settings[0], settings[2], settings[3]
+    s_tick, s_bytes, s_origin = messages[0], messages[2], messages[3]
     records = np.empty((len(s_tick), 2), np.int64)
     parameter = np.full(counts[3], UNSET, np.int32)
     bend_range = np.full(counts[3], 200, np.int32)
@@ -124,7 +124,7 @@ def control_records(settings, counts):
             elif x == 100:
                 parameter[part] = parameter[part] & 0x3F80 | y
             elif x == 98 or x == 99:
-                parameter[part] = UNSET  # a parameter of the maker's own
+                parameter[part] = UNSET  # a non-registered parameter
             elif x == 6 and parameter[part] == 0:
                 bend_range[part] = 100 * y + bend_range[part] % 100
             elif x == 38 and parameter[part] == 0:
@@ -136,15 +136,15 @@ def control_records(settings, counts):
             value = ((y << 7 | x) - 8192) * np.int64(bend_range[part])
             value = (value + 4096) // 8192
         records[k, 0] = s_tick[i]
-        place = np.int64(s_origin[i] & 0xFFFF) << 32 | np.int64(status & 15) << 48 | kind << 56
-        records[k, 1] = (value & 0xFFFFFFFF) | place
+        origin = np.int64(s_origin[i] & 0xFFFF) << 32 | np.int64(status & 15) << 48 | kind << 56
+        records[k, 1] = (value & 0xFFFFFFFF) | origin
         k += 1
     return records[:k]
 
 
 @njit(cache=True)
 def keep_last_of_tick(records):
-    """Sort (tick, value) records by tick, and of those on one tick keep the last as given."""
+    """Sort (tick, value) records by tick (stable) and keep the last of each tick."""
     order = order_by_tick(records[:, 0], len(records))
     kept = 0
     result = np.empty_like(records)
@@ -157,14 +157,14 @@ def keep_last_of_tick(records):
 
 
 @njit(cache=True)
-def tempo_records(marks, data):
-    """The tempos, one a tick, to be viewed as TEMPO_DTYPE; and how many events state none."""
-    m_tick, m_place, m_length, m_kind = marks[0], marks[1], marks[2], marks[3]
+def tempo_records(metas, data):
+    """The tempos, to be viewed as TEMPO_DTYPE, and the number of invalid tempo events."""
+    m_tick, m_offset, m_length, m_kind = metas[0], metas[1], metas[2], metas[3]
     chosen = np.flatnonzero(m_kind == TEMPO)
     records = np.empty((len(chosen), 2), np.int64)
     kept = 0
     for i in chosen:
-        at = m_place[i]
+        at = m_offset[i]
         tempo = int(data[at]) << 16 | int(data[at + 1]) << 8 | int(data[at + 2])
         if m_length[i] == 3 and tempo > 0:
             records[kept, 0], records[kept, 1] = m_tick[i], tempo
@@ -173,14 +173,14 @@ def tempo_records(marks, data):
 
 
 @njit(cache=True)
-def meter_records(marks, data):
-    """The meters, one a tick, to be viewed as METER_DTYPE; and how many no bar can have."""
-    m_tick, m_place, m_length, m_kind = marks[0], marks[1], marks[2], marks[3]
+def meter_records(metas, data):
+    """The meters, to be viewed as METER_DTYPE, and the number of impossible ones."""
+    m_tick, m_offset, m_length, m_kind = metas[0], metas[1], metas[2], metas[3]
     chosen = np.flatnonzero(m_kind == METER)
     records = np.empty((len(chosen), 2), np.int64)
     kept = 0
     for i in chosen:
-        numerator, power = int(data[m_place[i]]), int(data[m_place[i] + 1])
+        numerator, power = int(data[m_offset[i]]), int(data[m_offset[i] + 1])
         if m_length[i] >= 2 and numerator > 0 and power <= MAX_DENOMINATOR_POWER:
             records[kept, 0], records[kept, 1] = m_tick[i], numerator | 1 << power << 8
             kept += 1

@@ -1,17 +1,19 @@
 """Bytes to events: the compiled half of the tolerant MIDI reader.
 
 Conventions
-    data      uint8, the file followed by PADDING zero bytes, so that an event that is cut off
-              by the end of the file can be read whole and then refused
+    data      uint8: the file, then PADDING zero bytes, so that an event cut off by the end of
+              the file can be read in full and then refused
     at        a position in `data`; `limit` is one past the last byte that may belong to a track
     tick      absolute time, 0 .. MAX_TICK
-    place     the position of an event in the file; (tick, place) orders all events of all tracks
-    part      port * 16 + channel: what one instrument of one sound module listens to
-    capacity  no event is shorter than its array assumes (a note-on takes 3 bytes, a setting 2, a
-              mark 4), so the arrays never overflow, whatever the bytes say
+    offset    the position of an event in the file; (tick, offset) orders the events of all tracks
+    part      port * 16 + channel: one instrument of one sound module
+    message   a channel message other than a note: controller, program, pressure or pitch bend
+    meta      a meta event or a SysEx that later stages need
+    capacity  arrays are sized by the shortest possible event (a note-on takes 3 bytes, another
+              channel message 2, a meta 4), so they never overflow, whatever the bytes are
 
-Every kernel of this file calls kernels of this file only: numba's cache notices a change in the
-file that defines a kernel, not in the files that it calls.
+Kernels here call only kernels of this file: numba's cache notices a change in the file that
+defines a kernel, but not in files that the kernel calls into.
 
 Source:
     Standard MIDI Files 1.0 (RP-001); MIDI 1.0 detailed specification, tables I-VII.
@@ -22,53 +24,53 @@ from numba import njit
 
 PADDING = 16
 MAX_TICK = 2**31 - 2
-LONG_REST = 64  # whole notes; a longer delta is real, or a sign of lost sync
-CALM = 16  # so many plausible events after a suspicious one clear it
-MOST_MISSING = 4  # events in a row without a status; more are no events
+LONG_REST = 64  # whole notes; a longer delta may be a sign of lost sync
+PLAUSIBLE_RUN = 16  # plausible events in a row that clear a suspicious one
+MAX_MISSING_STATUS = 4  # events in a row without a status byte; more means lost sync
 NOTE_KEYS = 16 * 128
 
 STRICT, TOLERANT, SALVAGE = 0, 1, 2
 TIERS = ("strict", "tolerant", "salvage")
 
 REPAIRS: tuple[tuple[str, int, str], ...] = (
-    ("unended_note", STRICT, "a note without note-off was ended by rule"),
+    ("unended_note", STRICT, "a note without a note-off was ended by rule"),
     ("orphan_note_off", STRICT, "a note-off without a sounding note was ignored"),
-    ("zero_length_note", STRICT, "a note ends on the tick it starts on; kept as it is"),
+    ("zero_length_note", STRICT, "a note ends on the tick where it starts; kept unchanged"),
     ("alien_chunk", STRICT, "a chunk that is neither header nor track was skipped"),
     ("format_2", STRICT, "the tracks of a format 2 file were laid end to end"),
-    ("smpte_division", STRICT, "time in film frames was turned into beats"),
+    ("smpte_division", STRICT, "time in SMPTE frames was converted to beats"),
     ("gzip_wrapper", TOLERANT, "the file was a gzip archive; it was unpacked"),
-    ("riff_wrapper", TOLERANT, "a RIFF (.rmi) wrapper was taken off"),
-    ("macbinary_prefix", TOLERANT, "a MacBinary header was taken off"),
+    ("riff_wrapper", TOLERANT, "a RIFF (.rmi) wrapper was removed"),
+    ("macbinary_prefix", TOLERANT, "a MacBinary header was removed"),
     ("leading_junk", TOLERANT, "bytes before the header were skipped"),
     ("carriage_returns", TOLERANT, "a transfer in text mode was undone: CR LF became LF"),
     ("header_length", TOLERANT, "the header states a length other than 6"),
     ("unknown_format", TOLERANT, "a format other than 0, 1 or 2 was read as format 1"),
-    ("zero_division", TOLERANT, "no usable resolution was given; 480 ticks a beat assumed"),
-    ("track_count", TOLERANT, "the header states another number of tracks"),
+    ("zero_division", TOLERANT, "no usable resolution; 480 ticks per beat assumed"),
+    ("track_count", TOLERANT, "the header states a different number of tracks"),
     ("track_length", TOLERANT, "a track states a wrong length; its end was found by reading"),
     ("track_id", TOLERANT, "a track chunk has a damaged name"),
-    ("missing_end_of_track", TOLERANT, "a track ends without saying so"),
-    ("early_end_of_track", TOLERANT, "a track goes on after it said that it ends; read to the end"),
+    ("missing_end_of_track", TOLERANT, "a track has no end-of-track event"),
+    ("early_end_of_track", TOLERANT, "events after the end-of-track event were read"),
     ("data_after_end_of_track", TOLERANT, "bytes of a track after its end were skipped"),
     ("junk_between_chunks", TOLERANT, "bytes between chunks or after the last were skipped"),
     ("long_number", TOLERANT, "a variable-length number has more than four bytes"),
     ("data_byte", TOLERANT, "a data byte over 127 was read as 127"),
-    ("running_status_after_meta", TOLERANT, "running status was kept over a meta event"),
+    ("running_status_after_meta", TOLERANT, "running status was kept across a meta event"),
     ("status_missing", TOLERANT, "an event before the first status byte was skipped"),
-    ("system_message", TOLERANT, "a system message that has no place in a file was skipped"),
+    ("system_message", TOLERANT, "a system message that does not belong in a file was skipped"),
     ("undefined_status", TOLERANT, "an undefined status or meta type was skipped"),
     ("sysex_length", TOLERANT, "a SysEx states a wrong length; its end was found by reading"),
     ("bad_tempo", TOLERANT, "a tempo of 0 or of a wrong length was ignored"),
-    ("bad_meter", TOLERANT, "a time signature that no bar can have was ignored"),
-    ("bad_key_signature", TOLERANT, "a key that does not exist was ignored"),
-    ("missing_header", SALVAGE, "there is no header; format 1 and 480 ticks a beat assumed"),
-    ("truncated_track", SALVAGE, "a track stops inside an event; what came before was kept"),
-    ("lost_sync", SALVAGE, "a track stops making sense; what came before was kept"),
+    ("bad_meter", TOLERANT, "an impossible time signature was ignored"),
+    ("bad_key_signature", TOLERANT, "an impossible key signature was ignored"),
+    ("missing_header", SALVAGE, "no header; format 1 and 480 ticks per beat assumed"),
+    ("truncated_track", SALVAGE, "a track stops inside an event; what precedes it was kept"),
+    ("lost_sync", SALVAGE, "a track stops making sense; what precedes it was kept"),
     ("time_out_of_bounds", SALVAGE, "a track runs beyond the last representable tick"),
-    ("lost_byte", SALVAGE, "a byte of a track behind its damage was not read"),
+    ("lost_byte", SALVAGE, "bytes of a track after its damage were not read"),
 )
-"""(code, tier, what was done), in the order of the kernels' counters."""
+"""(code, tier, description), in the order of the kernels' counters."""
 
 NUMBER = {code: number for number, (code, _, _) in enumerate(REPAIRS)}
 
@@ -97,11 +99,11 @@ LOST_SYNC = NUMBER["lost_sync"]
 OUT_OF_BOUNDS = NUMBER["time_out_of_bounds"]
 LOST_BYTE = NUMBER["lost_byte"]
 
-# What makes an event suspicious. One kind alone is some program's habit, and reading goes on; two
-# kinds close together mean that reading is out of step with the events.
+# What makes an event suspicious. One kind alone is a quirk of some program, and reading goes on;
+# two kinds close together mean that the reader has lost sync with the events.
 ODD_DATA, ODD_STATUS, NO_STATUS, ODD_DELTA, ODD_LENGTH = 1, 2, 4, 8, 16
 
-# What a mark is: a meta event's type, or
+# The kind of a meta: its type byte, or
 SYSEX = 0xF0
 TEMPO, METER, KEY, TRACK_NAME, INSTRUMENT_NAME = 0x51, 0x58, 0x59, 0x03, 0x04
 PORT, END_OF_TRACK = 0x21, 0x2F
@@ -154,7 +156,7 @@ def length_at(data, at):
 
 @njit(cache=True)
 def is_alien(data, at, size):
-    """Whether some other chunk starts here: four letters, and a length that fits the file."""
+    """Whether an unknown chunk starts here: a printable name, and a length that fits the file."""
     if at + 8 > size:
         return False
     for i in range(4):
@@ -212,72 +214,76 @@ def holds_status(data, at, stop):
 
 
 @njit(cache=True)
-def add_mark(marks, m, tick, place, length, kind, origin):
-    """Fill column m; see `read_track`."""
-    marks[0, m], marks[1, m], marks[2, m] = tick, place, length
-    marks[3, m], marks[4, m] = kind, origin
+def add_meta(metas, m, tick, offset, length, kind, origin):
+    """Fill column m of `metas`; see `read_track`."""
+    metas[0, m], metas[1, m], metas[2, m] = tick, offset, length
+    metas[3, m], metas[4, m] = kind, origin
 
 
 @njit(cache=True)
-def end_open_notes(start, end, word, first, last, track_end, longest):
-    """End the notes [first, last) of one track that no note-off ended; return how many.
+def end_open_notes(start, end, packed, first, last, track_end, max_ticks):
+    """End the notes [first, last) of one track that have no note-off; return how many there were.
 
     Such a note ends where the next note of its channel and pitch starts, at the end of the
-    track, or `longest` ticks after its start, whichever comes first.
+    track, or `max_ticks` ticks after its start, whichever comes first.
     """
-    latest = np.full(NOTE_KEYS, track_end, np.int64)  # start of the nearest later note of a key,
-    beyond = np.full(NOTE_KEYS, track_end, np.int64)  # and of the nearest one on a later tick
+    latest = np.full(NOTE_KEYS, track_end, np.int64)  # start of the next note of a key,
+    beyond = np.full(NOTE_KEYS, track_end, np.int64)  # and of the next one on a later tick
     ended = 0
     for i in range(last - 1, first - 1, -1):
-        key = ((word[i] >> 32) & 15) << 7 | ((word[i] >> 16) & 127)
+        key = ((packed[i] >> 32) & 15) << 7 | ((packed[i] >> 16) & 127)
         if start[i] < latest[key]:
             beyond[key] = latest[key]
             latest[key] = start[i]
         if end[i] < 0 or end[i] > track_end:
-            end[i] = max(int(start[i]), min(beyond[key], track_end, start[i] + longest))
+            end[i] = max(int(start[i]), min(beyond[key], track_end, start[i] + max_ticks))
             ended += 1
     return ended
 
 
 @njit(cache=True)
 def read_track(
-    data, at, limit, believed, track, base, longest, notes, word, settings, marks, counts, repairs
-):
+    data, at, limit, trusted, track, base, max_ticks,
+    notes, packed, messages, metas, counts, repairs,
+):  # fmt: skip
     """Read the events of one track from `at` until its end or `limit`.
 
-    One long function, because it is the inner loop: every state it keeps lives in a register.
-    Indexes are np.uintp where it matters, which spares numba a test for negative ones.
+    One long function because it is the inner loop: its state stays in registers. Indexes are
+    np.uintp where it matters, which saves numba a check for negative ones.
 
     Args:
-        believed: whether the track's stated length led to `limit`; then events after its end
-            are kept if they make sense up to there.
-        track: its number, stored with every note and setting.
+        trusted: whether the track's stated length gave `limit`; if so, events after the end of
+            track are kept as long as they make sense up to `limit`.
+        track: its number, stored with every note and message.
         base: the tick that its first delta counts from.
-        longest: what an unended note may last, in ticks.
-        notes: int32, rows start, end, place, following note of the same key; from counts[0] on.
-            Note-offs end the sounding note of their channel and pitch that started first.
-        word: int64, of each note; from the low byte up: track (2 bytes), pitch, velocity,
+        max_ticks: the longest that a note without a note-off may last.
+        notes: int32, rows start, end, offset, next sounding note of the same key; filled from
+            counts[0] on. A note-off ends the sounding note of its channel and pitch that started
+            first.
+        packed: int64, one per note; from the low byte up: track (2 bytes), pitch, velocity,
             channel, 0, 0, port.
-        settings: int32, rows tick, place, bytes (status, first and second data byte, from the low
-            byte up), origin (port << 16 | track); from counts[1] on.
-        marks: int32, rows tick, place of the payload, length, kind, origin; from counts[2] on.
-        repairs: counters, one for each of REPAIRS.
+        messages: int32, rows tick, offset, bytes (status, first and second data byte, from the
+            low byte up), origin (port << 16 | track); filled from counts[1] on.
+        metas: int32, rows tick, offset of the payload, length, kind, origin; filled from
+            counts[2] on.
+        repairs: one counter per entry of REPAIRS.
 
     Returns:
-        (position after the track, its last tick, whether it said where it ends, whether damaged)
+        (position after the track, its last tick, whether it has an end-of-track event, whether
+        it is damaged)
     """
-    start, end, place, following = notes[0], notes[1], notes[2], notes[3]
-    s_tick, s_place, s_bytes, s_origin = settings[0], settings[1], settings[2], settings[3]
-    oldest = np.full(NOTE_KEYS, -1, np.int32)  # of the sounding notes of each channel and pitch,
-    newest = np.full(NOTE_KEYS, -1, np.int32)
+    start, end, offset, following = notes[0], notes[1], notes[2], notes[3]
+    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
+    oldest = np.full(NOTE_KEYS, -1, np.int32)  # first and last of the sounding notes of
+    newest = np.full(NOTE_KEYS, -1, np.int32)  # each channel and pitch
     n, s, m = counts[0], counts[1], counts[2]
     first, opened, closed, zeros = n, 0, 0, 0
     tick, status, port = base, 0, 0
     interrupted = False
-    suspects, calm, missing = 0, 0, 0
-    kept = (n, s, m, tick, at)  # what to go back to if suspicion is confirmed,
-    ended = (n, s, m, tick, at)  # and if what follows the end of the track is no music
-    damage, said_end, event_at = -1, False, at
+    suspects, plausible, missing = 0, 0, 0
+    kept = (n, s, m, tick, at)  # state to return to if suspicion is confirmed,
+    ended = (n, s, m, tick, at)  # and if the bytes after the end of track are not events
+    damage, found_end, event_at = -1, False, at
 
     while at < limit:
         event_at, suspect = at, 0
@@ -293,7 +299,7 @@ def read_track(
                 if length > 4:
                     repairs[LONG_NUMBER] += 1
                     suspect = ODD_LENGTH
-                if delta >= LONG_REST * longest:
+                if delta >= LONG_REST * max_ticks:
                     suspect |= ODD_DELTA
         tick += delta
         if at >= limit:
@@ -315,7 +321,7 @@ def read_track(
             if interrupted:
                 interrupted = False
                 repairs[RUNNING_AFTER_META] += 1
-        else:  # most messages have two data bytes: skip as many, and stay in step
+        else:  # most messages have two data bytes: skip two and stay in sync
             at += 2
             repairs[STATUS_MISSING] += 1
             suspect |= NO_STATUS
@@ -341,8 +347,8 @@ def read_track(
                     slot = np.uintp(n)
                     start[slot] = tick
                     end[slot] = -1
-                    place[slot] = event_at
-                    word[slot] = track | x << 16 | y << 24 | channel << 32 | port << 56
+                    offset[slot] = event_at
+                    packed[slot] = track | x << 16 | y << 24 | channel << 32 | port << 56
                     following[slot] = -1
                     if sounding < 0:
                         oldest[key] = n
@@ -360,7 +366,7 @@ def read_track(
                     repairs[ORPHAN_NOTE_OFF] += 1
             elif byte >= 0xB0:
                 s_tick[np.uintp(s)] = tick
-                s_place[np.uintp(s)] = event_at
+                s_offset[np.uintp(s)] = event_at
                 s_bytes[np.uintp(s)] = byte | x << 8 | y << 16
                 s_origin[np.uintp(s)] = port << 16 | track
                 s += 1
@@ -373,13 +379,13 @@ def read_track(
                 break
             if kind == END_OF_TRACK:
                 at += length
-                if said_end:
+                if found_end:
                     break
-                said_end, status = True, 0
+                found_end, status = True, 0
                 ended = (n, s, m, tick, at)
-                if suspects or not believed or is_track(data, at):
+                if suspects or not trusted or is_track(data, at):
                     break
-                continue  # a few programs go on after the end
+                continue  # a few programs write events after the end
             if kind >= 128:
                 repairs[UNDEFINED_STATUS] += 1
                 suspect |= ODD_STATUS
@@ -387,7 +393,7 @@ def read_track(
                 port = int(data[at]) & 127
                 counts[3] = max(counts[3], (port + 1) * 16)
             elif kind in (TEMPO, METER, TRACK_NAME, INSTRUMENT_NAME):
-                add_mark(marks, m, tick, at, length, kind, port << 16 | track)
+                add_meta(metas, m, tick, at, length, kind, port << 16 | track)
                 m += 1
             elif kind == KEY and (length != 2 or 7 < data[at] < 249 or data[at + 1] > 1):
                 repairs[BAD_KEY] += 1
@@ -406,7 +412,7 @@ def read_track(
                     damage = TRUNCATED
                     break
             if byte == 0xF0 and stop - at >= 4:
-                add_mark(marks, m, tick, at, stop - at, SYSEX, port << 16 | track)
+                add_meta(metas, m, tick, at, stop - at, SYSEX, port << 16 | track)
                 m += 1
             at = stop
         elif byte >= 128:
@@ -420,24 +426,24 @@ def read_track(
         if suspect:
             if suspects == 0:
                 kept = (
-                    n - (n > first and place[n - 1] >= event_at),
-                    s - (s > counts[1] and s_place[s - 1] >= event_at),
-                    m - (m > counts[2] and marks[1, m - 1] >= event_at),
+                    n - (n > first and offset[n - 1] >= event_at),
+                    s - (s > counts[1] and s_offset[s - 1] >= event_at),
+                    m - (m > counts[2] and metas[1, m - 1] >= event_at),
                     tick - delta,
                     event_at,
                 )
             suspects |= suspect
-            calm = 0
-            if suspects & (suspects - 1) or missing > MOST_MISSING:
+            plausible = 0
+            if suspects & (suspects - 1) or missing > MAX_MISSING_STATUS:
                 damage = LOST_SYNC
                 break
         elif suspects:
-            calm += 1
-            if calm > CALM:
+            plausible += 1
+            if plausible > PLAUSIBLE_RUN:
                 suspects, missing = 0, 0
 
     back = False
-    if said_end and ended[4] < limit and believed:
+    if found_end and ended[4] < limit and trusted:
         back = damage >= 0 or suspects != 0 or at < limit or (n, s, m) == ended[:3]
         if back:
             n, s, m, tick, at = ended
@@ -450,34 +456,34 @@ def read_track(
             n, s, m, tick, at = kept
         repairs[LOST_BYTE] += limit - min(at, event_at)
     if back or opened > closed:
-        repairs[UNENDED_NOTE] += end_open_notes(start, end, word, first, n, tick, longest)
+        repairs[UNENDED_NOTE] += end_open_notes(start, end, packed, first, n, tick, max_ticks)
     repairs[ZERO_LENGTH_NOTE] += zeros
     counts[0], counts[1], counts[2] = n, s, m
-    return at, tick, said_end, not said_end and damage >= 0
+    return at, tick, found_end, not found_end and damage >= 0
 
 
 @njit(cache=True)
-def read_tracks(data, at, size, stated_tracks, longest, end_to_end):
+def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
     """Read every track chunk from `at` on.
 
-    A stated length is believed where a chunk, or the end of the file, follows. Otherwise the
-    track reaches to the next MTrk, or to the end of the file, unless it says before that it ends.
+    A track's stated length is trusted if a chunk, or the end of the file, follows it. Otherwise
+    the track extends to its end-of-track event, the next MTrk, or the end of the file.
 
     Args:
         size: the file's length; `data` is PADDING longer.
-        stated_tracks: how many the header states. Further ones are read if they follow at once;
-            behind junk they are what an older and longer file left on the disk.
-        longest: what an unended note may last, in ticks.
+        stated_tracks: how many the header states. Further tracks are read if they follow
+            directly; behind junk they are left over from an older, longer file.
+        max_ticks: the longest that a note without a note-off may last.
         end_to_end: format 2: each track starts where the one before it ended.
 
     Returns:
-        (notes, word, settings, marks, counts, repairs): the arrays as `read_track` fills them.
-        counts are those of notes, settings, marks, parts (ports times 16) and tracks.
+        (notes, packed, messages, metas, counts, repairs): the arrays as `read_track` fills them.
+        counts: notes, messages, metas, parts (ports times 16), tracks.
     """
     notes = np.empty((4, size // 3 + 2), np.int32)
-    word = np.empty(size // 3 + 2, np.int64)
-    settings = np.empty((4, size // 2 + 2), np.int32)
-    marks = np.empty((5, size // 4 + 2), np.int32)
+    packed = np.empty(size // 3 + 2, np.int64)
+    messages = np.empty((4, size // 2 + 2), np.int32)
+    metas = np.empty((5, size // 4 + 2), np.int32)
     counts = np.zeros(5, np.int64)
     counts[3] = 16
     repairs = np.zeros(len(REPAIRS), np.int64)
@@ -486,7 +492,7 @@ def read_tracks(data, at, size, stated_tracks, longest, end_to_end):
         damaged_name = False
         if not is_track(data, at):
             if is_header(data, at):
-                break  # a second file behind the first
+                break  # a second file after the first
             if not is_alien(data, at, size):
                 if tracks >= stated_tracks:
                     break
@@ -501,20 +507,20 @@ def read_tracks(data, at, size, stated_tracks, longest, end_to_end):
             repairs[TRACK_ID] += 1
         stated = at + 8 + length_at(data, at)
         limit = stated
-        believed = stated == size or (
+        trusted = stated == size or (
             stated < size and (is_track(data, stated) or is_alien(data, stated, size))
         )
-        if not believed:
+        if not trusted:
             limit = next_track(data, at + 8, size)
-        at, tick, said_end, damaged = read_track(
-            data, at + 8, limit, believed, min(tracks, 65535), base, longest,
-            notes, word, settings, marks, counts, repairs,
+        at, tick, found_end, damaged = read_track(
+            data, at + 8, limit, trusted, min(tracks, 65535), base, max_ticks,
+            notes, packed, messages, metas, counts, repairs,
         )  # fmt: skip
         tracks += 1
         if end_to_end:
             base = tick
-        if said_end:
-            if believed and not is_track(data, at):
+        if found_end:
+            if trusted and not is_track(data, at):
                 at = limit
             elif at != stated:
                 repairs[TRACK_LENGTH] += 1
@@ -527,9 +533,9 @@ def read_tracks(data, at, size, stated_tracks, longest, end_to_end):
     if at < size:
         repairs[JUNK] += 1
     counts[4] = tracks
-    return notes, word, settings, marks, counts, repairs
+    return notes, packed, messages, metas, counts, repairs
 
 
 def tier_of(repairs: dict[str, int]) -> str:
-    """The tier that these repairs leave a recording in."""
+    """The tier of a recording with these repairs: the worst tier of any of them."""
     return TIERS[max((REPAIRS[NUMBER[code]][1] for code in repairs), default=STRICT)]

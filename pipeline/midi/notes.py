@@ -1,14 +1,14 @@
-"""Note events to note records: what is in force when a note starts, and the final order.
+"""Note events to note records: which program a note plays, and the final order.
 
 Conventions
-    part    port * 16 + channel: what one instrument of one sound module listens to
-    key     tick << 32 | place in the file: the order in which a player would meet events
-    word    the last 8 bytes of a note record as one integer; see NOTE_DTYPE
+    part    port * 16 + channel: one instrument of one sound module
+    key     tick << 32 | offset in the file: the order in which a player would meet events
+    packed  the last 8 bytes of a note record as one integer; see NOTE_DTYPE
 
-Records are filled as three 64-bit integers each and viewed as a structured array, which costs
-nothing. That needs a little-endian machine.
+Each record is filled as three 64-bit integers and viewed as a structured array, which copies
+nothing but needs a little-endian machine.
 
-Every kernel of this file calls kernels of this file only; see events.py.
+Kernels here call only kernels of this file; see events.py.
 """
 
 import sys
@@ -27,14 +27,14 @@ NOTE_DTYPE = np.dtype(
     }
 )
 
-CROWD = 32  # simultaneous notes, or nearly; more are sorted by another method
-DIGIT = 9  # bits that the other method sorts by at a time
+CROWD = 32  # notes in one bucket; larger buckets are sorted by radix
+DIGIT = 9  # bits per radix pass
 BUCKETS = 1 << DIGIT
 
 
 @njit(cache=True)
 def latest(keys, first, last, key):
-    """The last position in keys[first:last], which is sorted, whose key is below `key`, or -1."""
+    """The last position in the sorted keys[first:last] whose key is below `key`, or -1."""
     low, high = first, last
     while low < high:
         middle = (low + high) // 2
@@ -47,7 +47,7 @@ def latest(keys, first, last, key):
 
 @njit(cache=True)
 def by_part(parts, count):
-    """Positions sorted by part, and where each part's begin; within a part they keep order."""
+    """Positions sorted by part (stable), and where the positions of each part begin."""
     bounds = np.zeros(count + 1, np.int32)
     for part in parts:
         bounds[part + 1] += 1
@@ -62,14 +62,14 @@ def by_part(parts, count):
 
 
 @njit(cache=True)
-def in_force(start, place, word, change_key, change_part, change_value, default):
-    """For each note, the value its part was last given before the note started.
+def in_force(start, offset, packed, change_key, change_part, change_value, default):
+    """For each note, the last value its part was given before the note started.
 
-    Changes hold for all tracks: a program change may stand in another track than the notes.
-    Within a tick, what stands earlier in the file comes first.
+    Changes apply to all tracks: a program change may be in another track than the notes.
+    Within a tick, the event earlier in the file comes first.
 
     Args:
-        start, place, word: the notes, in the order of the file.
+        start, offset, packed: the notes, in the order of the file.
         change_key: int64, sorted. change_part, change_value: in the same order.
         default: shape (parts,); the value of each part before its first change.
 
@@ -84,8 +84,8 @@ def in_force(start, place, word, change_key, change_part, change_value, default)
     until = np.full(parts, -1, np.int64)
     result = np.empty(len(start), np.uint8)
     for i in range(len(start)):
-        key = np.int64(start[i]) << 32 | place[i]
-        part = (word[i] >> 56) << 4 | ((word[i] >> 32) & 15)
+        key = np.int64(start[i]) << 32 | offset[i]
+        part = (packed[i] >> 56) << 4 | ((packed[i] >> 32) & 15)
         if not since[part] < key <= until[part]:
             first, last = bounds[part], bounds[part + 1]
             at = latest(keys, first, last, key)
@@ -99,14 +99,14 @@ def in_force(start, place, word, change_key, change_part, change_value, default)
 
 
 @njit(cache=True)
-def programs(notes, word, settings, counts):
+def programs(notes, packed, messages, counts):
     """The program of each note: that of its part when the note starts; 0 before any is set.
 
     Args:
-        notes, word, counts: as `events.read_tracks` returns them.
-        settings: likewise, sorted by (tick, place).
+        notes, packed, counts: as `events.read_tracks` returns them.
+        messages: likewise, sorted by (tick, offset).
     """
-    s_tick, s_place, s_bytes, s_origin = settings[0], settings[1], settings[2], settings[3]
+    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
     count = 0
     for i in range(len(s_bytes)):
         count += (s_bytes[i] & 0xF0) == 0xC0
@@ -116,7 +116,7 @@ def programs(notes, word, settings, counts):
     k = 0
     for i in range(len(s_bytes)):
         if (s_bytes[i] & 0xF0) == 0xC0:
-            change_key[k] = np.int64(s_tick[i]) << 32 | s_place[i]
+            change_key[k] = np.int64(s_tick[i]) << 32 | s_offset[i]
             change_part[k] = s_origin[i] >> 16 << 4 | s_bytes[i] & 15
             change_value[k] = (s_bytes[i] >> 8) & 127
             k += 1
@@ -125,7 +125,7 @@ def programs(notes, word, settings, counts):
     return in_force(
         notes[0, :used],
         notes[2, :used],
-        word[:used],
+        packed[:used],
         change_key,
         change_part,
         change_value,
@@ -134,16 +134,16 @@ def programs(notes, word, settings, counts):
 
 
 @njit(cache=True)
-def chord_key(word):
+def chord_key(packed):
     """Track, channel and pitch of a note as one number that sorts by all three."""
-    return (word & 0xFFFF) << 11 | (((word >> 32) & 15) << 7 | ((word >> 16) & 127))
+    return (packed & 0xFFFF) << 11 | (((packed >> 32) & 15) << 7 | ((packed >> 16) & 127))
 
 
 @njit(cache=True)
 def order_of_keys(keys):
     """Positions that sort `keys`, integers of 0 or more; equals keep their order.
 
-    One counting pass a digit, from the lowest up, so that time is linear in what is sorted.
+    A radix sort: one counting pass per digit, from the lowest up, so the time is linear.
     """
     greatest = keys.max()
     order = np.arange(len(keys)).astype(np.int32)
@@ -166,10 +166,10 @@ def order_of_keys(keys):
 
 @njit(cache=True)
 def sort_crowds(records, ends):
-    """Sort every bucket of more than CROWD records, each of which ends where `ends` says.
+    """Sort every bucket of more than CROWD records; bucket b ends at ends[b].
 
-    By start, track, channel and pitch; equals keep their order. It is here so that no input
-    makes `sort_nearly_sorted` slow.
+    By start, track, channel and pitch; stable. Without it, some inputs would make
+    `sort_nearly_sorted` quadratic.
     """
     first = 0
     for last in ends:
@@ -184,13 +184,13 @@ def sort_crowds(records, ends):
 
 @njit(cache=True)
 def sort_nearly_sorted(records):
-    """Sort by start, track, channel and pitch by insertion: fast if none is far from its place."""
+    """Insertion sort by start, track, channel and pitch: fast for nearly sorted records."""
     for i in range(1, len(records)):
         start = records[i, 0]
         if records[i - 1, 0] < start:
             continue
-        end, word = records[i, 1], records[i, 2]
-        key = chord_key(word)
+        end, packed = records[i, 1], records[i, 2]
+        key = chord_key(packed)
         j = i
         while j > 0 and (
             records[j - 1, 0] > start
@@ -201,23 +201,23 @@ def sort_nearly_sorted(records):
             records[j, 2] = records[j - 1, 2]
             j -= 1
         if j < i:
-            records[j, 0], records[j, 1], records[j, 2] = start, end, word
+            records[j, 0], records[j, 1], records[j, 2] = start, end, packed
 
 
 @njit(cache=True)
-def note_records(notes, word, program, decision, is_drum, counts):
+def note_records(notes, packed, program, decision, is_drum, counts):
     """The notes in their final order: start, track, channel, pitch, then as in the file.
 
-    One pass drops each note into the bucket of its time, which keeps the order of the file; then
-    every bucket, mostly a chord, is put in order.
+    One stable pass puts each note into the bucket of its time; then every bucket, mostly a chord,
+    is sorted.
 
     Args:
-        program, decision: of each note, in the order of the file.
-        is_drum: bool, by decision.
+        program, decision: one per note, in the order of the file.
+        is_drum: bool, one per decision.
 
     Returns:
         records: int64, shape (notes, 3), to be viewed as NOTE_DTYPE.
-        decided: int64, by decision: how many notes it was made for.
+        decided: int64, number of notes per decision.
     """
     start, end = notes[0], notes[1]
     count = counts[0]
@@ -246,7 +246,7 @@ def note_records(notes, word, program, decision, is_drum, counts):
         flags = np.int64(program[i]) << 40 | np.int64(is_drum[np.uintp(decision[i])]) << 48
         records[at, 0] = start[i]
         records[at, 1] = end[i]
-        records[at, 2] = (word[i] & 0x0000FFFFFFFFFFFF) | flags
+        records[at, 2] = (packed[i] & 0x0000FFFFFFFFFFFF) | flags
     if fullest > CROWD:
         sort_crowds(records, ends[:buckets])
     sort_nearly_sorted(records)

@@ -1,8 +1,8 @@
-"""The sustain pedal turned into note lengths.
+"""Lengthen notes that the sustain pedal holds.
 
 Conventions
-    pedal   controller 64: down from 64 on, up below; all controllers off (121) lifts it too
-    part    here, a channel: a pedal holds the notes of every track on its channel
+    pedal   controller 64: down from value 64 on; reset all controllers (121) lifts it too
+    A pedal holds the notes of every track on its channel.
 
 Source:
     MIDI 1.0 detailed specification, control change 64 (hold 1) and 121.
@@ -17,19 +17,19 @@ from pipeline.midi.controls import ALL_CONTROLLERS_OFF, SUSTAIN
 from pipeline.midi.reader import Recording
 
 CHANNELS = 16
-DOWN = 64  # the least value that counts as down
+DOWN = 64  # the lowest value that counts as down
 KEYS = CHANNELS * 128
 
 
 @njit(cache=True)
 def extend_ends(start, end, key, pedal_tick, pedal_channel, pedal_is_down, last):
-    """The ends of notes once the pedal holds them.
+    """The ends of notes with the pedal applied.
 
     Args:
         start, key: int64, shape (notes,), by start; key = channel * 128 + pitch.
         end: int64, in the same order. All ticks.
-        pedal_tick, pedal_channel, pedal_is_down: the pedal's changes, by tick.
-        last: where a pedal that is never lifted lets go.
+        pedal_tick, pedal_channel, pedal_is_down: pedal changes, by tick.
+        last: the tick where a pedal that is never lifted is released.
 
     Returns:
         int64, shape (notes,): a note that ends while the pedal is down lasts until it is lifted
@@ -53,8 +53,8 @@ def extend_ends(start, end, key, pedal_tick, pedal_channel, pedal_is_down, last)
         channel = key[i] >> 7
         if held[channel]:
             extended[i] = max(end[i], until[channel])
-    nearest = np.full(KEYS, last, np.int64)  # start of the nearest later note of each key,
-    following = np.full(KEYS, last, np.int64)  # and of the nearest one on a later tick
+    nearest = np.full(KEYS, last, np.int64)  # start of the next note of each key,
+    following = np.full(KEYS, last, np.int64)  # and of the next one on a later tick
     for i in range(len(start) - 1, -1, -1):
         if start[i] < nearest[key[i]]:
             following[key[i]] = nearest[key[i]]
@@ -64,12 +64,12 @@ def extend_ends(start, end, key, pedal_tick, pedal_channel, pedal_is_down, last)
 
 
 def extend_by_pedal(recording: Recording) -> Recording:
-    """Let each note sound for as long as the sustain pedal holds it.
+    """Lengthen each note for as long as the sustain pedal holds it.
 
     A note that ends while the pedal of its channel is down lasts until the pedal is lifted or its
-    key is struck again, whichever comes first. A pedal that is pressed on the tick a note ends
-    still catches it; one that is lifted on that tick does not hold it. A pedal that is never
-    lifted lets go at the recording's last event. Drums are left alone: a kit has no pedal.
+    key is struck again, whichever comes first. A pedal pressed on the tick where a note ends
+    still holds it; one lifted on that tick does not. A pedal that is never lifted is released at
+    the recording's last event. Drums are unchanged: a drum kit has no pedal.
     """
     notes, controls = recording.notes, recording.controls
     pedal = (controls["kind"] == SUSTAIN) | (controls["kind"] == ALL_CONTROLLERS_OFF)

@@ -1,20 +1,20 @@
-"""Which notes are a drum kit's.
+"""Decide which notes are drums.
 
-Channel 10 is one by General MIDI; the rest of the world has three ways to make another channel
-one, or channel 10 none, and Lakh holds them all. In order of authority, each note takes the first
-that speaks for its part (port and channel) when it starts:
+Channel 10 is the drum channel in General MIDI. Other standards have three ways to make another
+channel a drum kit, or channel 10 melodic, and Lakh contains all of them. Each note takes the
+first of these that applies to its part (port and channel) when it starts:
 
     gs_part_mode    Roland GS SysEx 40 1x 15, "use for rhythm part": map 1 or 2, or off
     xg_part_mode    Yamaha XG SysEx 08 pp 07, part mode: drums, or normal
-    xg_bank         XG bank 127 (kits) or 126 (effect kits), taken up by a program change
+    xg_bank         XG bank 127 (kits) or 126 (effect kits), selected by a program change
     gm2_bank        General MIDI 2 bank 120 (kits), or 121 (melodic, even on channel 10)
     channel_10      General MIDI
-    track_name      last hint: the track says "drums" and the notes look like drums
+    track_name      weakest: the track's name says "drums" and the notes look like drums
 
-A decision for "no kit" has the same name with _off. In GS, banks 126 and 127 hold the melodic
-sounds of older machines; where a file names neither maker, or both, banks 126 and 127 count as
-xg_bank only if the notes look like drums. A reset (GM, GM2, GS, XG) takes every part of its port
-back to its default. A part is taken to listen to the channel of its own number.
+A decision for "not drums" has the same name with _off. In GS, banks 126 and 127 hold the melodic
+sounds of older machines; if a file names neither maker or both, banks 126 and 127 count as
+xg_bank only if the notes look like drums. A reset (GM, GM2, GS, XG) returns every part of its
+port to its default. A part is assumed to listen on the channel of its own number.
 
 Source:
     Roland GS (address 40 1x 15, use for rhythm part), Yamaha XG (multi part 08 nn 07, part mode),
@@ -29,11 +29,11 @@ from numba import njit
 
 from pipeline.midi.notes import in_force
 
-SYSEX, TRACK_NAME, INSTRUMENT_NAME = 0xF0, 0x03, 0x04  # kinds of marks
+SYSEX, TRACK_NAME, INSTRUMENT_NAME = 0xF0, 0x03, 0x04  # kinds of metas
 DRUM_CHANNEL = 9  # called channel 10, counting from 1
 
 DECISIONS = (
-    "",  # melodic, because nothing says otherwise
+    "",  # melodic by default
     "channel_10",
     "gs_part_mode",
     "gs_part_mode_off",
@@ -43,12 +43,14 @@ DECISIONS = (
     "gm2_bank",
     "gm2_bank_off",
     "track_name",
-    "unclear_bank",  # 126 or 127 of an unknown maker: to be decided by the notes
+    "ambiguous_bank",  # 126 or 127 of an unknown maker: the notes decide
 )
-NONE, CHANNEL_10, GS_ON, GS_OFF, XG_ON, XG_OFF, XG_BANK, GM2_ON, GM2_OFF, NAME, UNCLEAR = range(11)
+(
+    NONE, CHANNEL_10, GS_ON, GS_OFF, XG_ON, XG_OFF, XG_BANK, GM2_ON, GM2_OFF, NAME, AMBIGUOUS
+) = range(len(DECISIONS))  # fmt: skip
 IS_DRUM = np.array([code in (1, 2, 4, 6, 7, 9) for code in range(len(DECISIONS))])
 
-NOT_SAID, GS, XG = 0, 1, 2  # whose dialect the file speaks
+UNKNOWN_MAKER, GS, XG = 0, 1, 2  # which maker's SysEx messages the file uses
 
 NAMES_DRUMS = re.compile(
     rb"drum|perc(?!eive)|(?<![a-z])kit(?![a-z])|batter|bater|schlag(?:zeug|werk)|"
@@ -56,24 +58,24 @@ NAMES_DRUMS = re.compile(
     re.IGNORECASE,
 )
 KICKS, SNARES, HATS = (35, 36), (38, 40), (42, 44, 46)
-FEWEST_NOTES = 8  # that a hint needs before it may look at them
+MIN_NOTES = 8  # needed before the notes can be judged
 
 
 @njit(cache=True)
-def dialect(data, x_place, x_length):
-    """The maker that the file's SysEx messages name, if it is one only; see NOT_SAID, GS, XG."""
+def dialect(data, x_offset, x_length):
+    """The maker named by the file's SysEx messages, if there is exactly one."""
     gs, xg = False, False
-    for i in range(len(x_place)):
-        at = x_place[i]
+    for i in range(len(x_offset)):
+        at = x_offset[i]
         if x_length[i] >= 7:
             gs |= data[at] == 0x41 and data[at + 2] == 0x42 and data[at + 3] == 0x12
             xg |= data[at] == 0x43 and data[at + 1] >> 4 == 1 and data[at + 2] == 0x4C
-    return GS if gs and not xg else XG if xg and not gs else NOT_SAID
+    return GS if gs and not xg else XG if xg and not gs else UNKNOWN_MAKER
 
 
 @njit(cache=True)
 def is_reset(data, at, length):
-    """Whether this SysEx is GM, GM2, GS or XG's "back to the defaults"; 2 where it is GM2's."""
+    """Whether this SysEx is a GM, GM2, GS or XG reset; 2 for GM2's."""
     if length >= 4 and data[at] == 0x7E and data[at + 2] == 0x09:
         return 2 if data[at + 3] == 3 else 1
     if length >= 8 and data[at] == 0x41 and data[at + 2] == 0x42 and data[at + 3] == 0x12:
@@ -85,7 +87,7 @@ def is_reset(data, at, length):
 
 @njit(cache=True)
 def part_mode(data, at, length):
-    """(channel, decision) of a SysEx that makes a part a kit or none; (-1, 0) of any other."""
+    """(channel, decision) of a SysEx that sets a part's mode; (-1, 0) for any other."""
     if (
         length >= 8
         and data[at] == 0x41
@@ -112,45 +114,45 @@ def part_mode(data, at, length):
 
 
 @njit(cache=True)
-def bank_decision(bank, spoken, is_gm2):
-    """What a bank that a program change takes up says about its part."""
+def bank_decision(bank, maker, is_gm2):
+    """What a bank selected by a program change means for its part."""
     if bank == 120:
         return GM2_ON
     if bank == 121 and is_gm2:
         return GM2_OFF
     if bank == 126 or bank == 127:
-        return XG_BANK if spoken == XG else UNCLEAR if spoken == NOT_SAID else NONE
+        return XG_BANK if maker == XG else AMBIGUOUS if maker == UNKNOWN_MAKER else NONE
     return NONE
 
 
 @njit(cache=True)
-def switches(settings, x_key, x_place, x_length, x_port, data, default):
-    """Every change of what a part's settings say about it: (key, part, decision), sorted by key.
+def switches(messages, x_key, x_offset, x_length, x_port, data, default):
+    """Every change of a part's decision by its own messages: (key, part, decision), by key.
 
     Args:
-        settings: the rows of `events.read_track`, sorted by (tick, place).
-        x_key: int64, tick << 32 | place of each SysEx, sorted. x_place, x_length: where its
+        messages: the rows of `events.read_track`, sorted by (tick, offset).
+        x_key: int64, tick << 32 | offset of each SysEx, sorted. x_offset, x_length: where its
             bytes lie in `data`. x_port: its port.
     """
-    s_tick, s_place, s_bytes, s_origin = settings[0], settings[1], settings[2], settings[3]
-    room = 2 * (len(s_tick) + len(x_key))  # a reset undoes only what was done
+    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
+    room = 2 * (len(s_tick) + len(x_key))  # a reset undoes only earlier changes
     key = np.empty(room, np.int64)
     part = np.empty(room, np.int32)
     decision = np.empty(room, np.uint8)
-    spoken, is_gm2 = dialect(data, x_place, x_length), False
+    maker, is_gm2 = dialect(data, x_offset, x_length), False
     mode = np.zeros(len(default), np.uint8)
     bank = np.zeros(len(default), np.uint8)
     banked = np.zeros(len(default), np.uint8)
-    said = default.copy()
+    current = default.copy()
     s, x, k = 0, 0, 0
     while s < len(s_tick) or x < len(x_key):
-        s_key = np.int64(s_tick[s]) << 32 | s_place[s] if s < len(s_tick) else np.int64(2**63 - 1)
+        s_key = np.int64(s_tick[s]) << 32 | s_offset[s] if s < len(s_tick) else np.int64(2**63 - 1)
         if x < len(x_key) and x_key[x] < s_key:
             now = x_key[x]
             first = x_port[x] * 16
             last = first
-            reset = is_reset(data, x_place[x], x_length[x])
-            channel, changed = part_mode(data, x_place[x], x_length[x])
+            reset = is_reset(data, x_offset[x], x_length[x])
+            channel, changed = part_mode(data, x_offset[x], x_length[x])
             if reset:
                 is_gm2 = reset == 2
                 last = first + 16
@@ -169,33 +171,33 @@ def switches(settings, x_key, x_place, x_length, x_port, data, default):
             if s_bytes[s] & 0xFFF0 == 0x00B0:
                 bank[first] = (s_bytes[s] >> 16) & 127
             elif s_bytes[s] & 0xF0 == 0xC0:
-                banked[first] = bank_decision(bank[first], spoken, is_gm2)
+                banked[first] = bank_decision(bank[first], maker, is_gm2)
                 last = first + 1
             s += 1
         for p in range(first, last):
             result = mode[p] if mode[p] else banked[p] if banked[p] else default[p]
-            if result != said[p]:
-                said[p] = result
+            if result != current[p]:
+                current[p] = result
                 key[k], part[k], decision[k] = now, p, result
                 k += 1
     return key[:k], part[:k], decision[:k]
 
 
 @njit(cache=True)
-def by_channel(word):
-    """The decision for each note by General MIDI alone."""
-    decisions = np.empty(len(word), np.uint8)
-    for i in range(len(word)):
-        decisions[i] = CHANNEL_10 if (word[i] >> 32) & 15 == DRUM_CHANNEL else NONE
+def by_channel(packed):
+    """The decision for each note by the channel alone (General MIDI)."""
+    decisions = np.empty(len(packed), np.uint8)
+    for i in range(len(packed)):
+        decisions[i] = CHANNEL_10 if (packed[i] >> 32) & 15 == DRUM_CHANNEL else NONE
     return decisions
 
 
 @njit(cache=True)
-def says_more(word, s_bytes, marks, data, named):
-    """Whether anything but channel 10 could decide: a part mode, a bank for kits, or a name.
+def needs_more_than_channel(packed, s_bytes, metas, data, named):
+    """Whether anything beyond the channel matters: a part mode, a drum bank, or a name.
 
     Args:
-        named: bool, by track: its name says drums.
+        named: bool, one per track: its name says drums.
     """
     for i in range(len(s_bytes)):
         if s_bytes[i] & 0xFFF0 != 0x00B0:
@@ -203,28 +205,28 @@ def says_more(word, s_bytes, marks, data, named):
         bank = (s_bytes[i] >> 16) & 127
         if bank == 121 or (bank >= 120 and s_bytes[i] & 15 != DRUM_CHANNEL):
             return True
-    m_place, m_length, m_kind = marks[1], marks[2], marks[3]
+    m_offset, m_length, m_kind = metas[1], metas[2], metas[3]
     for i in range(len(m_kind)):
-        if m_kind[i] == SYSEX and part_mode(data, m_place[i], m_length[i])[0] >= 0:
+        if m_kind[i] == SYSEX and part_mode(data, m_offset[i], m_length[i])[0] >= 0:
             return True
-    for i in range(len(word) if named.any() else 0):
-        track = word[i] & 0xFFFF
-        if track < len(named) and named[track] and (word[i] >> 32) & 15 != DRUM_CHANNEL:
+    for i in range(len(packed) if named.any() else 0):
+        track = packed[i] & 0xFFFF
+        if track < len(named) and named[track] and (packed[i] >> 32) & 15 != DRUM_CHANNEL:
             return True
     return False
 
 
 def look_like_drums(pitch: np.ndarray) -> bool:
-    """Whether these keys are struck as a kit's are, rather than played as a melody's.
+    """Whether these pitches look like a drum part rather than a melody.
 
-    Nine in ten lie on General MIDI's percussion keys, and half on bass drum, snare and hi-hat,
-    of which at least two occur.
+    At least 90 % lie on General MIDI's percussion keys, and at least half on bass drum, snare or
+    hi-hat, of which at least two occur.
     """
-    if len(pitch) < FEWEST_NOTES:
+    if len(pitch) < MIN_NOTES:
         return False
     on_keys = np.count_nonzero((pitch >= 35) & (pitch <= 81))
     families = [np.count_nonzero(np.isin(pitch, family)) for family in (KICKS, SNARES, HATS)]
-    return (
+    return bool(
         10 * on_keys >= 9 * len(pitch)
         and 2 * sum(families) >= len(pitch)
         and np.count_nonzero(families) >= 2
@@ -232,7 +234,7 @@ def look_like_drums(pitch: np.ndarray) -> bool:
 
 
 def groups(*labels: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions that share all their labels, group by group."""
+    """Groups of positions that share all their labels."""
     order = np.lexsort(labels)
     changes = np.zeros(max(len(order) - 1, 0), bool)
     for label in labels:
@@ -240,44 +242,44 @@ def groups(*labels: np.ndarray) -> Iterator[np.ndarray]:
     yield from np.split(order, np.flatnonzero(changes) + 1)
 
 
-def settle_hints(decisions: np.ndarray, word: np.ndarray, named: np.ndarray) -> None:
-    """Let the notes themselves decide where only a hint speaks; in place.
+def resolve_hints(decisions: np.ndarray, packed: np.ndarray, named: np.ndarray) -> None:
+    """Let the notes decide where there is only a hint; in place.
 
     Args:
-        decisions: by note; none is UNCLEAR afterwards.
-        word: of each note; see `notes.note_records`.
-        named: bool, by track: its name says drums.
+        decisions: one per note; none is AMBIGUOUS afterwards.
+        packed: one per note; see `events.read_track`.
+        named: bool, one per track: its name says drums.
     """
-    track, channel = word & 0xFFFF, (word >> 32) & 15
-    unclear = decisions == UNCLEAR
-    decisions[unclear] = np.where(channel[unclear] == DRUM_CHANNEL, CHANNEL_10, NONE)
-    for hint, decision in ((unclear, XG_BANK), (np.append(named, False)[track], NAME)):
+    track, channel = packed & 0xFFFF, (packed >> 32) & 15
+    ambiguous = decisions == AMBIGUOUS
+    decisions[ambiguous] = np.where(channel[ambiguous] == DRUM_CHANNEL, CHANNEL_10, NONE)
+    for hint, decision in ((ambiguous, XG_BANK), (np.append(named, False)[track], NAME)):
         at = np.flatnonzero(hint & (decisions == NONE))
         if at.size == 0:
             continue
         for group in groups(channel[at], track[at]):
-            if look_like_drums((word[at[group]] >> 16) & 127):
+            if look_like_drums((packed[at[group]] >> 16) & 127):
                 decisions[at[group]] = decision
 
 
 @njit(cache=True)
-def name_marks(marks):
-    """(place, length, track) of every track name and instrument name."""
-    m_place, m_length, m_kind, m_origin = marks[1], marks[2], marks[3], marks[4]
+def name_metas(metas):
+    """(offset, length, track) of every track name and instrument name."""
+    m_offset, m_length, m_kind, m_origin = metas[1], metas[2], metas[3], metas[4]
     count = 0
     found = np.empty((3, len(m_kind)), np.int64)
     for i in range(len(m_kind)):
         if m_kind[i] == TRACK_NAME or m_kind[i] == INSTRUMENT_NAME:
-            found[0, count], found[1, count] = m_place[i], m_length[i]
+            found[0, count], found[1, count] = m_offset[i], m_length[i]
             found[2, count] = m_origin[i] & 0xFFFF
             count += 1
     return found[:, :count]
 
 
-def named_tracks(marks: np.ndarray, data: bytes, tracks: int) -> np.ndarray:
-    """Whether each track's name, or its instrument's, says drums; in whatever encoding."""
+def named_tracks(metas: np.ndarray, data: bytes, tracks: int) -> np.ndarray:
+    """Whether each track's name or instrument name says drums, in any encoding."""
     named = np.zeros(tracks, bool)
-    for at, length, track in zip(*name_marks(marks).tolist(), strict=True):
+    for at, length, track in zip(*name_metas(metas).tolist(), strict=True):
         if NAMES_DRUMS.search(data, at, at + length):
             named[track] = True
     return named
@@ -285,40 +287,40 @@ def named_tracks(marks: np.ndarray, data: bytes, tracks: int) -> np.ndarray:
 
 def decide(
     notes: tuple,
-    settings: np.ndarray,
-    marks: np.ndarray,
+    messages: np.ndarray,
+    metas: np.ndarray,
     counts: np.ndarray,
     padded: np.ndarray,
     data: bytes,
 ) -> np.ndarray:
-    """What each note is taken for, as indexes into DECISIONS.
+    """The decision for each note, as indexes into DECISIONS.
 
     Args:
-        notes: (start, word, place) of each note, in the order of the file.
-        settings: the rows of `events.read_track`, sorted by (tick, place).
-        marks: likewise, in the order of the file.
+        notes: (start, packed, offset) of each note, in the order of the file.
+        messages: rows as in `events.read_track`, sorted by (tick, offset).
+        metas: likewise, in file order.
         counts: as `events.read_tracks` returns them.
         padded, data: the file, as an array with padding and as bytes.
     """
-    start, word, place = notes
-    named = named_tracks(marks, data, counts[4])
-    if not says_more(word, settings[2], marks, padded, named):
-        return by_channel(word)
+    start, packed, offset = notes
+    named = named_tracks(metas, data, counts[4])
+    if not needs_more_than_channel(packed, messages[2], metas, padded, named):
+        return by_channel(packed)
     default = np.zeros(counts[3], np.uint8)
     default[DRUM_CHANNEL::16] = CHANNEL_10
-    tick, m_place, length, kind, origin = marks
+    tick, m_offset, length, kind, origin = metas
     x = np.flatnonzero(kind == SYSEX)
-    x_key = tick[x].astype(np.int64) << 32 | m_place[x]
+    x_key = tick[x].astype(np.int64) << 32 | m_offset[x]
     order = np.argsort(x_key)
     x = x[order]
     changes = switches(
-        settings, x_key[order], m_place[x], length[x], origin[x] >> 16, padded, default
+        messages, x_key[order], m_offset[x], length[x], origin[x] >> 16, padded, default
     )
-    decisions = in_force(start, place, word, *changes, default)
-    settle_hints(decisions, word, named)
+    decisions = in_force(start, offset, packed, *changes, default)
+    resolve_hints(decisions, packed, named)
     return decisions
 
 
 def count_decisions(decided: np.ndarray) -> dict[str, int]:
-    """Notes by decision; those that nothing was said about are left out."""
+    """Number of notes per decision, leaving out those that are melodic by default."""
     return {DECISIONS[code]: n for code, n in enumerate(decided.tolist()) if n and code != NONE}

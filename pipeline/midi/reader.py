@@ -1,13 +1,13 @@
 """A MIDI file's bytes to notes: the tolerant reader.
 
 Conventions
-    tick    the file's own unit of time, from the start of the file; 0 .. MAX_TICK
+    tick    the file's own time unit, from the start of the file; 0 .. MAX_TICK
     beat    a quarter note; `ticks_per_beat` ticks
-    part    what one instrument plays: the notes of one channel on one port
+    part    the notes of one channel on one port: one instrument
     strict, tolerant, salvage   how much had to be repaired; see `events.REPAIRS`
 
-What happens to damaged bytes is told in docs/reader.md. The work is done by compiled kernels
-(events.py, notes.py, percussion.py); this file finds the header and puts the parts together.
+docs/reader.md describes what happens to damaged bytes. Compiled kernels do the work (events.py,
+notes.py, percussion.py); this file finds the header and assembles the result.
 """
 
 import dataclasses
@@ -23,21 +23,21 @@ from pipeline.midi.controls import (
     TEMPO_DTYPE,
     control_records,
     meter_records,
-    sorted_settings,
+    sorted_messages,
     tempo_records,
 )
 from pipeline.midi.notes import NOTE_DTYPE, note_records, programs
 
 MAX_BYTES = 16 * 2**20  # ten times the largest file of Lakh
 ASSUMED_TICKS_PER_BEAT = 480
-WHOLE_NOTE = 4  # beats: what a note without note-off lasts at most
+WHOLE_NOTE = 4  # beats: the longest that a note without a note-off lasts
 
 DAMAGED = {"track_length", "truncated_track", "lost_sync", "time_out_of_bounds"}
-"""Repairs that may mean that the whole file was changed on its way."""
+"""Repairs after which the file may have been corrupted as a whole, by a text-mode transfer."""
 
 GZIP = b"\x1f\x8b"
-GZIP_WBITS = 31  # zlib's name for "a gzip header, and the largest window"
-UNPACK_BYTES = 2**14  # at a time, so that what lies before some damage is kept
+GZIP_WBITS = 31  # zlib: expect a gzip header, use the largest window
+UNPACK_BYTES = 2**14  # per call, so that everything before the damage is kept
 
 LOOKS_LIKE = (
     (GZIP, "a gzip archive"),
@@ -48,7 +48,7 @@ LOOKS_LIKE = (
 
 
 class UnreadableMidi(ValueError):
-    """No notes can be read from these bytes. Data, not a mistake of the user's: count it.
+    """These bytes hold no readable notes. Bad data rather than a caller's mistake: count it.
 
     Attributes:
         code: short and stable: empty, too_large, not_midi, no_tracks.
@@ -66,58 +66,59 @@ class UnreadableMidi(ValueError):
 
 @dataclass(frozen=True)
 class Recording:
-    """What a MIDI file plays. Arrays are structured; times are ticks."""
+    """The music of a MIDI file. Arrays are structured; times are in ticks."""
 
     notes: np.ndarray
     """NOTE_DTYPE: start, end, pitch, velocity, channel (0-15), track, program (0-127; the one in
-    force at the start), is_drum. By start, track, channel, pitch, then as in the file."""
+    force at the start), is_drum. Sorted by start, track, channel, pitch, then file order."""
     ticks_per_beat: int
     tempos: np.ndarray
-    """TEMPO_DTYPE: tick, microseconds a beat. By tick, one a tick. Before the first: 500,000."""
+    """TEMPO_DTYPE: tick, microseconds per beat; at most one per tick. 500,000 before the first."""
     meters: np.ndarray
-    """METER_DTYPE: tick, numerator, denominator. By tick, one a tick. Before the first: 4/4."""
+    """METER_DTYPE: tick, numerator, denominator; at most one per tick. 4/4 before the first."""
     controls: np.ndarray
-    """CONTROL_DTYPE: tick, channel, track, kind, value. By tick, then as in the file. A kind below
-    128 is a controller number; PITCH_BEND is in cents, its range applied; CHANNEL_PRESSURE."""
+    """CONTROL_DTYPE: tick, channel, track, kind, value; by tick, then file order. A kind below 128
+    is a controller number; others are PITCH_BEND (in cents, bend range applied) and
+    CHANNEL_PRESSURE."""
     tier: str
     """strict, tolerant or salvage."""
     repairs: dict[str, int] = field(default_factory=dict)
-    """How often each repair of `events.REPAIRS` was made."""
+    """Count of each repair of `events.REPAIRS` that was made."""
     percussion: dict[str, int] = field(default_factory=dict)
-    """Notes by what decided that they are, or are not, a drum kit's; see `percussion`."""
+    """Number of notes by the evidence that made them drums or not; see `percussion`."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Where the tracks start, and how time is counted."""
+    """Where the tracks start, and the unit of time."""
 
     tracks_at: int
     format: int
     tracks: int
     ticks_per_beat: int
     tick_scale: int = 1
-    """What ticks are multiplied by, so that a beat is a whole number of them."""
+    """Factor applied to ticks so that a beat is a whole number of them."""
     beat_microseconds: int | None = None
-    """The tempo of a file in film frames, which has no other."""
+    """The tempo of a file in SMPTE frames; its tempo events are ignored."""
 
 
 def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
     """Read a MIDI file, damaged or not.
 
-    A gzip archive of one MIDI file is unpacked first; `max_bytes` and the bounds below hold for
-    what comes out.
+    A gzip archive of one MIDI file is unpacked first; `max_bytes` and the bounds below apply to
+    the unpacked bytes.
 
-    Memory is at most 64 bytes for each byte of the file and 1 MiB, whatever the bytes are. Time
-    is linear in len(data): at most 0.2 s for each MB, measured on files made to be slow. Ticks
-    stay within 0 .. MAX_TICK (2**31 - 2); a track that would run beyond is cut there.
+    Memory is at most 64 bytes per byte of the file plus 1 MiB, whatever the bytes are. Time is
+    linear in len(data): at most 0.2 s per MB, measured on files built to be slow. Ticks stay
+    within 0 .. MAX_TICK (2**31 - 2); a track that would run beyond is cut there.
 
     Notes are paired first in, first out: a note-off, or a note-on of velocity 0, ends the
-    sounding note of its track, channel and pitch that started first. A note that nothing ends
-    lasts until the next of its track, channel and pitch starts, the track ends, or a whole note
-    is over, whichever comes first. A note may have length 0.
+    sounding note of its track, channel and pitch that started first. A note without a note-off
+    ends when the next note of its track, channel and pitch starts, when the track ends, or after
+    a whole note, whichever comes first. A note may have length 0.
 
-    The tracks of a format 2 file follow each other. A file in film frames (SMPTE) gets a beat of
-    half a second, exactly; its tempo events are ignored.
+    The tracks of a format 2 file follow each other. A file in SMPTE frames gets a beat of exactly
+    half a second; its tempo events are ignored.
 
     Args:
         data: the whole file.
@@ -139,41 +140,41 @@ def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
 
 
 def read_archive(data: bytes, max_bytes: int) -> Recording:
-    """Read the MIDI file in a gzip archive, up to the archive's damage if it has any."""
+    """Read the MIDI file in a gzip archive, up to the first damaged byte."""
     inside = unpacked(data, max_bytes + 1)
     if len(inside) > max_bytes:
         message = f"the file unpacks to more than the {max_bytes:,} bytes that are read at most"
         raise UnreadableMidi("too_large", 0, message)
     if not inside:
-        raise UnreadableMidi("not_midi", 0, "a gzip archive that nothing can be unpacked from")
+        raise UnreadableMidi("not_midi", 0, "a gzip archive with nothing that can be unpacked")
     try:
         return with_repair("gzip_wrapper", read_plain(inside))
     except UnreadableMidi as error:
         raise UnreadableMidi(error.code, 0, f"in a gzip archive: {error}") from None
 
 
-def unpacked(data: bytes, most: int) -> bytes:
-    """The first file of a gzip archive up to its end, its damage, or `most` bytes."""
+def unpacked(data: bytes, max_size: int) -> bytes:
+    """The first file of a gzip archive, up to its end, its damage, or `max_size` bytes."""
     archive, parts, size = zlib.decompressobj(GZIP_WBITS), [], 0
     for at in range(0, len(data), UNPACK_BYTES):
         try:
-            parts.append(archive.decompress(data[at : at + UNPACK_BYTES], most - size))
+            parts.append(archive.decompress(data[at : at + UNPACK_BYTES], max_size - size))
         except zlib.error:
             break
         size += len(parts[-1])
-        if archive.eof or size >= most:
+        if archive.eof or size >= max_size:
             break
     return b"".join(parts)
 
 
 def with_repair(code: str, recording: Recording) -> Recording:
-    """The same, one more repair counted."""
+    """The same recording with one more repair counted."""
     repairs = {code: 1, **recording.repairs}
     return dataclasses.replace(recording, repairs=repairs, tier=events.tier_of(repairs))
 
 
 def read_plain(data: bytes) -> Recording:
-    """Read a MIDI file that is no archive; see `read_midi`."""
+    """Read a MIDI file that is not an archive; see `read_midi`."""
     recording = read_bytes(data)
     if not DAMAGED.isdisjoint(recording.repairs):
         unix = without_carriage_returns(data)
@@ -187,7 +188,7 @@ def read_plain(data: bytes) -> Recording:
 def without_carriage_returns(data: bytes) -> bytes | None:
     """Undo a transfer in text mode, which puts a carriage return before every line feed byte.
 
-    None where that is not what happened: some line feed stands alone.
+    Returns None if that is not what happened: some line feed has no carriage return.
     """
     feeds = data.count(b"\n")
     if feeds == 0 or data.count(b"\r\n") != feeds:
@@ -196,13 +197,13 @@ def without_carriage_returns(data: bytes) -> bytes | None:
 
 
 def read_bytes(data: bytes) -> Recording:
-    """Read a MIDI file as it is; see `read_midi`."""
+    """Read a MIDI file without undoing any transfer; see `read_midi`."""
     size = len(data)
     repairs: dict[str, int] = {}
     header = read_header(data, repairs)
     padded = np.zeros(size + events.PADDING, np.uint8)
     padded[:size] = np.frombuffer(data, np.uint8)
-    notes, word, settings, marks, counts, counters = events.read_tracks(
+    notes, packed, messages, metas, counts, counters = events.read_tracks(
         padded,
         header.tracks_at,
         size,
@@ -210,21 +211,21 @@ def read_bytes(data: bytes) -> Recording:
         WHOLE_NOTE * header.ticks_per_beat,
         header.format == 2,
     )
-    used_notes, used_settings, used_marks, _, tracks = counts.tolist()
+    used_notes, used_messages, used_metas, _, tracks = counts.tolist()
     if tracks == 0:
         raise UnreadableMidi("no_tracks", header.tracks_at, "the file has a header but no track")
     if tracks != header.tracks:
         repairs["track_count"] = 1
 
-    settings = sorted_settings(settings, used_settings)
-    marks = marks[:, :used_marks]
-    start, _, place, _ = notes[:, :used_notes]
-    by_note = (start, word[:used_notes], place)
-    decisions = percussion.decide(by_note, settings, marks, counts, padded, data)
-    program = programs(notes, word, settings, counts)
-    records, decided = note_records(notes, word, program, decisions, percussion.IS_DRUM, counts)
-    tempos, counters[events.BAD_TEMPO] = tempo_records(marks, padded)
-    meters, counters[events.BAD_METER] = meter_records(marks, padded)
+    messages = sorted_messages(messages, used_messages)
+    metas = metas[:, :used_metas]
+    start, _, offset, _ = notes[:, :used_notes]
+    by_note = (start, packed[:used_notes], offset)
+    decisions = percussion.decide(by_note, messages, metas, counts, padded, data)
+    program = programs(notes, packed, messages, counts)
+    records, decided = note_records(notes, packed, program, decisions, percussion.IS_DRUM, counts)
+    tempos, counters[events.BAD_TEMPO] = tempo_records(metas, padded)
+    meters, counters[events.BAD_METER] = meter_records(metas, padded)
     for number in np.flatnonzero(counters):
         repairs[events.REPAIRS[number][0]] = int(counters[number])
     recording = Recording(
@@ -232,7 +233,7 @@ def read_bytes(data: bytes) -> Recording:
         ticks_per_beat=header.ticks_per_beat,
         tempos=tempos.reshape(-1).view(TEMPO_DTYPE),
         meters=meters.reshape(-1).view(METER_DTYPE),
-        controls=control_records(settings, counts).reshape(-1).view(CONTROL_DTYPE),
+        controls=control_records(messages, counts).reshape(-1).view(CONTROL_DTYPE),
         tier=events.tier_of(repairs),
         repairs=repairs,
         percussion=percussion.count_decisions(decided),
@@ -241,7 +242,7 @@ def read_bytes(data: bytes) -> Recording:
 
 
 def in_frames(recording: Recording, header: Header) -> Recording:
-    """The same with the time of a file in film frames: one tempo, and ticks that divide a beat."""
+    """Apply SMPTE time to a recording: one tempo, and ticks that divide a beat."""
     for times in (recording.notes["start"], recording.notes["end"]):
         times *= header.tick_scale
     for events_ in (recording.meters, recording.controls):
@@ -251,7 +252,7 @@ def in_frames(recording: Recording, header: Header) -> Recording:
 
 
 def read_header(data: bytes, repairs: dict[str, int]) -> Header:
-    """Find the header, whatever lies before it, and read it; note what was repaired."""
+    """Find the header, whatever precedes it, and read it; record the repairs."""
     at = data.find(b"MThd")
     if at < 0 or len(data) < at + 14:
         return without_header(data, repairs)
@@ -275,7 +276,7 @@ def read_header(data: bytes, repairs: dict[str, int]) -> Header:
 
 
 def without_header(data: bytes, repairs: dict[str, int]) -> Header:
-    """Go by the first track alone."""
+    """Make up a header for a file that has only tracks."""
     at = data.find(b"MTrk")
     if at < 0:
         kind = next((name for start, name in LOOKS_LIKE if data.lstrip().startswith(start)), None)
@@ -286,11 +287,11 @@ def without_header(data: bytes, repairs: dict[str, int]) -> Header:
 
 
 def read_division(division: int, repairs: dict[str, int]) -> tuple[int, int, int | None]:
-    """Ticks per beat, what to multiply ticks by, and the tempo of a file in film frames.
+    """Ticks per beat, the factor for ticks, and the tempo of a file in SMPTE frames.
 
-    With bit 15 set, the high byte is minus the frames per second and the low byte the ticks per
-    frame. A beat is then half a second, as at 120 beats a minute: half of frames × ticks. 29 means
-    30 frames in 1.001 s (drop frame), which makes the beat that much longer instead.
+    With bit 15 set, the high byte is minus the frames per second and the low byte is the ticks
+    per frame. A beat is then half a second, as at 120 beats per minute: frames × ticks / 2. 29
+    means 30 frames in 1.001 s (drop frame), which lengthens the beat by that factor instead.
 
     Source:
         Standard MIDI Files 1.0, header chunk.
@@ -321,13 +322,13 @@ WARM_UP_TRACK = bytes.fromhex(
 def warm_up() -> None:
     """Load the compiled kernels, or compile them if they are not in the cache.
 
-    For a worker's initializer: some 0.2 s from the cache, some 8 s without. Call it once before
-    any worker starts, so that they find the cache.
+    For a worker's initializer: about 0.2 s from the cache, about 8 s without. Call it once before
+    any worker starts, so that the workers find the cache.
     """
     read_midi(warm_up_file())
 
 
 def warm_up_file() -> bytes:
-    """A file with a little of everything."""
+    """A small file that exercises every kernel."""
     length = len(WARM_UP_TRACK).to_bytes(4)
     return b"MThd\0\0\0\6\0\1\0\1\0\x60MTrk" + length + WARM_UP_TRACK
