@@ -1,6 +1,9 @@
-"""Folders and archives -> one list of files, cut into slices, and their bytes.
+"""Find and read input files: folders and archives to one list, cut into slices.
 
-listing.py     what there is to read
-archives.py tars.py zips.py members.py   archives read without unpacking them
-fetch.py       download Lakh
+listing.py    list every input file of a run, and read one
+members.py    what a listing stores per file, and why a file may be refused
+archives.py   list and read archives without unpacking them to disk
+tars.py       stream through .tar, .tar.gz, .tar.xz and .tar.bz2
+zips.py       read the directory and the members of a .zip
+fetch.py      download the Lakh MIDI Dataset, resumable
 """

@@ -1,19 +1,18 @@
-"""Archives, read without unpacking them: .tar, .tar.gz, .tar.xz and .zip.
+"""List and read archives without unpacking them to disk: .tar, .tar.gz, .tar.xz, .tar.bz2, .zip.
 
-A listing says where each MIDI file lies, and refuses, with a row for each, what must not be
-read: names that lead out of the archive, links, devices, members too large, too many bytes out
-of too few. Nothing is ever written under a name that an archive gives. Members of .tar and .zip
-are then read where they lie, by any process; a compressed .tar has to be read from front to
-back, see `pipeline.running.feed`.
+A listing holds the location of each MIDI file. Members that must not be read are refused, with a
+row each: names that lead out of the archive, links, devices, members that are too large, and
+decompression bombs. Nothing is ever written under a name taken from an archive. Members of .tar
+and .zip can be read in place by any process; a compressed .tar has to be read from front to back
+(see `pipeline.running.feed`).
 
-An archive that is damaged is listed up to the damage, and is itself a row of the ledger.
+A damaged archive is listed up to the damage and gets a row of its own in the ledger.
 """
 
 import re
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +27,7 @@ ZIP = (".zip",)
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file's name is that of an archive we read."""
+    """Whether a file name has the suffix of a supported archive."""
     return path.name.lower().endswith(TAR + COMPRESSED_TAR + ZIP)
 
 
@@ -38,16 +37,16 @@ def is_streamed(path: Path) -> bool:
 
 
 class Rows:
-    """A listing under construction: a few machine words a file, not an object."""
+    """A listing under construction: a few machine words per file instead of an object."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
         self._names: list[str] = []
         self._numbers = {name: array("q") for name in ("offset", "size", "packed", "method", "crc")}
         self._refused: dict[int, tuple[str, str, float | None, float | None]] = {}
 
     def add(self, name: str, kind: str, member: Member) -> None:
-        """One member with a MIDI name; `kind` is `file`, or why it is not to be read."""
+        """Add a member with a MIDI name; `kind` is `file`, or the reason it is refused."""
         inside = inner_name(name)
         for column in self._numbers:
             value = getattr(member, column)
@@ -56,29 +55,31 @@ class Rows:
             self._refuse("outside", "its name leads out of the archive")
         elif kind != "file":
             self._refuse(kind, KINDS[kind])
-        elif max(member.size, member.packed or 0) > self._most:
+        elif max(member.size, member.packed or 0) > self._max_size:
             size = max(member.size, member.packed or 0)
-            self._refuse("too_large", "larger than max_file_size", size, self._most)
+            self._refuse("too_large", "larger than max_file_size", size, self._max_size)
         self._names.append(readable(inside or name).replace("\0", "\\0"))
 
-    def _refuse(self, *why: Any) -> None:
-        self._refused[len(self._names)] = (*why, *[None] * (4 - len(why)))
+    def _refuse(
+        self, rule: str, detail: str, value: float | None = None, threshold: float | None = None
+    ) -> None:
+        self._refused[len(self._names)] = rule, detail, value, threshold
 
     def end(self, archive: Path, damaged: Damaged) -> None:
-        """The archive itself, as the last row: nothing is known of what comes after."""
+        """Add a row for the damaged archive itself; nothing after the damage is known."""
         for column in self._numbers.values():
             column.append(-1)
         self._refuse(damaged.rule, str(damaged), damaged.value, damaged.threshold)
         self._names.append(readable(archive.name))
 
     def refuse_overlaps(self) -> None:
-        """Refuse members that share bytes with another: the trick of the best zip bombs."""
+        """Refuse members that share bytes with another one, as zip bombs do."""
         offset, packed = (np.array(self._numbers[name], np.int64) for name in ("offset", "packed"))
-        packed = np.maximum(packed, 0)  # a tar's members cannot
+        packed = np.maximum(packed, 0)  # members of a tar cannot overlap
         order = np.argsort(offset, kind="stable")
         ends = np.maximum.accumulate((offset + packed)[order])
         for row in order[1:][offset[order][1:] < ends[:-1]].tolist():
-            why = "its bytes are another member's too"
+            why = "its bytes overlap another member's"
             self._refused.setdefault(row, ("bomb", why, None, None))
 
     def table(self) -> pa.Table:
@@ -102,27 +103,27 @@ KINDS = {
     "not_a_file": "neither a plain file nor a folder",
     "sparse": "a sparse file, stored with holes",
     "encrypted": "needs a password",
-    "unknown_method": "packed by a method other than deflate",
+    "unknown_method": "compressed by a method other than deflate",
 }
-"""Why a member is refused whatever its size."""
+"""Reasons to refuse a member, whatever its size."""
 
 
 def inner_name(name: str) -> str | None:
-    """A member's name without `./`, or None where it would lead out of its folder."""
+    """A member's name without `./`, or None if it would lead out of its folder."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     absolute = name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) is not None
     return None if absolute or ".." in parts else "/".join(parts)
 
 
-def list_archive(path: Path, most: int, watch: Callable[[int, int], None]) -> pa.Table:
-    """Where the MIDI files of an archive lie, in the order in which they do.
+def list_archive(path: Path, max_size: int, watch: Callable[[int, int], None]) -> pa.Table:
+    """List the MIDI files of an archive, in archive order.
 
     Args:
         path: the archive.
-        most: bytes; larger members are refused.
-        watch: called now and then with bytes read and in all.
+        max_size: bytes; larger members are refused.
+        watch: called from time to time with bytes read and bytes in total.
     """
-    rows, list_ = Rows(most), _list_zip if path.name.lower().endswith(ZIP) else _list_tar
+    rows, list_ = Rows(max_size), _list_zip if path.name.lower().endswith(ZIP) else _list_tar
     try:
         for name, kind, member in list_(path, watch):
             if kind != "folder" and is_midi(name):
@@ -142,7 +143,7 @@ def _list_tar(path: Path, watch: Callable[[int, int], None]) -> Members:
             if count % 64 == 0:
                 watch(stream.read_so_far, stream.size)
             yield member
-        stream.drain()  # the checksum of what was compressed comes last
+        stream.drain()  # the checksum of the compressed data comes last
 
 
 def _list_zip(path: Path, watch: Callable[[int, int], None]) -> Members:
@@ -150,17 +151,17 @@ def _list_zip(path: Path, watch: Callable[[int, int], None]) -> Members:
         yield from zip_members(file)
 
 
-def read_member(path: str, member: Member, most: int) -> bytes:
-    """The contents of a member of a .tar, a .zip or a spool, read where it lies.
+def read_member(path: str, member: Member, max_size: int) -> bytes:
+    """Read a member of a .tar, a .zip or a spool file.
 
     Raises:
-        Refused: it has more than `most` bytes, or not those that the archive states.
+        Refused: it has more than `max_size` bytes, or differs from what the archive states.
     """
     try:
         with Path(path).open("rb", buffering=0) as file:
             if member.method is None:
                 file.seek(member.offset)
                 return exactly(file, member.size)
-            return unzipped(file, member, most)
+            return unzipped(file, member, max_size)
     except OSError as error:
         raise Refused("cannot_read", error.strerror or str(error)) from None

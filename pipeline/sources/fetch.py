@@ -1,16 +1,14 @@
-"""Download the Lakh MIDI Dataset's archives, and go on where a download stopped.
+"""Download the archives of the Lakh MIDI Dataset, resuming where a download stopped.
 
-pooch looks after checksums and final names; how bytes come over is ours, as pooch's own
-downloaders begin anew whenever a connection breaks. What has come so far lies in NAME.part,
-and the next attempt, or the next call, asks for the rest (HTTP Range).
+The bytes received so far lie in NAME.part; the next attempt, or the next call, asks for the rest
+(HTTP Range). The file gets its name only when it is complete and its checksum is right.
 
 Source: Raffel 2016, Learning-Based Methods for Comparing Sequences; the archives' names, sizes
 and checksums are those of https://colinraffel.com/projects/lmd/.
 """
 
+import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +21,15 @@ if TYPE_CHECKING:
 
 LAKH = "http://hog.ee.columbia.edu/craffel/lmd/"
 ATTEMPTS = 5
-"""Connections that may break in a row without a byte having come."""
+"""Connections in a row that may break without delivering a byte."""
 PAUSE_SECONDS = 2.0
 PIECE = 1 << 16
-"""Bytes; of the piece that a connection breaks in, nothing is kept."""
+"""Bytes written at a time; an incomplete piece of a broken connection is dropped."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What is known of one archive; None where nothing is published."""
+    """The published size in bytes and MD5 of one archive; None if unpublished."""
 
     size: int | None = None
     md5: str | None = None
@@ -45,134 +43,135 @@ ARCHIVES = {
 
 
 def download(name: str, to: Path, address: str = LAKH, known: Archive | None = None) -> Path:
-    """Download one archive, unless it is there already; returns where it lies.
-
-    It appears under its name only when it is whole, with the right checksum.
+    """Download one archive, unless it is there already; returns its path.
 
     Args:
         name: a key of ARCHIVES.
-        to: the folder; made if need be.
-        address: the folder on the web that holds it.
-        known: instead of what ARCHIVES says.
+        to: the folder; created if missing.
+        address: the URL of the folder that holds the archive.
+        known: size and checksum, instead of those in ARCHIVES.
 
     Raises:
-        LakhxlError: it cannot be had, or is not what it should be. What came is kept, unless
-            its checksum is wrong.
+        LakhxlError: the download failed, or the file has the wrong size or checksum. Received
+            bytes are kept, unless the checksum is wrong.
     """
-    import pooch
-
     known = known or ARCHIVES[name]
-    file = f"{name}.tar.gz"
-    url = f"{address.rstrip('/')}/{file}"
-    part = to / f"{file}.part"
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        path = pooch.retrieve(
-            url,
-            known_hash=known.md5 and f"md5:{known.md5}",
-            fname=file,
-            path=to,
-            downloader=Resuming(part, known.size),
+    path = to / f"{name}.tar.gz"
+    url = f"{address.rstrip('/')}/{path.name}"
+    if path.exists() and known.md5 in (None, _md5(path)):
+        return path
+    to.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    Download(url, part, known.size).run()
+    found = _md5(part) if known.md5 else None
+    if found != known.md5:
+        part.unlink()
+        raise LakhxlError(
+            f"{url} has MD5 hash {found}, expected {known.md5}: the download was deleted, try again"
         )
-    except ValueError as error:  # pooch: the checksum differs
-        raise LakhxlError(f"{url}: {error}") from error
-    return Path(path)
+    return part.replace(path)
 
 
-class Resuming:
-    """A downloader for pooch that goes on with what is there.
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+class Download:
+    """One download that resumes after broken connections.
 
     Args:
-        part: the file that holds what has come so far.
-        size: bytes of the whole, where known.
+        url: of the file.
+        part: the file for the bytes received so far.
+        size: bytes of the whole file, if known.
     """
 
-    def __init__(self, part: Path, size: int | None) -> None:
-        self._part, self._size = part, size
+    def __init__(self, url: str, part: Path, size: int | None) -> None:
+        self._url, self._part, self._size = url, part, size
 
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        """Bring over what is missing, then hand the whole to pooch, which checks it."""
-        import requests
-
-        failures, had = 0, self._had()
-        with requests.Session() as session, self._bar() as bar:
-            while True:
-                try:
-                    self._bring(session, url, bar)
-                    break
-                except requests.RequestException as error:
-                    failures = 1 if self._had() > had else failures + 1
-                    had = self._had()
-                    if _final(error) or failures >= ATTEMPTS:
-                        raise LakhxlError(
-                            f"{url} cannot be downloaded: {error}; the {had:,} bytes that came are "
-                            "kept: the same command goes on"
-                        ) from error
-                    time.sleep(PAUSE_SECONDS * (failures - 1))
-        self._part.replace(output_file)
-
-    def _had(self) -> int:
-        return self._part.stat().st_size if self._part.exists() else 0
-
-    @contextmanager
-    def _bar(self) -> Iterator[Any]:
-        name = self._part.name.removesuffix(".part")
-        with progress_bar(
-            total=self._size, initial=self._had(), unit="B", unit_scale=True, desc=name
-        ) as bar:
-            yield bar
-
-    def _bring(self, session: "requests.Session", url: str, bar: Any) -> None:
-        """One connection: append to the part what the server sends.
+    def run(self) -> None:
+        """Download the missing bytes into `part`.
 
         Raises:
-            requests.RequestException: the connection broke, or the server will not.
-            LakhxlError: the file is of another size than it should be.
+            LakhxlError: too many attempts failed in a row, or the server has no such file.
         """
         import requests
 
-        had = self._had()
-        headers = {"Range": f"bytes={had}-", "Accept-Encoding": "identity"} if had else {}
-        with session.get(url, headers=headers, stream=True, timeout=60) as answer:
-            if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                if had == _stated(answer):
-                    return  # it was all there
+        failures, received = 0, self._received()
+        name = self._part.name.removesuffix(".part")
+        with (
+            requests.Session() as session,
+            progress_bar(
+                total=self._size, initial=received, unit="B", unit_scale=True, desc=name
+            ) as bar,
+        ):
+            while True:
+                try:
+                    return self._connect(session, bar)
+                except requests.RequestException as error:
+                    failures = 1 if self._received() > received else failures + 1
+                    received = self._received()
+                    if _is_permanent(error) or failures >= ATTEMPTS:
+                        raise LakhxlError(
+                            f"{self._url} cannot be downloaded: {error}; the {received:,} bytes "
+                            "received are kept: run the same command again to resume"
+                        ) from error
+                    time.sleep(PAUSE_SECONDS * (failures - 1))
+
+    def _received(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _connect(self, session: "requests.Session", bar: Any) -> None:
+        """One connection: append what the server sends to `part`.
+
+        Raises:
+            requests.RequestException: the connection broke, or the server refuses.
+            LakhxlError: the file has another size than expected.
+        """
+        import requests
+
+        received = self._received()
+        headers = {"Accept-Encoding": "identity"}
+        if received:
+            headers["Range"] = f"bytes={received}-"
+        with session.get(self._url, headers=headers, stream=True, timeout=60) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                if received == _total_size(response):
+                    return  # the part was complete
                 self._part.unlink()
-                raise requests.ConnectionError("what came before is longer than the file")
-            answer.raise_for_status()
-            goes_on = answer.status_code == requests.codes.partial_content
-            if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {had}-"):
-                raise LakhxlError(f"{url}: the server sent another part than it was asked for")
-            if not goes_on:
-                had = 0  # the server knows no parts: from the beginning
-            total = _stated(answer)
+                raise requests.ConnectionError("the part received before is longer than the file")
+            response.raise_for_status()
+            resumed = response.status_code == requests.codes.partial_content
+            content_range = response.headers.get("Content-Range", "")
+            if resumed and not content_range.startswith(f"bytes {received}-"):
+                raise LakhxlError(f"{self._url}: the server sent another range than requested")
+            if not resumed:
+                received = 0  # the server does not support ranges: start again
+            total = _total_size(response)
             if None not in (total, self._size) and total != self._size:
-                raise LakhxlError(f"{url} has {total:,} bytes; expected {self._size:,}")
-            bar.total = total
-            bar.n = had
-            self._append(answer, had, bar)
-        if total is not None and self._had() < total:
-            raise requests.ConnectionError(f"it ended after {self._had():,} of {total:,} bytes")
-
-    def _append(self, answer: "requests.Response", had: int, bar: Any) -> None:
-        self._part.parent.mkdir(parents=True, exist_ok=True)
-        with self._part.open("r+b" if had else "wb") as file:
-            file.seek(had)
-            for piece in answer.iter_content(PIECE):
-                file.write(piece)
-                bar.update(len(piece))
+                raise LakhxlError(f"{self._url} has {total:,} bytes; expected {self._size:,}")
+            bar.total, bar.n = total, received
+            with self._part.open("r+b" if received else "wb") as file:
+                file.seek(received)
+                for piece in response.iter_content(PIECE):
+                    file.write(piece)
+                    bar.update(len(piece))
+        if total is not None and self._received() < total:
+            raise requests.ConnectionError(
+                f"it ended after {self._received():,} of {total:,} bytes"
+            )
 
 
-def _stated(answer: "requests.Response") -> int | None:
-    """Bytes of the whole file, as the server has it."""
-    total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+def _total_size(response: "requests.Response") -> int | None:
+    """Bytes of the whole file, as stated by the server."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
     if total.isdigit():
         return int(total)
-    length = answer.headers.get("Content-Length", "")
+    length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 
 
-def _final(error: Exception) -> bool:
-    """Whether asking again would bring the same answer: the server has no such file."""
-    answer = getattr(error, "response", None)
-    return answer is not None and 400 <= answer.status_code < 500
+def _is_permanent(error: Exception) -> bool:
+    """Whether another attempt would get the same answer: the server has no such file."""
+    response = getattr(error, "response", None)
+    return response is not None and 400 <= response.status_code < 500

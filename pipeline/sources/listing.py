@@ -1,12 +1,12 @@
-"""Folders, files and archives -> one listing, the same on every machine, cut into slices.
+"""List the files of all sources, in the same order on every machine, and cut them into slices.
 
-A source is a folder, searched to any depth, a single file, or an archive (see `archives`), which
-is read without unpacking it. Loose files come first, sorted by name; then each archive's, in the
-order in which they lie in it: a compressed archive can only be read from front to back.
-Links are not followed: what they point to may lie outside the source, or be the folder itself.
+A source is a folder (searched to any depth), a single file, or an archive (see `archives`), which
+is read without unpacking it. Loose files come first, sorted by name; then the files of each
+archive, in archive order, because a compressed archive can only be read from front to back.
+Links are not followed: their target may lie outside the source, or be the folder itself.
 
 A listing of 178,561 files takes 25 MB: it is a few Arrow columns, and a file becomes an object
-when its slice is begun.
+only when its slice is processed.
 """
 
 import errno
@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,13 +27,13 @@ from shards.reader import read_table
 from shards.writer import write_table
 
 LOST = ("cannot_open", "cannot_read")
-"""Codes of what happens to every file of a source that has gone."""
+"""Rules that reject every file of a source that has disappeared."""
 MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN)
-"""Refusals by the system that no file is to blame for: they end the run."""
+"""System errors that no file is to blame for: they end the run."""
 
 
 class SourceError(LakhxlError):
-    """A source is not there, or holds nothing to read."""
+    """A source is missing or holds nothing to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,11 @@ class SourceFile:
     """One input file.
 
     Attributes:
-        name: what the ledger calls it: the path within its source, behind the source's own
-            name where there are several; bytes that are not UTF-8 are escaped.
-        path: the file to open: itself, or the archive it lies in.
-        member: where in the archive; None for a file by itself.
-        refused: why it is not to be read, where the archive's listing says so already.
+        name: its name in the ledger: the path within its source, prefixed by the source's name
+            if there are several sources; bytes that are not UTF-8 are escaped.
+        path: the file to open: the file itself, or its archive.
+        member: location in the archive; None for a loose file.
+        refused: the reason not to read it, if the archive's listing already has one.
     """
 
     name: str
@@ -55,10 +56,10 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Part:
-    """The files of one archive, or all the files that lie loose.
+    """The files of one archive, or all loose files.
 
     Attributes:
-        table: `LISTING_SCHEMA`, a row a file.
+        table: `LISTING_SCHEMA`, one row per file.
         archive: the archive; None for loose files, whose paths are in the table.
         streamed: whether the archive can only be read from front to back.
     """
@@ -82,11 +83,11 @@ class Slice:
 
     @property
     def streamed(self) -> bool:
-        """Whether its files have to be unpacked, in the order of their archive, to be read."""
+        """Whether its files can only be read in archive order."""
         return self.part.streamed
 
     def files(self) -> list[SourceFile]:
-        """Its files, ready to be read; of a streamed archive, once they are on the disk."""
+        """Its files; those of a streamed archive can be read once they are spooled to disk."""
         rows = self.part.table.slice(self.start, len(self)).to_pylist()
         return [_source_file(row, self.part.archive) for row in rows]
 
@@ -97,8 +98,8 @@ def _source_file(row: dict, archive: Path | None) -> SourceFile:
         return SourceFile(row["name"], str(archive), refused=refused)
     if archive is None:
         return SourceFile(row["name"], os.fsdecode(row["path"]))
-    place = (row["offset"], row["size"], row["packed"], row["method"], row["crc"])
-    return SourceFile(row["name"], str(archive), Member(*place))
+    location = (row["offset"], row["size"], row["packed"], row["method"], row["crc"])
+    return SourceFile(row["name"], str(archive), Member(*location))
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ class Listing:
 
     Attributes:
         parts: the loose files, then the archives.
-        roots: the sources, as they are on the disk.
-        notes: what was found and left alone, a sentence each, for the user.
+        roots: the resolved paths of the sources.
+        notes: sentences for the user about what was found but not read.
     """
 
     parts: Sequence[Part]
@@ -123,7 +124,7 @@ class Listing:
             yield from slice_.files()
 
     def hash(self) -> str:
-        """sha256 over the names, in order: whether a resumed run still has the same files."""
+        """sha256 over the names, in order: tells whether a resumed run still has the same files."""
         digest = hashlib.sha256()
         for part in self.parts:
             for batch in part.table.select(["name"]).to_batches(max_chunksize=4096):
@@ -142,22 +143,22 @@ class Listing:
 
 def list_files(
     sources: Sequence[Path],
-    most: int,
+    max_size: int,
     *,
     cache: Path | None = None,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Listing:
-    """Every file with a MIDI suffix in the sources.
+    """List every file with a MIDI suffix in the sources.
 
     Args:
-        sources: folders, files or archives. A folder that holds archives and not one loose
+        sources: folders, files or archives. A folder that holds archives and no loose MIDI
             file stands for its archives.
-        most: bytes; larger members of archives are refused here, larger loose files when read.
-        cache: a folder that may hold the listings of compressed archives, from `keep_listing`.
-        watch: called with bytes done and in all while a compressed archive is listed.
+        max_size: bytes; larger members of archives are refused here, larger loose files when read.
+        cache: a folder that may hold listings of compressed archives, from `save_listings`.
+        watch: called with bytes read and bytes in total while a compressed archive is listed.
 
     Raises:
-        SourceError: a source is missing, cannot be searched, or there is no such file in any.
+        SourceError: a source is missing or cannot be searched, or no source holds a MIDI file.
     """
     roots, notes = _expand(_roots(sources))
     labels = _labels(roots)
@@ -171,20 +172,20 @@ def list_files(
     parts = [_loose(loose)] if loose else []
     for root, label in zip(roots, labels, strict=True):
         if is_archive(root):
-            key = _identity(root, most, label)
+            key = _identity(root, max_size, label)
             table = _cached(root, key, cache)
             if table is None:
-                table = _labelled(list_archive(root, most, watch), label)
+                table = _labelled(list_archive(root, max_size, watch), label)
             parts.append(Part(table.replace_schema_metadata({"key": key}), root, is_streamed(root)))
     listing = Listing(parts, roots, notes)
     if not len(listing):
-        places = ", ".join(map(str, sources))
-        raise SourceError(f"{places}: no files named .mid, .midi, .kar or .rmi in there")
+        names = ", ".join(map(str, sources))
+        raise SourceError(f"{names}: no files named .mid, .midi, .kar or .rmi found")
     return listing
 
 
 def _roots(sources: Sequence[Path]) -> list[Path]:
-    """The sources as they are on the disk, each once."""
+    """The resolved paths of the sources, each once."""
     for source in sources:
         if not source.exists():
             raise SourceError(f"{source}: no such file or folder")
@@ -197,7 +198,7 @@ def _roots(sources: Sequence[Path]) -> list[Path]:
 
 
 def _expand(roots: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """A folder of archives becomes its archives, unless there are loose files in it."""
+    """Replace a folder by its archives if it holds archives and no loose MIDI files."""
     expanded: list[Path] = []
     notes: list[str] = []
     for root in roots:
@@ -208,20 +209,20 @@ def _expand(roots: Sequence[Path]) -> tuple[list[Path], list[str]]:
             expanded += inside
         else:
             expanded.append(root)
-            notes += [f"{path} is not read: name it to read it too" for path in inside]
+            notes += [f"{path} is not read: name it as a source to read it too" for path in inside]
     expanded = list(dict.fromkeys(expanded))
     return expanded, [note for note in notes if not any(note.startswith(f"{p} ") for p in expanded)]
 
 
 def _labels(roots: Sequence[Path]) -> list[str]:
-    """What tells the sources apart in the ledger: as much of each path's end as it takes."""
+    """Prefixes that tell sources apart in the ledger: as much of each path's end as needed."""
     if len(roots) == 1:
         return [""]
     for length in range(1, max(len(root.parts) for root in roots) + 1):
         labels = ["/".join(root.parts[-length:]).lstrip("/") for root in roots]
         if len(set(labels)) == len(labels):
             return labels
-    raise AssertionError("two sources of one path")
+    raise AssertionError("two sources have the same path")
 
 
 def _midi_paths(root: Path) -> Iterator[str]:
@@ -261,10 +262,10 @@ def _labelled(table: pa.Table, label: str) -> pa.Table:
     return pa.table([names, *table.columns[1:]], LISTING_SCHEMA)
 
 
-def keep_listings(listing: Listing, folder: Path) -> None:
-    """Save the listings of compressed archives: to make one takes a reading of the whole."""
+def save_listings(listing: Listing, folder: Path) -> None:
+    """Save the listings of compressed archives: making one means reading the whole archive."""
     for part in listing.parts:
-        if part.streamed:
+        if part.archive is not None and part.streamed:
             write_table(_listing_file(folder, part.archive), part.table)
 
 
@@ -280,32 +281,32 @@ def _listing_file(folder: Path, archive: Path) -> Path:
     return folder / f"listing-{hashlib.md5(os.fsencode(archive)).hexdigest()[:12]}.arrow"
 
 
-def _identity(archive: Path, most: int, label: str) -> str:
-    """Changes when a listing of the archive would."""
+def _identity(archive: Path, max_size: int, label: str) -> str:
+    """A key that changes whenever the archive's listing would."""
     status = archive.stat()
-    return f"{status.st_size} {status.st_mtime_ns} {most} {label}"
+    return f"{status.st_size} {status.st_mtime_ns} {max_size} {label}"
 
 
-def read_source(file: SourceFile, most: int) -> bytes:
-    """The contents of an input file, wherever it lies, if it has at most `most` bytes.
+def read_source(file: SourceFile, max_size: int) -> bytes:
+    """Read an input file of at most `max_size` bytes, loose or in an archive.
 
     Raises:
-        Refused: it is not to be read, or cannot be.
-        OSError: the machine is in trouble, whatever the file.
+        Refused: it must not be read, or cannot be.
+        OSError: a system error that is not the file's fault; see MACHINE.
     """
     if file.refused is not None:
         raise file.refused
     if file.member is not None:
-        return read_member(file.path, file.member, most)
-    return read_bytes(file.path, most)
+        return read_member(file.path, file.member, max_size)
+    return read_bytes(file.path, max_size)
 
 
-def read_bytes(path: str, most: int) -> bytes:
-    """The contents of a plain file of at most `most` bytes.
+def read_bytes(path: str, max_size: int) -> bytes:
+    """Read a plain file of at most `max_size` bytes.
 
     Raises:
-        Refused: it is a link, not a plain file, too large, or the system will not let us.
-        OSError: the machine is in trouble, whatever the file.
+        Refused: it is a link, not a plain file, too large, or access is denied.
+        OSError: a system error that is not the file's fault; see MACHINE.
     """
     try:
         # A pipe or device would block on opening; a link may lead anywhere.
@@ -321,18 +322,18 @@ def read_bytes(path: str, most: int) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Refused("not_a_file", "neither a plain file nor a folder")
-        if status.st_size > most:
-            raise Refused("too_large", "larger than max_file_size", status.st_size, most)
+        if status.st_size > max_size:
+            raise Refused("too_large", "larger than max_file_size", status.st_size, max_size)
         try:
-            return _whole(file, min(status.st_size, most))
+            return _whole(file, min(status.st_size, max_size))
         except OSError as error:
             if error.errno in MACHINE:
                 raise
             raise Refused("cannot_read", error.strerror or str(error)) from None
 
 
-def _whole(file: object, size: int) -> bytes:
-    """All bytes of a file that had `size` when it was opened; an unbuffered read may give fewer."""
+def _whole(file: FileIO, size: int) -> bytes:
+    """Read a file that had `size` bytes when it was opened; one unbuffered read may give fewer."""
     data = file.read(size)
     while len(data) < size and (more := file.read(size - len(data))):
         data += more

@@ -1,4 +1,4 @@
-"""What the listing of a source says of one file, and why a file may be refused."""
+"""What a listing stores about each file, and why a file may be refused."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 
 LISTING_SCHEMA = pa.schema(
     [
-        ("name", pa.string()),  # what the ledger calls it
-        ("path", pa.binary()),  # of a loose file, as the system has it
-        ("offset", pa.int64()),  # of a member: see Member
+        ("name", pa.string()),  # its name in the ledger
+        ("path", pa.binary()),  # of a loose file, as raw bytes
+        ("offset", pa.int64()),  # of an archive member: see Member
         ("size", pa.int64()),
         ("packed", pa.int64()),
         ("method", pa.int32()),
         ("crc", pa.int64()),
-        ("rule", pa.string()),  # of a member that is refused unread: see Refused
+        ("rule", pa.string()),  # of a member refused without reading it: see Refused
         ("detail", pa.string()),
         ("value", pa.float64()),
         ("threshold", pa.float64()),
@@ -25,15 +25,15 @@ LISTING_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where a file lies inside an archive.
+    """The location of a file inside an archive.
 
     Attributes:
-        offset: of a .tar, bytes from the start of the (unpacked) archive to the file's first;
-            of a .zip, to the file's local header.
-        size: bytes, unpacked.
-        packed: bytes it takes up in a .zip.
-        method: how a .zip packed it; None: not in a .zip.
-        crc: CRC-32 that a .zip states.
+        offset: in a .tar, the position of the file's first byte in the (uncompressed) archive;
+            in a .zip, the position of its local header.
+        size: uncompressed bytes.
+        packed: compressed bytes, in a .zip.
+        method: compression method in a .zip; None outside of a .zip.
+        crc: CRC-32 stated by a .zip.
     """
 
     offset: int
@@ -44,12 +44,12 @@ class Member:
 
 
 class Refused(Exception):
-    """A file that is not to be opened, or cannot be; a row of the ledger, not the user's error.
+    """A file that must not or cannot be opened. It becomes a row of the ledger, not an error.
 
     Attributes:
-        rule: the code for the ledger.
+        rule: the code in the ledger.
         detail: a sentence.
-        value, threshold: what was measured against what, where it was a number.
+        value, threshold: the measured number and its bound, if there is one.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Refused(Exception):
 
 
 class Damaged(Exception):
-    """An archive that cannot be read any further.
+    """An archive that cannot be read further.
 
     Attributes:
         rule: `damaged_archive` or `bomb`.
-        value, threshold: what was measured, against what.
+        value, threshold: the measured number and its bound, if there is one.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Damaged(Exception):
 
 
 def is_midi(name: str) -> bool:
-    """Whether a file's name says that it is for us."""
+    """Whether a file name has a MIDI suffix."""
     return name.lower().endswith(SUFFIXES)
 
 

@@ -1,7 +1,7 @@
-"""A .tar from front to back, compressed or not: its members, one after another.
+"""Stream through a .tar, compressed or not, member by member.
 
-Not the tarfile module: that takes a damaged header in the middle for the end, keeps an object
-for every member, and reads an extended header of any size into memory.
+The tarfile module is not used: it takes a damaged header in the middle for the end of the archive,
+keeps an object per member, and reads an extended header of any size into memory.
 
 Sources: POSIX.1-2017, pax, ustar interchange format; GNU tar manual, basic tar format.
 """
@@ -19,31 +19,31 @@ from typing import Any, BinaryIO
 from pipeline.sources.members import Damaged, Member, readable
 
 BLOCK = 512
-LONGEST_HEADER = 1 << 20
-"""Bytes of a tar's extended header; a real one holds a few names."""
+MAX_HEADER = 1 << 20
+"""Bytes of an extended header; a real one holds a few names."""
 PIECE = 1 << 20
-"""Bytes that are unpacked at once."""
-EXPANSION = 200.0
-"""Bytes out of a compressed archive for each that went in; MIDI files give 3 to 10."""
-HARMLESS = 1 << 30
-"""Bytes out of a compressed archive that are allowed whatever went in."""
+"""Bytes decompressed at a time."""
+MAX_EXPANSION = 200.0
+"""Uncompressed bytes per compressed byte; MIDI files give 3 to 10."""
+ALWAYS_ALLOWED = 1 << 30
+"""Uncompressed bytes that are allowed whatever the ratio."""
 LZMA_MEMORY = 256 << 20
 
 
 class Stream:
-    """Bytes from front to back, out of a plain or a compressed file.
+    """Read a plain or compressed file from front to back.
 
     Attributes:
-        at: bytes given out or skipped so far.
-        size: bytes of the file on the disk.
+        at: uncompressed bytes returned or skipped so far.
+        size: bytes of the file on disk.
     """
 
     def __init__(self, file: BinaryIO, packing: "Packing | None") -> None:
         self._file, self._packing = file, packing
-        self._unpacker = packing and packing.unpacker()
+        self._unpacker: Any = packing and packing.unpacker()
         self.size = os.fstat(file.fileno()).st_size
         self._ready = b""
-        self._from = 0  # where the bytes not given out yet begin in _ready
+        self._from = 0  # start of the unread bytes in _ready
         self._packed = b""
         self._out = 0
         self.at = 0
@@ -56,16 +56,16 @@ class Stream:
 
     @property
     def read_so_far(self) -> int:
-        """Bytes of the file on the disk that have been read."""
+        """Bytes of the file on disk that have been read."""
         return self._file.tell()
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes; fewer at the end only.
+        """The next `size` bytes; fewer only at the end.
 
         Raises:
-            Damaged: they cannot be unpacked, or the archive is a bomb.
+            Damaged: they cannot be decompressed, or the archive is a decompression bomb.
         """
-        if self._unpacker is None:
+        if self._packing is None:
             data = self._file.read(size)
         elif size <= len(self._ready) - self._from:  # most reads are headers and small files
             data = self._ready[self._from : self._from + size]
@@ -74,7 +74,7 @@ class Stream:
             pieces = [self._ready[self._from :]]
             missing = size - len(pieces[0])
             self._ready, self._from = b"", 0
-            while missing > 0 and (piece := self._unpack()):
+            while missing > 0 and (piece := self._unpack(self._packing)):
                 pieces.append(piece[:missing])
                 if len(piece) > missing:
                     self._ready, self._from = piece, missing
@@ -84,8 +84,8 @@ class Stream:
         return data
 
     def skip(self, size: int) -> bool:
-        """Leave the next `size` bytes out; False where there are fewer."""
-        if self._unpacker is None:
+        """Skip the next `size` bytes; False if there are fewer."""
+        if self._packing is None:
             self.at += size
             self._file.seek(size, os.SEEK_CUR)
             return self._file.tell() <= self.size
@@ -97,26 +97,26 @@ class Stream:
         return True
 
     def drain(self) -> None:
-        """Read to the end: where checksums of compressed data stand."""
-        if self._unpacker is not None:
+        """Read to the end, so that the checksums of compressed data are verified."""
+        if self._packing is not None:
             while self.read(PIECE):
                 pass
 
-    def _unpack(self) -> bytes:
-        """The next bytes, at most PIECE of them; none at the end."""
+    def _unpack(self, packing: "Packing") -> bytes:
+        """The next decompressed bytes, at most PIECE of them; none at the end."""
         while True:
             if self._unpacker.eof:
                 rest = self._unpacker.unused_data or self._file.read(PIECE)
-                if not rest.startswith(self._packing.mark):
-                    return b""  # padding, or something that somebody appended
-                self._unpacker, self._packed = self._packing.unpacker(), rest
+                if not rest.startswith(packing.magic):
+                    return b""  # padding or appended bytes
+                self._unpacker, self._packed = packing.unpacker(), rest
             packed, self._packed = self._packed, b""
             if not packed and self._unpacker.needs_input:
                 packed = self._file.read(PIECE)
             try:
                 piece = self._unpacker.decompress(packed, PIECE)
             except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-                raise Damaged("damaged_archive", f"it cannot be unpacked: {error}") from None
+                raise Damaged("damaged_archive", f"it cannot be decompressed: {error}") from None
             self._out += len(piece)
             self._check_expansion()
             if piece:
@@ -126,13 +126,13 @@ class Stream:
 
     def _check_expansion(self) -> None:
         ratio = self._out / max(self.read_so_far, 1)
-        if self._out > HARMLESS and ratio > EXPANSION:
-            detail = "it unpacks to absurdly many bytes"
-            raise Damaged("bomb", detail, round(ratio, 1), EXPANSION)
+        if self._out > ALWAYS_ALLOWED and ratio > MAX_EXPANSION:
+            detail = "it decompresses to far too many bytes"
+            raise Damaged("bomb", detail, round(ratio, 1), MAX_EXPANSION)
 
 
 class Inflate:
-    """zlib's decompressor of gzip members, with the interface that bz2's and lzma's have."""
+    """zlib's decompressor for gzip members, with the interface of bz2's and lzma's."""
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
@@ -144,25 +144,25 @@ class Inflate:
 
     @property
     def unused_data(self) -> bytes:
-        """What came behind the end of this member."""
+        """Bytes after the end of this member."""
         return self._inflate.unused_data
 
     @property
     def needs_input(self) -> bool:
-        """Whether more has to come in before more goes out."""
+        """Whether it needs more input before it gives more output."""
         return not self._inflate.unconsumed_tail
 
-    def decompress(self, data: bytes, most: int) -> bytes:
-        """At most `most` bytes more."""
-        return self._inflate.decompress(self._inflate.unconsumed_tail + data, most)
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """The next bytes, at most `max_length`."""
+        return self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
 
 
 @dataclass(frozen=True)
 class Packing:
-    """A way to compress a tar: what a compressed stream starts with, and what unpacks it."""
+    """A way to compress a tar: the first bytes of its streams, and its decompressor."""
 
     suffixes: tuple[str, ...]
-    mark: bytes
+    magic: bytes
     unpacker: Callable[[], Any]
 
 
@@ -174,7 +174,7 @@ PACKINGS = (
 
 
 def open_tar(path: Path) -> Stream:
-    """Open a .tar, compressed or not, from its front.
+    """Open a .tar, compressed or not.
 
     Raises:
         OSError: it cannot be opened.
@@ -185,29 +185,29 @@ def open_tar(path: Path) -> Stream:
 
 
 def tar_members(stream: Stream) -> Iterator[tuple[str, str, Member]]:
-    """Each member of a tar: its name, its kind (`file`, `folder` or one of KINDS), its place.
+    """Each member of a tar: name, kind (`file`, `folder` or a key of archives.KINDS), location.
 
     Raises:
-        Damaged: the archive cannot be read any further.
+        Damaged: the archive cannot be read further.
     """
-    told: dict[str, Any] = {}  # by extended headers, of the next member
+    extended: dict[str, Any] = {}  # from extended headers, for the next member
     while True:
         block = stream.read(BLOCK)
         if block == bytes(BLOCK):
             return
         header = _header(block)
         if header.type in b"LKxgX":
-            if header.size > LONGEST_HEADER:
+            if header.size > MAX_HEADER:
                 raise Damaged("damaged_archive", f"an extended header of {header.size:,} bytes")
             data = stream.read(header.size)
             stream.skip(-header.size % BLOCK)
-            told |= _extended(header.type, data)
+            extended |= _extended(header.type, data)
             continue
-        size, name = told.get("size", header.size), told.get("name", header.name)
-        kind = "sparse" if told.get("sparse") else TYPES.get(header.type, "not_a_file")
-        told = {}
+        size, name = extended.get("size", header.size), extended.get("name", header.name)
+        kind = "sparse" if extended.get("sparse") else TYPES.get(header.type, "not_a_file")
+        extended = {}
         member = Member(stream.at, size)
-        if header.type not in b"123456":  # those have no contents, whatever they say
+        if header.type not in b"123456":  # those have no contents, whatever size they state
             try:
                 whole = stream.skip(size + -size % BLOCK)
             except Damaged as damaged:
@@ -240,7 +240,7 @@ class Header:
 
 def _header(block: bytes) -> Header:
     if len(block) < BLOCK:
-        raise Damaged("damaged_archive", "it stops without the mark of its end")
+        raise Damaged("damaged_archive", "it stops without an end-of-archive block")
     try:
         stated = _number(block[148:156])
         size = _number(block[124:136])
@@ -249,12 +249,14 @@ def _header(block: bytes) -> Header:
     if sum(block[:148]) + sum(block[156:]) + 8 * ord(" ") != stated or size < 0:
         raise Damaged("damaged_archive", "a member's header makes no sense")
     name = _text(block[:100])
-    prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""  # GNU has times there
+    prefix = (
+        _text(block[345:500]) if block[257:263] == b"ustar\0" else ""
+    )  # GNU tar stores times there
     return Header(f"{prefix}/{name}" if prefix else name, size, block[156])
 
 
 def _number(field: bytes) -> int:
-    """Octal digits, or with the top bit set base 256, as GNU writes sizes over 8 GB."""
+    """Octal digits; or base 256 if the top bit is set, as GNU tar writes sizes over 8 GB."""
     if field[0] & 0x80:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:])
     return int(field.split(b"\0")[0].strip() or b"0", 8)
@@ -265,25 +267,25 @@ def _text(field: bytes) -> str:
 
 
 def _extended(type_: int, data: bytes) -> dict[str, Any]:
-    """What an extended header says of the next member; links' targets are of no interest."""
+    """The fields of an extended header that apply to the next member; link targets are ignored."""
     if type_ == ord("L"):
         return {"name": _text(data)}
     if type_ in b"Kg":
         return {}
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     try:
         while data and data[0]:
             length, _ = data.split(b" ", 1)
             record, data = data[: int(length)], data[int(length) :]
             key, value = record[len(length) + 1 : -1].split(b"=", 1)
             if key == b"path":
-                told["name"] = _text(value)
+                fields["name"] = _text(value)
             elif key == b"size":
-                told["size"] = int(value)
+                fields["size"] = int(value)
             elif key.startswith(b"GNU.sparse"):
-                told["sparse"] = True
-            if not record or told.get("size", 0) < 0:
+                fields["sparse"] = True
+            if not record or fields.get("size", 0) < 0:
                 raise ValueError(record)
     except ValueError:
         raise Damaged("damaged_archive", "an extended header makes no sense") from None
-    return told
+    return fields

@@ -1,4 +1,4 @@
-"""The table of contents of a .zip, and its members.
+"""Read the central directory of a .zip, and its members.
 
 Source: PKWARE APPNOTE 6.3.10.
 """
@@ -21,10 +21,10 @@ STORED, DEFLATED = 0, 8
 
 
 def zip_members(file: BinaryIO) -> Iterator[tuple[str, str, Member]]:
-    """Each member of a zip: its name, its kind (`file`, or one of archives.KINDS), its place.
+    """Each member of a zip: name, kind (`file` or a key of archives.KINDS), location.
 
     Raises:
-        Damaged: the archive cannot be read any further.
+        Damaged: the archive cannot be read further.
     """
     at, entries = _central_directory(file)
     file.seek(at)
@@ -36,7 +36,7 @@ def _entry(directory: BinaryIO) -> tuple[str, str, Member]:
     """The next entry of the central directory."""
     head = directory.read(CENTRAL.size)
     if len(head) < CENTRAL.size or head[:4] != b"PK\1\2":
-        raise Damaged("damaged_archive", "its table of contents is damaged")
+        raise Damaged("damaged_archive", "its central directory is damaged")
     _, made, _, flags, method, _, _, crc, packed, full, *lengths, _, _, outer, offset = (
         CENTRAL.unpack(head)
     )
@@ -51,14 +51,14 @@ def _entry(directory: BinaryIO) -> tuple[str, str, Member]:
 
 
 def _central_directory(file: BinaryIO) -> tuple[int, int]:
-    """Where a zip's table of contents lies, and how many entries it has."""
+    """The position of the central directory, and its number of entries."""
     size = file.seek(0, os.SEEK_END)
     tail_at = max(size - (1 << 16) - END.size, 0)
     file.seek(tail_at)
     tail = file.read()
     found = tail.rfind(b"PK\5\6")
     if found < 0 or len(tail) - found < END.size:
-        raise Damaged("damaged_archive", "it has no table of contents: not a zip, or cut short")
+        raise Damaged("damaged_archive", "it has no central directory: not a zip, or cut short")
     *_, entries, length, at, _ = END.unpack_from(tail, found)
     if FULL in (length, at) or entries == 0xFFFF:
         back = tail_at + found - END64_AT.size
@@ -71,12 +71,12 @@ def _central_directory(file: BinaryIO) -> tuple[int, int]:
                 if len(data) == END64.size and data[:4] == b"PK\6\6":
                     *_, entries, length, at = END64.unpack(data)
     if at + length > size or entries * CENTRAL.size > length:
-        raise Damaged("damaged_archive", "its table of contents lies outside it: cut short")
+        raise Damaged("damaged_archive", "its central directory lies outside the file: cut short")
     return at, entries
 
 
 def _wide(extra: bytes, full: int, packed: int, offset: int) -> tuple[int, int, int]:
-    """Sizes and place over 4 GB stand in an extra field."""
+    """Take sizes and offsets over 4 GB from the zip64 extra field."""
     values = [full, packed, offset]
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
@@ -90,7 +90,7 @@ def _wide(extra: bytes, full: int, packed: int, offset: int) -> tuple[int, int, 
 
 
 def _kind(system: int, mode: int, flags: int, method: int) -> str:
-    """`file`, or why a zip's member is refused; `mode` is Unix's, where a Unix made it."""
+    """`file`, or the reason a member is refused; `mode` is valid if the zip was made on Unix."""
     form = mode & 0o170000 if system == 3 else 0
     if form == 0o120000:
         return "link"
@@ -102,7 +102,7 @@ def _kind(system: int, mode: int, flags: int, method: int) -> str:
 
 
 def exactly(file: BinaryIO, size: int) -> bytes:
-    """The next `size` bytes of a file that is not buffered."""
+    """The next `size` bytes of an unbuffered file."""
     data = file.read(size)
     while len(data) < size and (more := file.read(size - len(data))):
         data += more
@@ -111,23 +111,23 @@ def exactly(file: BinaryIO, size: int) -> bytes:
     return data
 
 
-def unzipped(file: BinaryIO, member: Member, most: int) -> bytes:
-    """The contents of a zip's member, held against the size and the checksum it states."""
+def unzipped(file: BinaryIO, member: Member, max_size: int) -> bytes:
+    """The contents of a zip member, checked against its stated size and checksum."""
     file.seek(member.offset)
     head = exactly(file, LOCAL.size)
     if head[:4] != b"PK\3\4":
-        raise Refused("damaged_member", "it is not where the archive's table of contents says")
+        raise Refused("damaged_member", "it is not where the central directory says")
     *_, name_length, extra_length = LOCAL.unpack(head)
     file.seek(name_length + extra_length, os.SEEK_CUR)
-    packed = exactly(file, member.packed)
+    packed = exactly(file, member.packed or 0)
     data = packed
     if member.method == DEFLATED:
         try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most + 1)
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max_size + 1)
         except zlib.error as error:
-            raise Refused("damaged_member", f"it cannot be unpacked: {error}") from None
-    if len(data) > most:
-        raise Refused("too_large", "larger than max_file_size", len(data), most)
+            raise Refused("damaged_member", f"it cannot be decompressed: {error}") from None
+    if len(data) > max_size:
+        raise Refused("too_large", "larger than max_file_size", len(data), max_size)
     if len(data) != member.size or zlib.crc32(data) != member.crc:
-        raise Refused("damaged_member", "not the bytes that the archive states")
+        raise Refused("damaged_member", "its bytes differ from the stated size or checksum")
     return data

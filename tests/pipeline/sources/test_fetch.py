@@ -1,4 +1,4 @@
-"""Downloads from a server on loopback: whole, in parts, broken off, wrong."""
+"""Downloads from a loopback server: complete, in ranges, interrupted, wrong."""
 
 import hashlib
 import http.server
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli.commands import cli
+from pipeline.cli import cli
 from pipeline.sources import fetch
 from pipeline.sources.fetch import Archive, download
 from shards.errors import LakhxlError
@@ -20,7 +20,7 @@ KNOWN = Archive(len(DATA), hashlib.md5(DATA).hexdigest())
 
 @contextmanager
 def serving(data: bytes = DATA, *, breaks_after: int | None = None, ranges: bool = True):
-    """A server of one archive, which may break off each answer; its address, and what was asked."""
+    """A server of one archive that may cut off each response; its address, and ranges asked."""
     asked: list[str | None] = []
 
     class Server(http.server.BaseHTTPRequestHandler):
@@ -74,7 +74,7 @@ def test_an_archive_is_downloaded_once_and_has_its_checksum(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["clean_midi.tar.gz"]
 
 
-def test_connections_that_break_are_made_again_for_the_rest(tmp_path):
+def test_broken_connections_are_resumed(tmp_path):
     with serving(breaks_after=700_000) as (address, asked):
         path = download("clean_midi", tmp_path, address, KNOWN)
     assert path.read_bytes() == DATA
@@ -83,35 +83,37 @@ def test_connections_that_break_are_made_again_for_the_rest(tmp_path):
     assert all(start % fetch.PIECE == 0 and start > 600_000 for start in starts)
 
 
-def test_a_download_that_was_stopped_goes_on(tmp_path):
+def test_a_stopped_download_resumes(tmp_path):
     (tmp_path / "clean_midi.tar.gz.part").write_bytes(DATA[:1_234_567])
     with serving() as (address, asked):
         assert download("clean_midi", tmp_path, address, KNOWN).read_bytes() == DATA
     assert asked == ["bytes=1234567-"]
 
 
-def test_a_download_that_was_stopped_at_its_last_byte_is_whole(tmp_path):
+def test_a_download_stopped_at_its_last_byte_is_complete(tmp_path):
     (tmp_path / "clean_midi.tar.gz.part").write_bytes(DATA)
     with serving() as (address, _):
         assert download("clean_midi", tmp_path, address, KNOWN).read_bytes() == DATA
 
 
-def test_a_part_longer_than_the_file_is_thrown_away(tmp_path):
+def test_a_part_longer_than_the_file_is_discarded(tmp_path):
     (tmp_path / "clean_midi.tar.gz.part").write_bytes(DATA + b"more")
     with serving() as (address, _):
         assert download("clean_midi", tmp_path, address, KNOWN).read_bytes() == DATA
 
 
-def test_a_server_that_knows_no_parts_sends_all_again(tmp_path):
+def test_a_server_without_ranges_sends_everything_again(tmp_path):
     (tmp_path / "clean_midi.tar.gz.part").write_bytes(b"x" * 1000)
     with serving(ranges=False) as (address, _):
         assert download("clean_midi", tmp_path, address, KNOWN).read_bytes() == DATA
 
 
-def test_a_server_that_is_gone_is_an_error_and_what_came_is_kept(tmp_path):
+def test_a_server_that_is_gone_is_an_error_and_received_bytes_are_kept(tmp_path):
     with serving(breaks_after=0) as (address, asked):
         (tmp_path / "clean_midi.tar.gz.part").write_bytes(DATA[:5])
-        with pytest.raises(LakhxlError, match="the 5 bytes that came are kept: the same command"):
+        with pytest.raises(
+            LakhxlError, match="the 5 bytes received are kept: run the same command"
+        ):
             download("clean_midi", tmp_path, address, KNOWN)
     assert len(asked) == fetch.ATTEMPTS
     assert (tmp_path / "clean_midi.tar.gz.part").read_bytes() == DATA[:5]
