@@ -1,6 +1,19 @@
-"""The dataset format that pipeline writes and trainer reads. Imports neither of them."""
+"""The dataset format that pipeline writes and trainer reads. It imports neither of them.
+
+Files:
+    song, bars, gm    a song on a grid; its bar lines; General MIDI names
+    vocabulary        tokens and instrument classes, by the codec's settings
+    codec, grammar    a song as arrays and back; the same stream token by token
+    layout            file names, array types and table columns
+    writer, reader    write files all or nothing; memory-map songs
+    where, verify     select songs by an SQL condition; check a whole dataset
+    render/           a song as a MIDI file, a picture or sound
+    settings          settings classes with help texts and bounds
+    console, text     command lines and progress bars; foreign text made safe to print
+    errors            errors that the user can fix
+"""
 
 from shards.errors import LakhxlError, SettingError, ShardError
-from shards.reader import Dataset, open_dataset
+from shards.reader import Dataset, SongSource, open_dataset
 
-__all__ = ["Dataset", "LakhxlError", "SettingError", "ShardError", "open_dataset"]
+__all__ = ["Dataset", "LakhxlError", "SettingError", "ShardError", "SongSource", "open_dataset"]

@@ -1,19 +1,20 @@
-"""Song <-> parallel arrays of tokens, instruments, velocities, bars and steps; exact both ways.
+"""Encode a song as parallel arrays of tokens, instruments, velocities, bars and steps; and back.
 
 The stream
     <sos>
-    <sep> d7                 rest: move 7 steps on; longer than the longest duration: several
-    [m3/4] [t120.0]          what changes here; at the song's start both, always
-    b50 w18 …                bends and modulation that change here: by class, bend first
-    n60 d12  n36 d3 …        a pair a note: by instrument class, then pitch from high to low
+    <sep> d7                 rest of 7 steps; one beyond the longest duration takes several pairs
+    [m3/4] [t120.0]          meter and tempo, where they change; always both at the song's start
+    b50 w18 …                bends and modulations that change: by class, bend first
+    n60 d12  n36 d3 …        a pair per note: by instrument class, then pitch from high to low
     <eos>
 
-Parallel to the tokens, same length: the instrument class at both tokens of a note and at a
-control, and the velocity bin at a note's first, 255 elsewhere; bar and step in the bar where
-the token stands in time. A rest stands where it starts, <eos> at the last onset.
+Parallel to the tokens: the instrument class at both tokens of a note and at a control, and the
+velocity bin at the first token of a note, 255 elsewhere; the bar, and the step in the bar, at
+which the token takes effect. For a rest that is where it starts, for <eos> the last onset.
 
-Law: `encode(decode(x)) == x` for every x that `encode` made, and `decode(encode(song)) == song`
-for every canonical song (see `shards.song`) on the vocabulary's grid.
+Both directions are exact: `encode(decode(x)) == x` for every x that `encode` made, and
+`decode(encode(song)) == song` for every canonical song (see `shards.song`) on the vocabulary's
+grid.
 """
 
 from dataclasses import dataclass, fields
@@ -78,8 +79,6 @@ class EncodedSong:
             for array in fields(self)
         )
 
-    __hash__ = None
-
 
 class Codec:
     """Encodes and decodes songs with one vocabulary."""
@@ -94,8 +93,8 @@ class Codec:
         """Turn a canonical song into its arrays.
 
         Raises:
-            ValueError: the song has no notes, is not on the vocabulary's grid (a meter, tempo,
-                control, duration or instrument without a token), or has more than 65,536 bars.
+            ValueError: the song has no notes, has more than 65,536 bars, or has a grid, meter,
+                tempo, control, duration or instrument that the vocabulary lacks.
         """
         self.check(song)
         steps, ids, widths, note_items, control_items = self._items(song)
@@ -123,21 +122,21 @@ class Codec:
         velocities[note_at] = velocity_bin(song.notes["velocity"])
         instruments[at[control_items]] = song.controls["instrument"]
 
-        bars, places = self.bars(song, int(steps[-1])).positions(times)
+        bars, within = self.bars(song, int(steps[-1])).locate(times)
         return EncodedSong(
             tokens,
             instruments,
             velocities,
             bars.astype(np.uint16),
-            places.astype(self.vocabulary.step_dtype),
+            within.astype(self.vocabulary.step_dtype),
         )
 
     def _items(self, song: Song) -> tuple[np.ndarray, ...]:
         """Meters, tempos, controls and notes in stream order.
 
         Returns:
-            step, first token's id and number of tokens of each item, shape (items,); and the
-            positions among the items of the notes, shape (notes,), and of the controls.
+            Step, first token's id and number of tokens of each item, shape (items,); and the
+            indices of the notes among the items, shape (notes,), and of the controls.
         """
         steps, ids, classes = self.changes(song)
         note_ids = self.vocabulary.pitch0 + song.notes["pitch"].astype(np.int64)
@@ -155,23 +154,23 @@ class Codec:
         )
 
     def bars(self, song: Song, last: int) -> Bars:
-        """The bar lines of a song whose last item stands at step `last`.
+        """The bar lines of a song whose last item is at step `last`.
 
         Raises:
             ValueError: it has more bars than the arrays hold.
         """
         bars = Bars(song.meters, self.vocabulary.bar_steps)
-        count = int(bars.positions(np.array([last]))[0][0]) + 1
+        count = int(bars.locate(np.array([last]))[0][0]) + 1
         if count > MAX_BARS:
             raise ValueError(f"the song has {count} bars; the arrays hold {MAX_BARS}")
         return bars
 
     def changes(self, song: Song) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Meters, tempos and controls of a song in stream order, each one token.
+        """The tokens of a song's meters, tempos and controls, in stream order.
 
         Returns:
-            step, id and instrument class (NO_INSTRUMENT but for a control), shape (changes,);
-            int64, int64, uint8.
+            Step, id and instrument class (NO_INSTRUMENT unless a control) of each, shape
+            (changes,); int64, int64, uint8.
         """
         meter_ids, tempo_ids = self._change_ids(song)
         meters = song.meters["start"][: len(meter_ids)]
@@ -192,7 +191,7 @@ class Codec:
         )
 
     def _change_ids(self, song: Song) -> tuple[list[int], list[int]]:
-        """The ids of the song's meters and tempos; empty for a group that is switched off."""
+        """The ids of the song's meters and of its tempos; empty where switched off."""
         settings, tempos = self.vocabulary.settings, song.tempos["microseconds"].tolist()
         pairs = zip(
             song.meters["numerator"].tolist(), song.meters["denominator"].tolist(), strict=True
@@ -211,7 +210,7 @@ class Codec:
         gaps: np.ndarray,
         steps: np.ndarray,
     ) -> None:
-        """Write `pairs` of <sep> and duration before each item, all of them full but the last."""
+        """Write each item's `pairs` of <sep> and duration; all but the last have the longest."""
         longest = self.vocabulary.max_duration
         nth = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
         first = np.repeat(at, pairs) + 2 * nth
@@ -221,16 +220,16 @@ class Codec:
         times[first] = times[first + 1] = np.repeat(steps - gaps, pairs) + nth * longest
 
     def check(self, song: Song) -> None:
-        """Refuse, by ValueError, a song that has no tokens; see `encode`."""
+        """Raise ValueError for a song that cannot be encoded; see `encode`."""
         vocabulary, notes = self.vocabulary, song.notes
         settings = vocabulary.settings
         if song.steps_per_beat != settings.steps_per_beat:
             raise ValueError(
-                f"the song has {song.steps_per_beat} steps a beat, the vocabulary "
+                f"the song has {song.steps_per_beat} steps per beat, the vocabulary "
                 f"{settings.steps_per_beat}"
             )
         if not len(notes):
-            raise ValueError("a song without notes has no tokens")
+            raise ValueError("a song without notes cannot be encoded")
         if notes["duration"].min() < 1 or notes["duration"].max() > vocabulary.max_duration:
             raise ValueError(f"a duration is outside 1 to {vocabulary.max_duration} steps")
         if notes["instrument"].max() >= vocabulary.instruments:
@@ -245,18 +244,16 @@ class Codec:
         self._check_controls(song.controls)
 
     def _check_controls(self, controls: np.ndarray) -> None:
-        if not len(controls):
-            return
-        if controls["instrument"].max() >= PROGRAMS:
+        if controls["instrument"].max(initial=0) >= PROGRAMS:
             raise ValueError("a drum has neither bend nor modulation")
-        known = {BEND: self.vocabulary.bends, MODULATION: self.vocabulary.modulations}
-        for kind, values in known.items():
-            foreign = np.setdiff1d(controls["value"][controls["kind"] == kind], values)
-            if len(foreign):
-                raise ValueError(f"the vocabulary has no token for {foreign[0]} of control {kind}")
+        allowed = {BEND: self.vocabulary.bends, MODULATION: self.vocabulary.modulations}
+        for kind, values in allowed.items():
+            unknown = np.setdiff1d(controls["value"][controls["kind"] == kind], values)
+            if len(unknown):
+                raise ValueError(f"the vocabulary has no token for {unknown[0]} of control {kind}")
 
     def decode(self, encoded: EncodedSong) -> Song:
-        """Turn arrays back into the song. Bars and steps are not needed: the tokens say it all.
+        """Turn arrays back into the song. Bars and steps are not read: the tokens imply them.
 
         Raises:
             ValueError: the tokens do not follow the grammar; names the first that does not.
@@ -314,7 +311,7 @@ class Codec:
         return changes(tempos, DEFAULT_TEMPO)
 
     def _check_grammar(self, tokens: np.ndarray, kind: np.ndarray) -> None:
-        """A stream opens with <sos>, ends with <eos>, and pairs each pitch and rest."""
+        """A stream opens with <sos>, ends with <eos>; a duration follows each pitch and <sep>."""
         if len(tokens) < 2 or kind[0] != Kind.SOS or kind[-1] != Kind.EOS:
             raise ValueError("a song's tokens open with <sos> and end with <eos>")
         inner, outer = kind[1:-1], kind[:-2]
@@ -322,9 +319,9 @@ class Codec:
         wrong = (inner == Kind.DURATION) != wants_duration
         wrong |= (inner < Kind.SEP) | (inner > Kind.MODULATION)
         if wrong.any() or kind[-2] in (Kind.PITCH, Kind.SEP):
-            place = 1 + (int(wrong.argmax()) if wrong.any() else len(inner))
-            name, before = self._name(tokens[place]), self._name(tokens[place - 1])
-            raise ValueError(f"token {place} is {name} after {before}")
+            index = 1 + (int(wrong.argmax()) if wrong.any() else len(inner))
+            name, before = self._name(tokens[index]), self._name(tokens[index - 1])
+            raise ValueError(f"token {index} is {name} after {before}")
 
     def _name(self, token: int) -> str:
         known = token < len(self.vocabulary)

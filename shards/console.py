@@ -1,6 +1,6 @@
-"""What both command lines share: errors of one line, progress that tells the truth.
+"""What both command lines share: one-line errors and progress bars.
 
-Exit status: 0 done, 1 it went wrong, 2 wrong usage, 130 stopped by Ctrl-C, as shells have it.
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C, as in shells.
 """
 
 import sys
@@ -10,40 +10,29 @@ import click
 from tqdm import tqdm
 
 from shards.errors import LakhxlError
+from shards.text import visible
 
 STOPPED = 130
 
 
-def visible(text: object) -> str:
-    """Text from outside that a terminal or a browser shows and never obeys.
-
-    Control and formatting characters, among them escapes that move the cursor and those that
-    turn the direction of writing, are shown by their code.
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in str(text)
-    )
-
-
 def progress_bar(**options: Any) -> tqdm:
-    """A tqdm bar on stderr; where that is no terminal but a log, a line every half minute."""
+    """A tqdm bar on stderr; if that is not a terminal, a line every half minute."""
     is_terminal = sys.stderr.isatty()
     often = {} if is_terminal else {"mininterval": 30.0, "maxinterval": 30.0, "ascii": True}
     return tqdm(dynamic_ncols=is_terminal, **often, **options)
 
 
 class Commands(click.Group):
-    """A group whose commands print the user's errors as one line; bugs keep their traceback."""
+    """A group whose commands print a user's error as one line; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; LakhxlError and a refusal by the system end it with status 1."""
+        """Run the command; a LakhxlError or an OSError ends it with status 1."""
         try:
             return super().invoke(ctx)
         except LakhxlError as error:
             raise click.ClickException(visible(" ".join(str(error).split()))) from error
         except BrokenPipeError:
-            sys.stderr.close()  # the reader of our output has gone, as `| head` does
+            sys.stderr.close()  # whoever read our output has gone, such as `| head`
             ctx.exit(1)
         except OSError as error:
             place = f"{error.filename}: " if error.filename is not None else ""

@@ -1,12 +1,12 @@
-"""The errors that are the user's to mend, as opposed to bugs.
+"""Errors that the user can fix, as opposed to bugs.
 
 Each message is one line: what, where, found, expected, what to do. The command lines print it
-and exit with status 1; anything else is a bug and keeps its traceback.
+and exit with status 1; any other exception is a bug and keeps its traceback.
 """
 
 
 class LakhxlError(Exception):
-    """Something outside the program is not as it must be: a file, a folder, a setting."""
+    """A file, a folder, a setting or something else outside the program is wrong."""
 
 
 class ShardError(LakhxlError):

@@ -1,7 +1,7 @@
-"""Follow a token stream one token at a time: where it stands in time, what may come next.
+"""Follow a token stream token by token: where it is in time, and which token may come next.
 
-`shards.codec` works on whole songs; generation has to know after each token. Both agree: the
-positions are those of the arrays, and whatever keeps to `allowed` decodes.
+`shards.codec` encodes whole songs; generation needs the same after each token. Both agree: bars
+and steps equal those of the arrays, and any stream of allowed tokens decodes.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from shards.vocabulary import Kind, Vocabulary
 
 
 class Cursor:
-    """Reads a stream from its <sos> on.
+    """Reads a stream, beginning with its <sos>.
 
     Attributes:
-        bar, step: where the last token stands, as in the arrays.
+        bar, step: where the last token is, as in the arrays.
         time: the same in steps from the start of the song.
     """
 
@@ -30,14 +30,14 @@ class Cursor:
         self._after_change = _pitches(vocabulary) | _mask(vocabulary, [vocabulary.sep])
         self._after_change |= self._controls
         self._rest_starts = False
-        self._due = 0  # steps of a rest whose tokens have been read but not yet left behind
+        self._due = 0  # steps of the rest just read; time advances at the next token
 
     def allowed(self) -> np.ndarray:
-        """Which tokens may come next, shape (len(vocabulary),), bool; after <eos> only <pad>."""
+        """The tokens that may come next, shape (len(vocabulary),), bool; after <eos> only <pad>."""
         return self._next
 
     def push(self, token: int) -> tuple[int, int]:
-        """Read the next token; returns the bar and step it stands at.
+        """Read the next token; returns its bar and step.
 
         Raises:
             ValueError: the grammar does not allow the token here.
@@ -106,8 +106,7 @@ class Cursor:
     def _read_bend(self, token: int) -> None:
         self._next = self._after_change
 
-    def _read_modulation(self, token: int) -> None:
-        self._next = self._after_change
+    _read_modulation = _read_bend
 
     def _other_meters(self) -> np.ndarray:
         v = self.vocabulary

@@ -1,18 +1,17 @@
-"""Names, types and schemas of a dataset on disk: what every reader and writer must agree on.
+"""File names, array types and table columns of a dataset on disk, for every reader and writer.
 
 A dataset is a folder:
 
     dataset.json       format version, settings, counts, a checksum for every other file
     vocabulary.json    token and instrument names
-    index.arrow        one row a kept song: where it lies, its split, its measured features
-    ledger.arrow       one row an input file, kept or not
-    tokens-00000.npy, instruments-…, velocities-…, bars-…, steps-…    one of each a shard
+    index.arrow        one row per kept song: where it lies, its split, its measured features
+    ledger.arrow       one row per input file, kept or not
+    tokens-00000.npy, instruments-…, velocities-…, bars-…, steps-…    one of each per shard
 
 Conventions
-    shard       the kept songs of one slice of input files, laid end to end; a slice that kept
-                none has no files
-    song        rows start to stop of its shard's five arrays
-    row         a song's number is its row in index.arrow
+    shard       the kept songs of one slice of input files, end to end; a slice that kept none
+                has no files
+    song        rows start to stop of its shard's five arrays; its number is its row in index.arrow
 """
 
 from pathlib import Path
@@ -20,113 +19,145 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-FORMAT_VERSION = 2
-MANIFEST, VOCABULARY, INDEX, LEDGER, REPORT, REPORT_PAGE = (
-    "dataset.json",
-    "vocabulary.json",
-    "index.arrow",
-    "ledger.arrow",
-    "report.json",
-    "report.html",
-)
+FORMAT_VERSION = 3
+MANIFEST, VOCABULARY = "dataset.json", "vocabulary.json"
+INDEX, LEDGER = "index.arrow", "ledger.arrow"
+REPORT, REPORT_PAGE = "report.json", "report.html"
 ARRAYS = ("tokens", "instruments", "velocities", "bars", "steps")
 SPLITS = ("train", "valid", "test")
 DUPLICATE_KINDS = {
-    "identical_file": "byte for byte",
-    "identical_music": "the same notes, meters and tempos",
-    "near_duplicate": "most of its melodies",
-    "listed": "an outside list says so",
+    "identical_file": "every byte is the same",
+    "identical_music": "the notes, meters and tempos are the same",
+    "near_duplicate": "most of the melodies are the same",
+    "listed": "the user's list of duplicates says so",
 }
-"""How a song is known to be a copy of one that was there before it."""
-
-INDEX_SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),  # as in the ledger
-        ("md5", pa.string()),
-        ("shard", pa.int32()),
-        ("start", pa.int64()),
-        ("stop", pa.int64()),
-        ("split", pa.string()),  # train, valid or test
-        ("cluster", pa.int32()),  # songs of one number are copies or near-copies
-        ("representative", pa.bool_()),  # the one song of its cluster that is trained on
-        ("duplicate", pa.string()),  # of an earlier song: see DUPLICATE_KINDS; null: of none
-        ("tokens", pa.int32()),
-        ("notes", pa.int32()),
-        ("bars", pa.int32()),  # up to the last onset
-        ("seconds", pa.float32()),
-        ("meter", pa.string()),  # in force for the most steps, as 3/4
-        ("meters", pa.int32()),  # meters, the first included
-        ("bpm", pa.float32()),  # in force for the most steps
-        ("tempos", pa.int32()),
-        ("instruments", pa.int32()),  # programs, drums not counted
-        ("programs", pa.list_(pa.uint8())),  # which, ascending
-        ("parts", pa.int32()),  # pairs of track and channel that play in the file
-        ("drum_share", pa.float32()),  # of notes
-        ("pitch_low", pa.int32()),  # drums not counted, as in all pitch figures; null: only drums
-        ("pitch_high", pa.int32()),
-        ("pitches", pa.int32()),
-        ("pitch_class_entropy", pa.float32()),  # bits
-        ("key", pa.string()),  # as C or F#m, the best fit; null: only drums
-        ("key_fit", pa.float32()),  # correlation with that key's profile, up to 1
-        ("sounds", pa.int32()),  # different pitches and drum keys
-        ("same_pitch", pa.float32()),  # share of notes on the commonest pitch or drum key
-        ("same_duration", pa.float32()),  # of the commonest duration; null: only drums
-        ("onsets", pa.int32()),  # steps at which notes start
-        ("on_beat", pa.float32()),  # share of notes that start on a beat of their bar
-        ("groove", pa.float32()),  # share of steps at which neighbouring bars agree; NaN: none do
-        ("notes_per_second", pa.float32()),
-        ("busiest_second", pa.int32()),  # notes that start in it
-        ("polyphony", pa.float32()),  # mean sounding notes while any sounds, drums not counted
-        ("max_polyphony", pa.int32()),
-        ("velocities", pa.int32()),  # distinct velocity bins
-        ("expressive", pa.float32()),  # share of notes not at their instrument's usual velocity
-        ("bends", pa.int32()),  # changes of pitch bend at a grid step, in the tokens or not
-        ("modulations", pa.int32()),
-        ("bend_tokens", pa.int32()),  # what they cost, or would cost
-        ("modulation_tokens", pa.int32()),
-        ("onset_error_ms", pa.float32()),  # median distance of an onset from its grid step
-        ("onset_error_ms_95", pa.float32()),
-        ("grid_error_ms", pa.list_(pa.float32())),  # mean, at 4, 6, 8, 12, 16, 24, 32, 48, 96 steps
-        ("beat_alignment", pa.float32()),  # how strongly onsets gather within the beat, 0 to 1
-        ("unaligned", pa.bool_()),  # ticks have nothing to do with beats: played freely
-        ("silence_seconds", pa.float32()),  # removed
-        ("silence_bars", pa.int32()),  # removed
-        ("silences", pa.map_(pa.int32(), pa.int32())),  # bar, as kept -> bars cut before it
-        ("notes_merged", pa.int32()),  # lost: same step, class and pitch as a longer one
-        ("notes_outside_map", pa.int32()),  # lost: percussion keys without a class
-        ("durations_shortened", pa.int32()),  # longer than the longest duration token
-        ("durations_lengthened", pa.int32()),  # shorter than half a step, drums not counted
-        ("meters_dropped", pa.int32()),  # not in the vocabulary
-        ("tier", pa.string()),  # strict, tolerant or salvage: how the file had to be read
-        ("repairs", pa.int32()),
-    ]
-)
-
-LEDGER_SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),  # relative to its source; sources' names before it if several
-        ("bytes", pa.int64()),
-        ("md5", pa.string()),
-        ("outcome", pa.string()),  # see OUTCOMES
-        ("rule", pa.string()),  # the rule or the reader's code that rejected it; null: kept
-        ("value", pa.float64()),  # what the rule measured
-        ("threshold", pa.float64()),
-        ("detail", pa.string()),  # a sentence, where there is more to say
-        ("tier", pa.string()),
-        ("repairs", pa.map_(pa.string(), pa.int32())),  # code -> how often
-        ("song", pa.int32()),  # row in index.arrow; null: not kept
-    ]
-)
+"""How a song is known to be a duplicate of an earlier one; the strongest evidence first."""
 
 OUTCOMES = {
     "kept": "a song of the dataset",
-    "rejected": "read, but a rule turned it down",
+    "rejected": "readable, but rejected by a rule",
     "unreadable": "not a MIDI file, or too damaged to read",
     "refused": "not opened: too large, or not a plain file",
     "timeout": "took longer than the file timeout",
     "crash": "killed the worker that read it",
     "out_of_memory": "needed more memory than a worker may have",
 }
+
+INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "path": (pa.string(), "The input file, named as in the ledger."),
+    "md5": (pa.string(), "MD5 checksum of the input file."),
+    "shard": (pa.int32(), "Number of the shard that holds the song."),
+    "start": (pa.int64(), "First row of the song in its shard's arrays."),
+    "stop": (pa.int64(), "One past its last row."),
+    "split": (pa.string(), "train, valid or test."),
+    "cluster": (pa.int32(), "Songs with the same number are duplicates of each other."),
+    "representative": (pa.bool_(), "Whether this is the one song of its cluster to train on."),
+    "duplicate": (
+        pa.string(),
+        "How the song is known to repeat an earlier one: identical_file, identical_music, "
+        "near_duplicate or listed; null where it repeats none.",
+    ),
+    "tokens": (pa.int32(), "Length of the song in tokens."),
+    "notes": (pa.int32(), "Notes, drums included."),
+    "bars": (pa.int32(), "Bars up to the last onset."),
+    "seconds": (pa.float32(), "From the song's start to the end of its last note."),
+    "meter": (pa.string(), "The meter in force for the most steps, as 3/4."),
+    "meters": (pa.int32(), "Meters in the order of the song; 1 where it never changes."),
+    "bpm": (pa.float32(), "The tempo in force for the most steps, in beats per minute."),
+    "tempos": (pa.int32(), "Tempos in the order of the song; 1 where it never changes."),
+    "instruments": (pa.int32(), "Different programs, drums not counted."),
+    "programs": (pa.list_(pa.uint8()), "Those programs, 0-127, ascending."),
+    "parts": (pa.int32(), "(track, channel) pairs of the file that play notes."),
+    "drum_share": (pa.float32(), "Share of notes that are drums."),
+    "pitch_low": (pa.int32(), "Lowest MIDI pitch, drums not counted; null: only drums."),
+    "pitch_high": (pa.int32(), "Highest MIDI pitch, drums not counted; null: only drums."),
+    "pitches": (pa.int32(), "Different pitches, drums not counted."),
+    "pitch_class_entropy": (pa.float32(), "Entropy of the 12 pitch classes, in bits; no drums."),
+    "key": (pa.string(), "The best-fitting key, as C or F#m; null: only drums."),
+    "key_fit": (pa.float32(), "Correlation with that key's profile, up to 1."),
+    "sounds": (pa.int32(), "Different pitches and drum keys."),
+    "same_pitch_share": (pa.float32(), "Share of notes on the commonest pitch or drum key."),
+    "same_duration_share": (
+        pa.float32(),
+        "Share of notes that have the commonest duration, drums not counted; null: only drums.",
+    ),
+    "onsets": (pa.int32(), "Steps at which at least one note starts."),
+    "on_beat": (pa.float32(), "Share of notes that start on a beat of their bar."),
+    "bar_similarity": (
+        pa.float32(),
+        "Mean share of steps at which two neighbouring bars agree on whether a note starts; NaN "
+        "where there are no two such bars.",
+    ),
+    "notes_per_second": (pa.float32(), "Mean over the song."),
+    "busiest_second": (pa.int32(), "Most notes that start within one second."),
+    "polyphony": (
+        pa.float32(),
+        "Mean number of notes that sound while any does, drums not counted.",
+    ),
+    "max_polyphony": (pa.int32(), "Most notes sounding at once, drums not counted."),
+    "velocities": (pa.int32(), "Different velocity bins."),
+    "expressive": (pa.float32(), "Share of notes not at their instrument's commonest velocity."),
+    "bends": (pa.int32(), "Pitch bend changes at grid steps, whether in the tokens or not."),
+    "modulations": (pa.int32(), "Modulation changes at grid steps, likewise."),
+    "bend_tokens": (pa.int32(), "Tokens that the bends take, or would take."),
+    "modulation_tokens": (pa.int32(), "Tokens that the modulations take, or would take."),
+    "onset_error_ms": (
+        pa.float32(),
+        "Median distance of an onset from its grid step, in milliseconds.",
+    ),
+    "onset_error_ms_95": (pa.float32(), "95th percentile of that distance."),
+    "beat_alignment": (
+        pa.float32(),
+        "How strongly onsets gather at fixed positions within the beat, 0 to 1.",
+    ),
+    "unaligned": (
+        pa.bool_(),
+        "Whether the alignment is too weak for a steady beat, as in free playing.",
+    ),
+    "silence_seconds": (pa.float32(), "Seconds of silence removed."),
+    "silence_bars": (pa.int32(), "Bars of silence removed."),
+    "silences": (
+        pa.map_(pa.int32(), pa.int32()),
+        "Bar of the kept song, from 0 -> bars of silence removed just before it.",
+    ),
+    "notes_merged": (
+        pa.int32(),
+        "Notes lost because a longer one has the same step, instrument class and pitch.",
+    ),
+    "notes_outside_map": (pa.int32(), "Drum notes lost because the map has no such key."),
+    "durations_shortened": (pa.int32(), "Notes cut to the longest duration token."),
+    "durations_lengthened": (
+        pa.int32(),
+        "Notes shorter than half a step that became one step long, drums not counted.",
+    ),
+    "meters_dropped": (pa.int32(), "Meters lost because the vocabulary has none such."),
+    "tier": (pa.string(), "How the file had to be read: strict, tolerant or salvage."),
+    "repairs": (pa.int32(), "Repairs that the reader made."),
+}
+"""Column -> its type and meaning."""
+
+LEDGER_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "path": (
+        pa.string(),
+        "Path within its source; preceded by the source's name where there are several sources.",
+    ),
+    "bytes": (pa.int64(), "Size of the file."),
+    "md5": (pa.string(), "MD5 checksum of the file; null where it was not read."),
+    "outcome": (pa.string(), f"One of {', '.join(OUTCOMES)}."),
+    "rule": (pa.string(), "The rule or the reader's code that excluded it; null: kept."),
+    "value": (pa.float64(), "What the rule measured."),
+    "threshold": (pa.float64(), "The bound that this value broke."),
+    "detail": (pa.string(), "A sentence, where there is more to say."),
+    "tier": (pa.string(), "How the file had to be read: strict, tolerant or salvage."),
+    "repairs": (pa.map_(pa.string(), pa.int32()), "Code of a repair -> how often it was made."),
+    "song": (pa.int32(), "The song's row in index.arrow; null: not kept."),
+}
+"""Column -> its type and meaning."""
+
+INDEX_SCHEMA, LEDGER_SCHEMA = (
+    pa.schema([(name, kind) for name, (kind, _) in columns.items()])
+    for columns in (INDEX_COLUMNS, LEDGER_COLUMNS)
+)
 
 
 def array_file(array: str, shard: int) -> str:

@@ -1,12 +1,12 @@
-"""Open a dataset: its index, and each song as read-only views on the memory maps.
+"""Open a dataset: its index, and each song as read-only views of memory-mapped arrays.
 
-Nothing is read until it is asked for: opening costs the manifest, the vocabulary and the
-index's metadata; a shard is mapped when its first song is.
+Opening reads the manifest and the vocabulary and maps the index; a shard is mapped when its
+first song is asked for.
 """
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ from shards.vocabulary import Vocabulary
 
 
 def find_dataset(path: Path | str) -> Path:
-    """The dataset that a path means: the folder itself, or the only dataset inside it.
+    """The dataset at a path: the folder itself, or the only dataset inside it.
 
     Raises:
         ShardError: there is no such folder, or it holds no dataset, or several.
@@ -66,14 +66,35 @@ def open_dataset(path: Path | str) -> "Dataset":
     return Dataset(find_dataset(path))
 
 
+class SongSource(Protocol):
+    """What training and evaluation need of a dataset: `Dataset`, or a twin in memory.
+
+    Attributes:
+        path: names the source in messages and in a run's settings.
+        vocabulary, codec: turn tokens into songs.
+        index: one row per song, `shards.layout.INDEX_SCHEMA`; a twin may have fewer columns.
+    """
+
+    path: Path
+    vocabulary: Vocabulary
+    codec: Codec
+    index: pa.Table
+
+    def __len__(self) -> int: ...
+
+    def song(self, number: int) -> EncodedSong:
+        """The arrays of one song, by its row in the index."""
+        ...
+
+
 class Dataset:
-    """The kept songs of one pipeline run. Can be sent to other processes: they map it anew.
+    """The kept songs of one pipeline run. It can be pickled; another process maps it again.
 
     Attributes:
         path: the folder.
         manifest: the contents of dataset.json.
-        vocabulary, codec: what the tokens mean.
-        index: one row a song, `shards.layout.INDEX_SCHEMA`.
+        vocabulary, codec: turn tokens into songs.
+        index: one row per song, `shards.layout.INDEX_SCHEMA`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +103,7 @@ class Dataset:
         self.vocabulary = read_vocabulary(path / VOCABULARY)
         self.codec = Codec(self.vocabulary)
         self.index = read_table(path / INDEX, INDEX_SCHEMA)
-        self._place = {
+        self._rows_of = {
             column: self.index[column].to_numpy() for column in ("shard", "start", "stop")
         }
         self._dtypes = array_dtypes(self.vocabulary.step_dtype)
@@ -103,13 +124,13 @@ class Dataset:
         """
         if not 0 <= number < len(self):
             raise IndexError(f"song {number} of {len(self)}")
-        shard = int(self._place["shard"][number])
-        start, stop = int(self._place["start"][number]), int(self._place["stop"][number])
+        shard = int(self._rows_of["shard"][number])
+        start, stop = int(self._rows_of["start"][number]), int(self._rows_of["stop"][number])
         arrays = self._shards.get(shard) or self._open_shard(shard)
         return EncodedSong(**{name: array[start:stop] for name, array in arrays.items()})
 
     def _open_shard(self, shard: int) -> dict[str, np.ndarray]:
-        expected = int(self._place["stop"][self._place["shard"] == shard].max())
+        expected = int(self._rows_of["stop"][self._rows_of["shard"] == shard].max())
         arrays = {
             name: map_array(self.path / array_file(name, shard), dtype, expected)
             for name, dtype in self._dtypes.items()
@@ -118,12 +139,12 @@ class Dataset:
         return arrays
 
     def ledger(self) -> pa.Table:
-        """One row an input file, `shards.layout.LEDGER_SCHEMA`."""
+        """One row per input file, `shards.layout.LEDGER_SCHEMA`."""
         return read_table(self.path / LEDGER, LEDGER_SCHEMA)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The contents of dataset.json, of this format version."""
+    """The contents of dataset.json; refused where it is of another format version."""
     manifest = read_json(folder / MANIFEST)
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
@@ -150,7 +171,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Memory-map an Arrow file and hold its schema against the expected one."""
+    """Memory-map an Arrow file; refused where it has another schema."""
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
@@ -164,7 +185,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def map_array(path: Path, dtype: np.dtype, length: int) -> np.ndarray:
-    """Memory-map one array of a shard, read-only, and hold its type and length to the index's."""
+    """Memory-map one array of a shard, read-only; refused where its type or length is another."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

@@ -1,65 +1,157 @@
-"""Settings: frozen dataclasses that know their own help text, and refuse what they do not know.
+"""Settings: frozen dataclasses with help texts and bounds, which refuse unknown names.
 
-A settings class is a frozen dataclass of `setting(default, help)` fields. From it come the
-command-line options (`options_for`), the JSON that travels with a dataset or a run (`to_json`),
-and the way back (`from_json`), where an unknown name is an error and never ignored.
+A settings class is a frozen dataclass of `setting(default, help)` fields. This module derives
+from it the command-line options (`options_for`), a printed overview (`describe`), and the JSON
+saved with a dataset or a run (`to_json`, `from_json`; an unknown name is an error).
 """
 
 import dataclasses
 import difflib
+import shutil
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from shards.errors import SettingError
 
-S = TypeVar("S")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
+BOUNDS = {
+    "low": ("at least", lambda value, bound: value >= bound),
+    "high": ("at most", lambda value, bound: value <= bound),
+    "below": ("less than", lambda value, bound: value < bound),
+}
+"""Kind of bound -> its words, and its comparison, which NaN always fails."""
 
 
 def setting(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float | None = None
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """Declare one field of a settings class.
 
     Args:
         default: an immutable value.
-        help: what it is, its unit, and why the default is what it is; shown by --help.
-        choices: where given, the only values allowed.
-        low: where given, the least value allowed.
+        help: what it is, its unit, and the reason for the default; shown by --help and `describe`.
+        choices: the only values allowed; empty: any.
+        low, high: smallest and largest value allowed.
+        below: a bound that the value must stay under.
     """
-    return dataclasses.field(
-        default=default, metadata={"help": help, "choices": choices, "low": low}
-    )
+    bounds = {"low": low, "high": high, "below": below}
+    given = {kind: bound for kind, bound in bounds.items() if bound is not None}
+    metadata = {"help": help, "choices": choices, "bounds": given}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def check(settings: Any) -> None:
-    """Refuse a value outside its field's choices or bound; call it from `__post_init__`."""
+def check(settings: "DataclassInstance") -> None:
+    """Refuse a value outside its field's choices or bounds; call it from `__post_init__`."""
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        choices, low = field.metadata.get("choices"), field.metadata.get("low")
+        value, choices = getattr(settings, field.name), field.metadata.get("choices")
         if choices and value not in choices:
-            raise SettingError(
-                f"{field.name} is {value!r}; expected one of {', '.join(map(str, choices))}"
-            )
-        if low is not None and value is not None and not value >= low:
-            raise SettingError(f"{field.name} is {value!r}; expected at least {low}")
+            raise SettingError(f"{field.name} is {value!r}; expected one of {', '.join(choices)}")
+        for kind, bound in field.metadata.get("bounds", {}).items():
+            words, is_within = BOUNDS[kind]
+            if value is not None and not is_within(value, bound):
+                raise SettingError(f"{field.name} is {value!r}; expected {words} {bound}")
 
 
-def to_json(settings: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Description:
+    """One setting, for people.
+
+    Attributes:
+        group: name of the settings class it belongs to within the whole, as `model`; "" for none.
+        name: as in the class; with dashes for underscores, the command-line option.
+        type: `int`, `float`, `str` or `bool`; with `| None` where it may be switched off.
+        default: the value, as text; `none` and `true` as `parse` reads them.
+        allowed: bounds or choices in words, as `at least 1` or `a | b`; "" for no limit.
+        help: meaning, unit and reason.
+    """
+
+    group: str
+    name: str
+    type: str
+    default: str
+    allowed: str
+    help: str
+
+
+def fields_of(
+    settings: "DataclassInstance | type[DataclassInstance]", group: str = ""
+) -> list[Description]:
+    """Every setting of a class, those of nested classes in groups; in order of declaration.
+
+    Args:
+        settings: a settings class; or an object of one, whose values are then the defaults.
+        group: of the settings that are not in a nested class.
+    """
+    whole = settings() if isinstance(settings, type) else settings
+    hints = typing.get_type_hints(type(whole))
+    found = []
+    for field in dataclasses.fields(whole):
+        value, hint = getattr(whole, field.name), hints[field.name]
+        if dataclasses.is_dataclass(value):
+            found += fields_of(value, field.name)
+            continue
+        name = hint.__name__ if isinstance(hint, type) else str(hint)
+        allowed, help = _allowed(field), field.metadata["help"]
+        found.append(Description(group, field.name, name, _text(value), allowed, help))
+    return found
+
+
+def _allowed(field: dataclasses.Field) -> str:
+    if field.metadata["choices"]:
+        return " | ".join(field.metadata["choices"])
+    bounds = field.metadata["bounds"].items()
+    return ", ".join(f"{BOUNDS[kind][0]} {bound:,}" for kind, bound in bounds)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def describe(settings: "DataclassInstance | type[DataclassInstance]") -> str:
+    """Every setting with its default, what is allowed and its help, wrapped for the terminal.
+
+    Args:
+        settings: as for `fields_of`.
+    """
+    width = min(shutil.get_terminal_size().columns, 100)
+    lines, group = [], ""
+    for field in fields_of(settings):
+        if field.group != group:
+            group = field.group
+            lines += ["", group, "-" * len(group)] if lines else [group, "-" * len(group)]
+        allowed = f"  ({field.allowed})" if field.allowed else ""
+        lines.append(f"{field.name} = {field.default}{allowed}")
+        lines += textwrap.wrap(field.help, width, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def to_json(settings: "DataclassInstance") -> dict[str, Any]:
     """The settings as plain data, in the order of declaration."""
     return dataclasses.asdict(settings)
 
 
 def from_json(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
-    """Build `cls` from plain data; an unknown name or a value of another type is an error.
+    """Build `cls` from plain data; an unknown name or a value of the wrong type is an error.
 
     Args:
         cls: a settings class; a field whose type is itself a settings class takes a mapping.
-        values: names and values; what is missing keeps its default.
-        where: what the error calls the place the values came from, such as a file's path.
+        values: names and values; missing names keep their default.
+        where: where the values came from, such as a file's path; named in errors.
 
     Raises:
         SettingError: an unknown name (with the nearest known one), or a value not allowed.
@@ -77,7 +169,7 @@ def from_json(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
 
 
 def _convert(hint: Any, value: Any, name: str, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_json(hint, value, where=f"{where}: {name}")
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if float in allowed and type(value) is int:
@@ -88,11 +180,11 @@ def _convert(hint: Any, value: Any, name: str, where: str) -> Any:
     return value
 
 
-def parse(cls: type, name: str, text: str, *, where: str) -> Any:
-    """Read one setting's value from the text of a command line, by the field's own type."""
+def parse(cls: "type[DataclassInstance]", name: str, text: str, *, where: str) -> Any:
+    """Convert a command line's text to the type of the field `name`."""
     hints = typing.get_type_hints(cls)
     if name not in hints:
-        return from_json(cls, {name: text}, where=where)  # raises, naming the nearest
+        return from_json(cls, {name: text}, where=where)  # raises, with the nearest name
     kind = _scalar(hints[name])
     if text.lower() == "none" and kind is not hints[name]:
         return None
@@ -115,8 +207,8 @@ def _scalar(hint: Any) -> type:
     return hint
 
 
-def options_for(cls: type) -> Callable[[Callable], Callable]:
-    """Give a click command one option for each field of `cls`, named after it."""
+def options_for(cls: "type[DataclassInstance]") -> Callable[[Callable], Callable]:
+    """Give a click command one option per field of `cls`, named after it."""
 
     def decorate(command: Callable) -> Callable:
         hints = typing.get_type_hints(cls)

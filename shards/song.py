@@ -1,10 +1,10 @@
-"""What a song is: notes, meters and tempos on a grid of steps.
+"""A song: notes, meters, tempos and controls on a grid of steps.
 
 Conventions
-    step        one cell of the grid; a song knows how many make a quarter note
+    step        one cell of the grid; `steps_per_beat` of them make a quarter note
     instrument  class as in `shards.vocabulary`: a program, or a drum
     control     pitch bend or modulation of one instrument class, in force until its next one;
-                at rest (0) before the first
+                0 before the first
     canonical   notes by start, class, then pitch from high to low; meters and tempos by start,
                 the first at step 0, each different from the one before; controls by start,
                 class, then kind, each different from the one before of its class and kind;
@@ -35,7 +35,7 @@ BEND, MODULATION = 0, 1
 
 COMMON_TIME = (0, 4, 4)
 DEFAULT_TEMPO = (0, 500_000)
-"""What a MIDI file without either event means: 4/4 at 120 quarter notes a minute."""
+"""In force where a MIDI file states none: 4/4 at 120 quarter notes per minute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Song:
     Attributes:
         notes: shape (notes,), dtype NOTE; `start` and `duration` in steps, velocity 1-127.
         meters: shape (meters,), dtype METER.
-        tempos: shape (tempos,), dtype TEMPO; microseconds a quarter note.
+        tempos: shape (tempos,), dtype TEMPO; microseconds per quarter note.
         steps_per_beat: steps in a quarter note.
         controls: shape (controls,), dtype CONTROL.
     """
@@ -66,21 +66,19 @@ class Song:
             and np.array_equal(self.controls, other.controls)
         )
 
-    __hash__ = None
-
     @property
     def end(self) -> int:
-        """The step at which the last sound stops; 0 for a song without notes."""
+        """The step at which the last note ends; 0 for a song without notes."""
         return int((self.notes["start"] + self.notes["duration"]).max(initial=0))
 
     def seconds(self, steps: np.ndarray | int) -> np.ndarray:
         """Seconds from the start of the song to each step, by the song's tempos; float64."""
         starts, before, scale = self.tempo_map()
-        segment = np.searchsorted(starts, steps, side="right") - 1
-        return before[segment] + (steps - starts[segment]) * scale[segment]
+        tempo = np.searchsorted(starts, steps, side="right") - 1
+        return before[tempo] + (steps - starts[tempo]) * scale[tempo]
 
     def tempo_map(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """When each tempo comes into force, in steps and in seconds, and seconds a step from there.
+        """When each tempo comes into force, in steps and in seconds, and its seconds per step.
 
         Returns:
             shape (tempos,): int64, float64, float64.
@@ -91,13 +89,13 @@ class Song:
 
 
 def sort_notes(notes: np.ndarray) -> np.ndarray:
-    """Notes in canonical order; of several with one start, class and pitch the longest stays.
+    """Put notes into canonical order; keep one per start, class and pitch.
 
     Args:
         notes: shape (notes,), dtype NOTE, any order.
 
     Returns:
-        shape (at most notes,), dtype NOTE. Among doubles of one length the loudest stays.
+        shape (at most notes,), dtype NOTE. The longest note is kept, among those the loudest.
     """
     if _is_canonical(notes):
         return notes
@@ -116,21 +114,21 @@ def sort_notes(notes: np.ndarray) -> np.ndarray:
 
 
 def _is_canonical(notes: np.ndarray) -> bool:
-    """Whether notes are in order already, without doubles: cheaper to see than to sort."""
+    """Whether notes are in order already, one per start, class and pitch; cheaper than sorting."""
     within = (notes["instrument"].astype(np.int64) << 7) - notes["pitch"]
     step, sound = np.diff(notes["start"]), np.diff(within)
     return bool(((step > 0) | ((step == 0) & (sound > 0))).all())
 
 
 def changes(events: np.ndarray, default: tuple[Any, ...]) -> np.ndarray:
-    """Meters or tempos in canonical form: what is in force from step 0, then each change.
+    """Bring meters or tempos into canonical form: the one at step 0, then each change.
 
     Args:
-        events: dtype METER or TEMPO, by `start`; of several at one step the last holds.
-        default: what is in force where no event stands at step 0.
+        events: dtype METER or TEMPO, by `start`; of several at one step the last counts.
+        default: in force where no event is at step 0.
 
     Returns:
-        The same dtype; the first at step 0, neighbours different.
+        The same dtype; the first at step 0, each different from the one before.
     """
     first = np.array([default], events.dtype)
     events = np.concatenate([first, events])
@@ -138,17 +136,17 @@ def changes(events: np.ndarray, default: tuple[Any, ...]) -> np.ndarray:
     events = events[last_of_step]
     different = np.zeros(len(events), bool)
     different[0] = True
-    for field in events.dtype.names[1:]:
+    for field in (events.dtype.names or ())[1:]:
         different[1:] |= events[field][1:] != events[field][:-1]
     return events[different]
 
 
 def control_changes(events: np.ndarray) -> np.ndarray:
-    """Controls in canonical form: only what changes, by start, class, then kind.
+    """Bring controls into canonical form: only changes, by start, class, then kind.
 
     Args:
         events: dtype CONTROL, by `start`; of several of one class and kind at one step the last
-            holds.
+            counts.
 
     Returns:
         dtype CONTROL, at most as many.

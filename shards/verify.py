@@ -1,4 +1,4 @@
-"""Is this dataset whole? Every file against its checksum, every song against the grammar."""
+"""Check that a dataset is whole: every file by its checksum, every song by encoding it again."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,31 +16,31 @@ def verify(
     expect: Callable[[int], object] = lambda songs: None,
     advance: Callable[[int], object] = lambda songs: None,
 ) -> Iterator[str]:
-    """Yield what is wrong with a dataset, a sentence each naming the file; nothing: it is whole.
+    """Yield one sentence per fault of a dataset, naming the file; none if it is whole.
 
     Args:
         path: as for `open_dataset`.
-        expect: called once with the number of songs to look at, for a progress bar.
+        expect: called once with the number of songs to check, for a progress bar.
         advance: called with 1 after each song.
 
     Raises:
-        ShardError: there is no dataset to look at, or its manifest cannot be read.
+        ShardError: there is no dataset, or its manifest cannot be read.
     """
     folder = find_dataset(path)
-    wrong = list(_wrong_files(folder))
-    yield from wrong
-    if wrong:
-        return  # what follows would only find the same damage again
+    faults = list(_file_faults(folder))
+    yield from faults
+    if faults:
+        return  # the checks below would only find the same damage again
     try:
         dataset = Dataset(folder)
         expect(len(dataset))
-        yield from _wrong_tables(dataset)
-        yield from _wrong_songs(dataset, advance)
+        yield from _table_faults(dataset)
+        yield from _song_faults(dataset, advance)
     except LakhxlError as error:
         yield str(error)
 
 
-def _wrong_files(folder: Path) -> Iterator[str]:
+def _file_faults(folder: Path) -> Iterator[str]:
     manifest = read_manifest(folder)
     own = manifest.get("checksum") == manifest_checksum(manifest)
     if not own or (folder / MANIFEST).read_bytes() != json_text(manifest).encode():
@@ -58,8 +58,8 @@ def _wrong_files(folder: Path) -> Iterator[str]:
             yield f"{path} is not a file of the dataset"
 
 
-def _wrong_tables(dataset: Dataset) -> Iterator[str]:
-    """Rows and counts of the index, the ledger and the manifest against each other."""
+def _table_faults(dataset: Dataset) -> Iterator[str]:
+    """Compare rows and counts of the index, the ledger and the manifest."""
     index, ledger, counts = dataset.index, dataset.ledger(), dataset.manifest["counts"]
     songs = ledger["song"].drop_null().to_pylist()
     if songs != list(range(len(dataset))):
@@ -73,7 +73,7 @@ def _wrong_tables(dataset: Dataset) -> Iterator[str]:
             yield f"column {column} holds {sorted(unknown)}, expected {', '.join(known)}"
 
 
-def _wrong_songs(dataset: Dataset, advance: Callable[[int], object]) -> Iterator[str]:
+def _song_faults(dataset: Dataset, advance: Callable[[int], object]) -> Iterator[str]:
     tokens = dataset.index["tokens"].to_numpy()
     notes = dataset.index["notes"].to_numpy()
     for number in range(len(dataset)):
@@ -90,7 +90,7 @@ def _wrong_songs(dataset: Dataset, advance: Callable[[int], object]) -> Iterator
 
 
 def song_fault(encoded: EncodedSong, codec: Codec) -> str | None:
-    """What is wrong with one song's arrays, or None: they must be what their song encodes to."""
+    """What is wrong with one song's arrays, or None. They must equal their song's encoding."""
     try:
         again = codec.encode(codec.decode(encoded))
     except (ValueError, KeyError) as error:
@@ -99,6 +99,6 @@ def song_fault(encoded: EncodedSong, codec: Codec) -> str | None:
         return None
     if len(again) != len(encoded):
         return f"{len(encoded)} tokens decode to a song of {len(again)}"
-    differ = {name: getattr(again, name) != getattr(encoded, name) for name in ARRAYS}
-    name = next(name for name in ARRAYS if differ[name].any())
-    return f"{name}[{differ[name].argmax()}] is not what its song encodes to"
+    differs = {name: getattr(again, name) != getattr(encoded, name) for name in ARRAYS}
+    name = next(name for name in ARRAYS if differs[name].any())
+    return f"{name}[{differs[name].argmax()}] is not what its song encodes to"

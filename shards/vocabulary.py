@@ -1,15 +1,15 @@
-"""Which token has which id, and which number stands for which instrument.
+"""The ids of tokens and the numbers of instrument classes.
 
-A vocabulary is a function of its settings alone; both travel with every dataset and every run,
-and a fingerprint tells whether two of them are the same.
+A vocabulary is a function of its settings alone. Both are saved with every dataset and every
+run; the fingerprint is equal for equal vocabularies.
 
 Conventions
-    id          position of a token's name in `names`; stored as uint16
+    id          index of a token's name in `names`; stored as uint16
     instrument  class in [0, instruments): 0-127 a General MIDI program, 128 + n the n-th key of
-                the percussion map; 255 in the arrays = no instrument here
+                the percussion map; 255 in the arrays: no instrument
     step        one cell of the grid; `steps_per_beat` of them make a quarter note
-    bin         velocities are stored in 32 bins, tempos in bins a sixteenth of an octave apart,
-                pitch bends in bins of 25 cents up to an octave, modulation in 8 levels
+    bin         velocities have 32 bins, tempos 16 per octave, pitch bends one per 25 cents up
+                to an octave, modulation 8 levels
 
 Source: General MIDI 1 (percussion keys 35-81) and General MIDI 2 (27-87), MIDI Association.
 """
@@ -33,25 +33,25 @@ NO_INSTRUMENT = 255
 NO_VELOCITY = 255
 VELOCITY_BINS = 32
 VELOCITY_SHIFT = 2
-"""Bits between a velocity and its bin."""
+"""A velocity's bin is the velocity shifted right by this many bits."""
 PERCUSSION_MAPS = {"gm": (35, 81), "gm2": (27, 87), "full": (0, 127)}
-"""First and last percussion key of each map. In `full`, key 127 would be class 255, which in the
-arrays means none: no drum is known there, so the key counts as outside the map."""
+"""First and last percussion key of each map. In `full`, key 127 would be class 255, which means
+none in the arrays; no drum is known there, so it counts as outside the map."""
 
-SLOWEST_BPM, TEMPO_OCTAVES, TEMPOS_PER_OCTAVE = 15, 5, 16
+MIN_BPM, TEMPO_OCTAVES, TEMPOS_PER_OCTAVE = 15, 5, 16
 
-BEND_CENTS, MOST_BEND_CENTS = 25, 1200
-BEND_VALUES = np.arange(-MOST_BEND_CENTS, MOST_BEND_CENTS + 1, BEND_CENTS)
+BEND_CENTS, MAX_BEND_CENTS = 25, 1200
+BEND_VALUES = np.arange(-MAX_BEND_CENTS, MAX_BEND_CENTS + 1, BEND_CENTS)
 MODULATION_VALUES = np.rint(np.arange(8) * 127 / 7).astype(np.int64)
-"""What the tokens of a bend say, in cents, and those of modulation, 0 to 127."""
+"""Values of the bend tokens, in cents, and of the modulation tokens, 0 to 127."""
 
 MAX_BAR_BEATS = 16
-MAX_BEATS = {2: 8, 4: 16, 8: 24, 16: 24}
-"""Meters in the vocabulary: for each denominator, numerators from 1 to this."""
+MAX_NUMERATORS = {2: 8, 4: 16, 8: 24, 16: 24}
+"""Meters in the vocabulary: denominator -> largest numerator, in bars of up to MAX_BAR_BEATS."""
 
 
 class Kind(IntEnum):
-    """What a token says; in the order of the ids."""
+    """Kinds of token, in the order of their ids."""
 
     PAD, SOS, EOS, SEP, PITCH, DURATION, METER, TEMPO, BEND, MODULATION, UNUSED = range(11)
 
@@ -61,19 +61,21 @@ SPECIAL = ("<pad>", "<sos>", "<eos>", "<sep>")
 
 @dataclass(frozen=True, kw_only=True)
 class CodecSettings:
-    """What a song's token stream can say, and how finely."""
+    """What a song's token stream can express, and how finely."""
 
     steps_per_beat: int = setting(
         12,
         "Grid cells in a quarter note. 12 holds sixteenths and eighth triplets; 24 holds "
         "thirty-seconds too, at the price of more duration tokens.",
         low=4,
+        high=96,
     )
     max_duration: int = setting(
         8,
         "Bars of 4/4 in the longest duration token. Longer notes are cut to it and counted "
         "(2 in 10,000 real notes); longer rests take several tokens.",
         low=1,
+        high=64,
     )
     percussion: str = setting(
         "gm",
@@ -82,37 +84,29 @@ class CodecSettings:
         choices=tuple(PERCUSSION_MAPS),
     )
     meters: bool = setting(
-        True, "Put meter changes into the stream. Without them every song is counted in 4/4."
+        True, "Put meter changes into the stream. Without them every song is in 4/4."
     )
     tempos: bool = setting(
         True, "Put tempo changes into the stream. Without them every song is played at 120."
     )
     controls: str = setting(
         "none",
-        "Pitch bend and modulation put into the stream, a token for each change at a grid step. "
-        "The report says how many songs have any, and what they cost.",
+        "Pitch bend and modulation in the stream, one token per change at a grid step. The report "
+        "shows how many songs have any, and how many tokens they take.",
         choices=("none", "bend", "mod", "bend,mod"),
     )
 
     def __post_init__(self) -> None:
-        """Refuse what the formats of the arrays cannot hold."""
+        """Refuse values outside their bounds."""
         settings.check(self)
-        if self.steps_per_beat > 96:
-            raise settings.SettingError(
-                f"steps_per_beat is {self.steps_per_beat}; expected 4 to 96"
-            )
-        if self.max_duration > 64:
-            raise settings.SettingError(
-                f"max_duration is {self.max_duration}; expected 1 to 64 bars"
-            )
 
 
 class Vocabulary:
     """Names and ids of every token, for one choice of settings.
 
     Ids in this order: `<pad> <sos> <eos> <sep>`, pitches n0..n127, durations d1..dD, meters,
-    tempos, bends, modulations, then unused names up to a multiple of eight (matrix sizes that
-    GPUs like).
+    tempos, bends, modulations, then unused names up to a multiple of eight, which makes
+    matrix products on GPUs faster.
     """
 
     pad, sos, eos, sep = range(4)
@@ -144,7 +138,7 @@ class Vocabulary:
         names += [f"n{pitch}" for pitch in range(128)]
         names += [f"d{steps}" for steps in range(1, self.max_duration + 1)]
         names += [f"m{numerator}/{denominator}" for numerator, denominator in self.meters]
-        names += [f"t{bpm_text(tempo)}" for tempo in self.tempos]
+        names += [f"t{bpm_text(tempo)}" for tempo in self.tempos.tolist()]
         names += [f"b{cents}" for cents in self.bends]
         names += [f"w{level}" for level in self.modulations]
         unused = -len(names) % 8
@@ -176,17 +170,16 @@ class Vocabulary:
         return np.searchsorted(self._first_ids, tokens, side="right") - 1
 
     def has_instrument(self, tokens: np.ndarray) -> np.ndarray:
-        """Whether each token opens something that one instrument does: a note or a control.
+        """Whether each token starts a note or a control, whose class a model has to predict.
 
-        What comes with a token of this kind is an instrument class, so these are the tokens
-        whose class a model has to predict. Same shape, bool.
+        Same shape, bool.
         """
         kind = self.kind(tokens)
         return (kind == Kind.PITCH) | (kind == Kind.BEND) | (kind == Kind.MODULATION)
 
     @cached_property
     def instrument_names(self) -> tuple[str, ...]:
-        """General MIDI's name of each class; a percussion key without one is named by number."""
+        """The General MIDI name of each class; a percussion key without one gets its number."""
         keys = range(self.low_key, self.high_key + 1)
         return (*PROGRAM_NAMES, *(DRUM_NAMES.get(key, f"Percussion key {key}") for key in keys))
 
@@ -200,7 +193,7 @@ class Vocabulary:
 
     @cached_property
     def bar_steps(self) -> dict[tuple[int, int], int]:
-        """Meter -> steps in one of its bars; 4/4 is always there."""
+        """Meter -> steps in one of its bars; always has 4/4."""
         steps = 4 * self.settings.steps_per_beat
         return {(n, d): steps * n // d for n, d in ((4, 4), *self.meters)}
 
@@ -219,18 +212,12 @@ class Vocabulary:
         return self.ids[f"m{numerator}/{denominator}"]
 
     def tempo_bins(self, microseconds: np.ndarray) -> np.ndarray:
-        """Nearest bin, by ratio, of tempos in microseconds a quarter note; same shape, int64."""
+        """Nearest bin, by ratio, of tempos in microseconds per quarter note; same shape, int64."""
         edges = _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE) + 0.5)
         return len(edges) - np.searchsorted(edges[::-1], np.asarray(microseconds), side="left")
 
-    def instruments_of(self, token: int) -> np.ndarray:
-        """Which classes may come with a token that names one; shape (instruments,), bool."""
-        if self.kind(token) == Kind.PITCH:
-            return self.instrument_allows(token - self.pitch0)
-        return np.arange(self.instruments) < PROGRAMS  # a drum is neither bent nor modulated
-
     def instrument_allows(self, pitch: int) -> np.ndarray:
-        """Which classes a note of this pitch may have: every program, and its own drum.
+        """The classes that a note of this pitch may have: every program, and its own drum.
 
         Returns:
             shape (instruments,), bool.
@@ -247,7 +234,7 @@ class Vocabulary:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for vocabulary.json; the names are there to be read by people."""
+        """Plain data for vocabulary.json; the names are for people, `from_json` ignores them."""
         return {
             "settings": settings.to_json(self.settings),
             "fingerprint": self.fingerprint,
@@ -261,8 +248,8 @@ class Vocabulary:
         """Build the vocabulary that `to_json` described.
 
         Raises:
-            SettingError: a setting is unknown, or the names differ from what this version makes
-                of the same settings, so that ids would mean something else.
+            SettingError: a setting is unknown, or this version makes another vocabulary from the
+                same settings, so that ids would mean something else.
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("settings"), Mapping):
             raise settings.SettingError(f"{where} is not a vocabulary: it has no 'settings'")
@@ -278,47 +265,48 @@ class Vocabulary:
 def _meters(steps_per_beat: int) -> Iterator[tuple[int, int]]:
     """Meters whose bar is a whole number of steps and at most 16 quarter notes long."""
     whole_note = 4 * steps_per_beat
-    for denominator, most in MAX_BEATS.items():
-        for numerator in range(1, most + 1):
+    for denominator, max_numerator in MAX_NUMERATORS.items():
+        for numerator in range(1, max_numerator + 1):
             steps, rest = divmod(whole_note * numerator, denominator)
             if rest == 0 and steps <= MAX_BAR_BEATS * steps_per_beat:
                 yield numerator, denominator
 
 
 def _tempo_bins() -> np.ndarray:
-    """Microseconds a quarter note at the centre of each tempo bin, slowest first; int64.
+    """Microseconds per quarter note at the centre of each tempo bin, slowest first; int64.
 
-    15 to 480 beats a minute, 16 an octave: neighbours differ by 4.4 %, about what listeners
-    can just tell apart, so no tempo inside moves by more than 2.2 %. 60, 120 and 240 are exact.
+    15 to 480 beats per minute, 16 per octave: neighbours differ by 4.4 %, about the smallest
+    difference that listeners notice, so no tempo in this range moves by more than 2.2 %. 60, 120
+    and 240 are exact.
     """
     return _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE + 1))
 
 
 def _tempo_at(bins: np.ndarray) -> np.ndarray:
-    """Microseconds a quarter note at a bin, or at a fraction between two; int64."""
-    return np.rint(60e6 / (SLOWEST_BPM * 2.0 ** (bins / TEMPOS_PER_OCTAVE))).astype(np.int64)
+    """Microseconds per quarter note at a bin, or at a fraction between two; int64."""
+    return np.rint(60e6 / (MIN_BPM * 2.0 ** (bins / TEMPOS_PER_OCTAVE))).astype(np.int64)
 
 
 def bpm_text(microseconds: int) -> str:
-    """Beats a minute to one decimal, as in token names."""
+    """Beats per minute with one decimal, as in token names."""
     return f"{60e6 / microseconds:.1f}"
 
 
 def velocity_bin(velocity: np.ndarray) -> np.ndarray:
-    """The bin, 0-31, of MIDI velocities 1-127: four neighbours share one."""
+    """The bin, 0-31, of MIDI velocities 1-127; four velocities share one."""
     return (np.asarray(velocity) >> VELOCITY_SHIFT).astype(np.uint8)
 
 
 def velocity_of_bin(bins: np.ndarray) -> np.ndarray:
-    """The MIDI velocity that stands for each bin: its third, so that 64 and 127 stay close."""
+    """The MIDI velocity of each bin: its third, so that 64 and 127 change little."""
     return ((np.asarray(bins, np.uint8) << VELOCITY_SHIFT) + 2).astype(np.uint8)
 
 
 def bend_bins(cents: np.ndarray) -> np.ndarray:
-    """Nearest bin of pitch bends in cents; beyond an octave the last. Same shape, int64."""
-    most = MOST_BEND_CENTS // BEND_CENTS
+    """Nearest bin of pitch bends in cents, clipped to an octave. Same shape, int64."""
+    last = MAX_BEND_CENTS // BEND_CENTS
     nearest = (np.asarray(cents, np.int64) + BEND_CENTS // 2) // BEND_CENTS
-    return np.clip(nearest, -most, most) + most
+    return np.clip(nearest, -last, last) + last
 
 
 def modulation_bins(values: np.ndarray) -> np.ndarray:

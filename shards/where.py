@@ -1,4 +1,4 @@
-"""Which songs of a dataset a condition in SQL is true of: `instruments >= 3 and meter = '4/4'`."""
+"""Select songs by an SQL condition over the index, such as `instruments >= 3 and meter = '4/4'`."""
 
 import duckdb
 import numpy as np
@@ -7,18 +7,18 @@ import pyarrow as pa
 from shards.errors import LakhxlError
 
 
-def holds(index: pa.Table, where: str) -> np.ndarray:
-    """For which songs a condition over the index's columns is true.
+def matching_songs(index: pa.Table, where: str) -> np.ndarray:
+    """Find the songs for which a condition over the index's columns is true.
 
     Args:
         index: `shards.layout.INDEX_SCHEMA`.
-        where: one condition, as it would follow WHERE. It can read nothing but the index.
+        where: one condition, as it would follow WHERE. It cannot read anything but the index.
 
     Returns:
-        shape (songs,), bool. Where the condition is null, as of a column that is, it isn't true.
+        shape (songs,), bool; False where the condition is null.
 
     Raises:
-        LakhxlError: the condition is not one.
+        LakhxlError: the condition is not valid SQL.
     """
     numbered = index.append_column("row", [range(index.num_rows)])
     with duckdb.connect() as connection:
@@ -28,6 +28,6 @@ def holds(index: pa.Table, where: str) -> np.ndarray:
             rows = songs.filter(where).project("row").fetchnumpy()["row"]
         except duckdb.Error as error:
             raise LakhxlError(f"--where {where!r}: {str(error).splitlines()[0]}") from error
-    true = np.zeros(index.num_rows, bool)
-    true[rows.astype(np.int64)] = True
-    return true
+    matching = np.zeros(index.num_rows, bool)
+    matching[rows.astype(np.int64)] = True
+    return matching

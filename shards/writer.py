@@ -1,7 +1,7 @@
 """Write the files of a dataset so that each appears whole or not at all.
 
-A file is written under a name of this process's own, flushed to the disk, and renamed; a run
-that is killed leaves at most a `.tmp` file, which finishing the dataset removes.
+A file is written under a temporary name that holds the process id, flushed to disk and renamed.
+A killed run leaves at most a `.tmp` file, which finalizing the dataset removes.
 """
 
 import hashlib
@@ -17,29 +17,30 @@ import pyarrow as pa
 from shards.codec import EncodedSong
 from shards.layout import MANIFEST, array_dtypes, array_file
 
+Write = Callable[[BinaryIO], object]
+"""Writes a file's content; what it returns is ignored."""
+Publish = Callable[[Path, Write], str]
+"""Writes a file at a path; returns the sha256 of its content."""
 
-def publish(path: Path, write: Callable[[BinaryIO], None]) -> str:
-    """Write a file by `write`, all or nothing; returns the sha256 of what was written."""
+
+def publish(path: Path, write: Write) -> str:
+    """Write one file, all or nothing; returns the sha256 of its content."""
     with Publication() as publication:
         return publication.publish(path, write)
-
-
-Publish = Callable[[Path, Callable[[BinaryIO], None]], str]
-"""A path and what writes the file, to the sha256 of what was written."""
 
 
 class Publication:
     """Files that are published together: all are written, then flushed, then renamed in order.
 
-    The disk is waited for once, at the end of the `with` block, and not file by file. Where that
-    fails, or the block does, no file of it has its name, or the first ones have.
+    The flush waits for the disk once, at the end of the `with` block. If the block fails, no file
+    gets its final name; if the end fails, only the first ones may have theirs.
     """
 
     def __init__(self) -> None:
         self._written: dict[Path, Path] = {}
 
-    def publish(self, path: Path, write: Callable[[BinaryIO], None]) -> str:
-        """Write a file by `write`; returns the sha256 of what was written."""
+    def publish(self, path: Path, write: Write) -> str:
+        """Write one file under its temporary name; returns the sha256 of its content."""
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         self._written[temporary] = path
         with temporary.open("wb") as file:
@@ -62,7 +63,7 @@ class Publication:
 
 
 def _flush(path: Path) -> None:
-    """Have the system write a file, or a folder's names, to the disk; returns when it has."""
+    """Wait until the system has written a file, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -71,7 +72,7 @@ def _flush(path: Path) -> None:
 
 
 def publish_folder(partial: Path, folder: Path) -> None:
-    """Give a finished folder its final name, and make the rename last through a power cut."""
+    """Give a finished folder its final name, and wait until the rename is on disk."""
     partial.rename(folder)
     _flush(folder.parent)
 
@@ -92,11 +93,11 @@ def write_shard(
     """Write the five arrays of one shard, its songs end to end.
 
     Args:
-        folder: where; must exist.
+        folder: an existing folder.
         shard: the shard's number.
-        songs: in order; none at all writes no file.
+        songs: in order; if empty, no file is written.
         step_dtype: of the `steps` array.
-        publish: how, here and below: at once, or with the other files of a `Publication`.
+        publish: writes the files, at once or, here and below, as part of a `Publication`.
 
     Returns:
         File name -> sha256, of the files written.
@@ -112,7 +113,7 @@ def write_shard(
 
 
 def _save_array(file: BinaryIO, array: np.ndarray) -> None:
-    """np.save of one dimension; but a full disk is told as what it is, where np.save is vague."""
+    """np.save for one dimension, but a full disk raises the system's own clear error."""
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
     file.write(array.data)
 
@@ -133,21 +134,21 @@ def write_json(path: Path, data: Any, publish: Publish = publish) -> str:
 
 
 def json_text(data: Any) -> str:
-    """The one text that `write_json` writes of data."""
+    """The exact text that `write_json` writes."""
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str, publish: Publish = publish) -> str:
     """Write a text in UTF-8; returns its sha256."""
-    return publish(path, lambda file: file.write(text.encode()) and None)
+    return publish(path, lambda file: file.write(text.encode()))
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write dataset.json with a checksum of its own; the last file of a dataset."""
+    """Write dataset.json, the last file of a dataset, with a checksum of its own content."""
     write_json(folder / MANIFEST, {**manifest, "checksum": manifest_checksum(manifest)})
 
 
 def manifest_checksum(manifest: dict[str, Any]) -> str:
-    """sha256 of the manifest's content, whatever the white space; its own field left out."""
+    """sha256 of the manifest's content without its checksum field, whatever the white space."""
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,20 +1,19 @@
-"""Song -> .wav through a real soundfont, so that a person hears what the tokens kept.
+"""Play a song to a .wav file with FluidSynth and a soundfont.
 
-FluidSynth plays the .mid that `shards.render` writes. It comes with the `audio` extra and a
-library of the system's; neither is needed for anything else.
+FluidSynth needs the `audio` extra and a system library; nothing else needs them.
 
 Conventions
-    frame   one sample of both channels; RATE of them a second
+    frame   one sample of both channels; RATE of them per second
 """
 
 import contextlib
-import io
 import os
 import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, BinaryIO
 
 import mido
 import numpy as np
@@ -27,46 +26,46 @@ from shards.writer import publish
 
 RATE = 44_100
 TAIL_SECONDS = 2.0
-"""After the last note, for what still rings."""
+"""Recorded after the last message, while notes still ring."""
 LEVEL = 0.9
-"""The loudest sample of the result, of full scale."""
+"""The loudest sample of the result, as a share of full scale."""
 SOUNDFONTS = (
     "/usr/share/sounds/sf2/FluidR3_GM.sf2",
     "/usr/share/sounds/sf2/TimGM6mb.sf2",
     "/usr/share/sounds/sf2/default-GM.sf2",
     "/usr/share/soundfonts/default.sf2",
 )
-"""Where Debian's fluid-soundfont-gm and timgm6mb-soundfont lie, and others' defaults."""
+"""Files of Debian's fluid-soundfont-gm and timgm6mb-soundfont, and other systems' defaults."""
 DRUM_CHANNEL, DRUM_BANK = 9, 128
 
 
 class AudioError(LakhxlError):
-    """Something that sound needs is not installed."""
+    """Something that is needed for sound is not installed."""
 
 
 def write_wav(song: Song, path: Path, vocabulary: Vocabulary, soundfont: Path | None) -> None:
-    """Write a song as a .wav file: 16 bits, stereo, all or nothing.
+    """Write a song as a 16-bit stereo .wav file, all or nothing.
 
     Args:
         song: canonical.
-        path: where; replaced if it exists.
+        path: replaced if it exists.
         vocabulary: names the instruments.
-        soundfont: an .sf2 or .sf3 file; None looks in the usual places.
+        soundfont: an .sf2 or .sf3 file; None: the first of SOUNDFONTS that exists.
 
     Raises:
-        AudioError: pyfluidsynth, its library, or a soundfont is missing; says how to get it.
+        AudioError: pyfluidsynth, its library or a soundfont is missing; says how to get it.
     """
     frames = play(to_midi(song, vocabulary), find_soundfont(soundfont))
     publish(path, lambda file: _write_frames(file, frames))
 
 
 def find_soundfont(given: Path | None) -> Path:
-    """The soundfont that was given, or the first in the usual places."""
+    """The given soundfont, or the first of SOUNDFONTS that exists."""
     if given is not None:
         if not given.is_file():
             raise AudioError(f"{given}: no such soundfont; expected an .sf2 or .sf3 file")
         return given
-    found = next((Path(place) for place in SOUNDFONTS if Path(place).is_file()), None)
+    found = next((Path(file) for file in SOUNDFONTS if Path(file).is_file()), None)
     if found is None:
         raise AudioError(
             "no soundfont found; install one (`apt install fluid-soundfont-gm` or "
@@ -90,10 +89,7 @@ def _fluidsynth() -> ModuleType:
 
 
 def play(midi: mido.MidiFile, soundfont: Path) -> np.ndarray:
-    """The sound of a MIDI file.
-
-    Returns:
-        shape (frames, 2), int16, at RATE.
+    """Play a MIDI file; returns its frames, shape (frames, 2), int16, RATE per second.
 
     Raises:
         AudioError: the soundfont cannot be read, or see `write_wav`.
@@ -103,7 +99,7 @@ def play(midi: mido.MidiFile, soundfont: Path) -> np.ndarray:
         synth = fluidsynth.Synth(samplerate=float(RATE), gain=0.5)
         try:
             if synth.sfload(str(soundfont)) == -1:
-                raise AudioError(f"{soundfont} is no soundfont that FluidSynth can read")
+                raise AudioError(f"{soundfont} is not a soundfont that FluidSynth can read")
             sound = np.concatenate(list(_sound(synth, midi)))
         finally:
             synth.delete()
@@ -112,12 +108,12 @@ def play(midi: mido.MidiFile, soundfont: Path) -> np.ndarray:
     return scaled.astype(np.int16).reshape(-1, 2)
 
 
-def _sound(synth: object, midi: mido.MidiFile) -> Iterator[np.ndarray]:
-    """Samples between one message and the next, both channels in turn."""
+def _sound(synth: Any, midi: mido.MidiFile) -> Iterator[np.ndarray]:
+    """Samples between one message and the next, channels interleaved."""
     synth.bank_select(DRUM_CHANNEL, DRUM_BANK)
     synth.program_change(DRUM_CHANNEL, 0)
     due, done = 0.0, 0
-    for message in midi:  # mido gives seconds from one to the next, by the tempos
+    for message in midi:  # mido gives the seconds since the message before
         due += message.time * RATE
         if frames := round(due) - done:
             yield synth.get_samples(frames)
@@ -126,7 +122,7 @@ def _sound(synth: object, midi: mido.MidiFile) -> Iterator[np.ndarray]:
     yield synth.get_samples(round(TAIL_SECONDS * RATE))
 
 
-def _send(synth: object, message: mido.Message) -> None:
+def _send(synth: Any, message: Any) -> None:
     if message.type == "note_on" and message.velocity:
         synth.noteon(message.channel, message.note, message.velocity)
     elif message.type in ("note_on", "note_off"):
@@ -141,7 +137,7 @@ def _send(synth: object, message: mido.Message) -> None:
 
 @contextlib.contextmanager
 def _quiet_library() -> Iterator[None]:
-    """FluidSynth's library prints warnings of its own to the terminal; not in here."""
+    """Discard the warnings that FluidSynth's library prints to file descriptor 2."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a device, not a path of ours)
@@ -153,7 +149,7 @@ def _quiet_library() -> Iterator[None]:
         os.close(kept)
 
 
-def _write_frames(file: io.BufferedIOBase, frames: np.ndarray) -> None:
+def _write_frames(file: BinaryIO, frames: np.ndarray) -> None:
     with wave.open(file, "wb") as wav:
         wav.setnchannels(2)
         wav.setsampwidth(2)

@@ -1,35 +1,37 @@
-"""Song -> a .mid file that any player plays and any reader reads back note for note.
+"""Write a song as a .mid file that any player plays, and that reads back note for note.
 
-One track an instrument, named after it, and a first track with meters and tempos. Two facts of
-MIDI shape the rest:
+The first track holds meters and tempos; then follows one track per instrument, named after it.
+Two facts of MIDI shape the rest:
 
 - A note-off ends the oldest sounding note of its pitch. Where one note of a pitch lies inside
   another (two players in unison, merged into one instrument), the inner one goes to a second
   track of the instrument, or their ends would be swapped.
-- There are sixteen channels, one of them for drums. The fifteen programs with most notes have
-  a channel each; the others share the last, with a program change wherever it changes hands.
+- There are sixteen channels, one of them for drums. The fourteen programs with the most notes
+  have a channel each; the others share the last, with a program change wherever it changes hands.
 
-Bends are written for a range of an octave, which registered parameter 0 sets for each channel
-that is bent.
+Pitch bends are written for a range of an octave, which registered parameter 0 sets on each
+channel that has any.
 
 Source: Standard MIDI Files 1.0; General MIDI 1 (channel 10 is percussion); MIDI 1.0, registered
 parameter 0 (pitch bend sensitivity).
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import mido
 import numpy as np
 
 from shards.song import BEND, MODULATION, Song
-from shards.vocabulary import MOST_BEND_CENTS, PROGRAMS, Vocabulary
+from shards.vocabulary import MAX_BEND_CENTS, PROGRAMS, Vocabulary
 from shards.writer import publish
 
+Message = mido.Message | mido.MetaMessage
 DRUM_CHANNEL = 9
 MELODIC_CHANNELS = tuple(channel for channel in range(16) if channel != DRUM_CHANNEL)
-FINEST_TICKS = 480
-"""Ticks in a quarter note, or the next multiple of the song's steps."""
+MIN_TICKS_PER_BEAT = 480
+"""A file has this many ticks per quarter note, or the next multiple of the song's steps."""
 
 
 def write_midi(song: Song, path: Path, vocabulary: Vocabulary) -> None:
@@ -37,96 +39,99 @@ def write_midi(song: Song, path: Path, vocabulary: Vocabulary) -> None:
 
     Args:
         song: canonical.
-        path: where; replaced if it exists.
-        vocabulary: gives the instruments' names, and the drums among them.
+        path: replaced if it exists.
+        vocabulary: names the instruments.
     """
     publish(path, lambda file: to_midi(song, vocabulary).save(file=file))
 
 
 def to_midi(song: Song, vocabulary: Vocabulary) -> mido.MidiFile:
-    """The song as a mido file, in memory."""
-    step_ticks = -(-FINEST_TICKS // song.steps_per_beat)
+    """The song as a mido file in memory."""
+    step_ticks = -(-MIN_TICKS_PER_BEAT // song.steps_per_beat)
     file = mido.MidiFile(type=1, ticks_per_beat=step_ticks * song.steps_per_beat)
     file.tracks.append(_conductor(song, step_ticks))
     program = np.where(song.notes["instrument"] < PROGRAMS, song.notes["instrument"], PROGRAMS)
     channels = _channels(program)
     switches = _program_changes(song.notes["start"], program, channels)
-    moves = _moves(song, switches, channels)
-    for part in np.unique(program).tolist():
-        name = "Drums" if part == PROGRAMS else vocabulary.instrument_names[part]
-        own = song.notes[program == part]
+    messages = _channel_messages(song, switches, channels)
+    for instrument in np.unique(program).tolist():
+        name = "Drums" if instrument == PROGRAMS else vocabulary.instrument_names[instrument]
+        own = song.notes[program == instrument]
         voices = unnested_voices(own)
         for voice in range(voices.max() + 1):
             notes = own[voices == voice]
-            changes = moves[part] if voice == 0 else []
-            file.tracks.append(_track(name, notes, channels[part], changes, step_ticks))
+            changes = messages[instrument] if voice == 0 else []
+            file.tracks.append(_track(name, notes, channels[instrument], changes, step_ticks))
     return file
 
 
 def _channels(program: np.ndarray) -> dict[int, int]:
-    """The channel of each part; drums are the part numbered PROGRAMS."""
+    """The channel of each instrument; drums are the instrument numbered PROGRAMS."""
     counts = Counter(program.tolist())
     counts.pop(PROGRAMS, None)
-    by_size = sorted(counts, key=lambda part: (-counts[part], part))
+    by_size = sorted(counts, key=lambda instrument: (-counts[instrument], instrument))
     last = len(MELODIC_CHANNELS) - 1
-    channels = {part: MELODIC_CHANNELS[min(n, last)] for n, part in enumerate(by_size)}
+    channels = {instrument: MELODIC_CHANNELS[min(n, last)] for n, instrument in enumerate(by_size)}
     return {**channels, PROGRAMS: DRUM_CHANNEL}
 
 
 def _program_changes(
     starts: np.ndarray, program: np.ndarray, channels: dict[int, int]
 ) -> list[tuple[int, int]]:
-    """(step, part) wherever a channel changes hands; once, at step 0, for a channel of its own."""
+    """(step, instrument) of each program change; a channel's first is at step 0."""
     holder: dict[int, int] = {}
     changes = []
-    for step, part in zip(starts.tolist(), program.tolist(), strict=True):
-        channel = channels[part]
-        if part != PROGRAMS and holder.get(channel) != part:
-            changes.append((step if channel in holder else 0, part))
-            holder[channel] = part
+    for step, instrument in zip(starts.tolist(), program.tolist(), strict=True):
+        channel = channels[instrument]
+        if instrument != PROGRAMS and holder.get(channel) != instrument:
+            changes.append((step if channel in holder else 0, instrument))
+            holder[channel] = instrument
     return changes
 
 
-def _moves(
+def _channel_messages(
     song: Song, switches: list[tuple[int, int]], channels: dict[int, int]
 ) -> dict[int, list[tuple[int, mido.Message]]]:
-    """By part: (step, message) of its program changes, bends and modulations, in order.
+    """Per instrument: (step, message) of its program changes, bends and modulations, in order.
 
-    A channel that changes hands takes on what its new part's controls stand at; what a part
-    does while another holds its channel is not heard.
+    A channel that changes hands takes over the new instrument's control values. What an
+    instrument does while another has its channel is left out.
     """
-    moves: dict[int, list[tuple[int, mido.Message]]] = defaultdict(list)
+    messages: dict[int, list[tuple[int, mido.Message]]] = defaultdict(list)
     holder: dict[int, int] = {}
-    stands: dict[tuple[int, int], int] = {}  # part, kind -> value
+    current: dict[tuple[int, int], int] = {}  # instrument, kind -> value
     written: dict[tuple[int, int], int] = {}  # channel, kind -> value
     bent = set(song.controls["instrument"][song.controls["kind"] == BEND].tolist())
-    for part in bent & set(channels):
-        moves[part] += [(0, message) for message in _octave_range(channels[part])]
-    turns = [(step, 1, part, None) for step, part in switches]
-    turns += [(step, 0, part, (kind, value)) for step, part, kind, value in song.controls.tolist()]
-    for step, _, part, control in sorted(turns, key=lambda turn: turn[:2]):
-        channel = channels.get(part)
+    for instrument in bent & set(channels):
+        messages[instrument] += [(0, message) for message in _octave_range(channels[instrument])]
+    turns = [(step, 1, instrument, None) for step, instrument in switches]
+    turns += [
+        (step, 0, instrument, (kind, value))
+        for step, instrument, kind, value in song.controls.tolist()
+    ]
+    for step, _, instrument, control in sorted(turns, key=lambda turn: turn[:2]):
+        channel = channels.get(instrument)
         if channel is None:
             continue  # it never plays
         if control is None:
-            holder[channel] = part
-            program = mido.Message("program_change", channel=channel, program=part)
-            moves[part].append((step, program))
+            holder[channel] = instrument
+            program = mido.Message("program_change", channel=channel, program=instrument)
+            messages[instrument].append((step, program))
         else:
-            stands[part, control[0]] = control[1]
-        if holder.get(channel) != part:
+            current[instrument, control[0]] = control[1]
+        if holder.get(channel) != instrument:
             continue
         for kind in (BEND, MODULATION):
-            value = stands.get((part, kind), 0)
+            value = current.get((instrument, kind), 0)
             if value != written.get((channel, kind), 0):
                 written[channel, kind] = value
-                moves[part].append((step, _control_message(channel, kind, value)))
-    return moves
+                messages[instrument].append((step, _control_message(channel, kind, value)))
+    return messages
 
 
 def _octave_range(channel: int) -> list[mido.Message]:
-    """Make a full pitch bend an octave, then select no parameter."""
-    settings = ((101, 0), (100, 0), (6, MOST_BEND_CENTS // 100), (38, 0), (101, 127), (100, 127))
+    """Set the pitch bend range to an octave, then deselect the parameter."""
+    settings = ((101, 0), (100, 0), (6, MAX_BEND_CENTS // 100), (38, 0), (101, 127), (100, 127))
     return [
         mido.Message("control_change", channel=channel, control=control, value=value)
         for control, value in settings
@@ -135,13 +140,13 @@ def _octave_range(channel: int) -> list[mido.Message]:
 
 def _control_message(channel: int, kind: int, value: int) -> mido.Message:
     if kind == BEND:
-        pitch = min(round(value * 8192 / MOST_BEND_CENTS), 8191)
+        pitch = min(round(value * 8192 / MAX_BEND_CENTS), 8191)
         return mido.Message("pitchwheel", channel=channel, pitch=pitch)
     return mido.Message("control_change", channel=channel, control=1, value=value)
 
 
 def unnested_voices(notes: np.ndarray) -> np.ndarray:
-    """Split one part's notes so that within a voice, notes of a pitch end in the order they start.
+    """Split an instrument into voices; within one, notes of a pitch end in the order they start.
 
     Args:
         notes: shape (notes,), dtype NOTE, by start.
@@ -176,11 +181,11 @@ def _track(
     name: str,
     notes: np.ndarray,
     channel: int,
-    changes: list[tuple[int, mido.Message]],
+    changes: Sequence[tuple[int, Message]],
     step_ticks: int,
 ) -> mido.MidiTrack:
-    """One part: its name, its programs and controls, its notes; an end sorts before a start."""
-    timed = [(-1, 0, mido.MetaMessage("track_name", name=name))]
+    """One voice of an instrument; a note-off sorts before a note-on of the same tick."""
+    timed: list[tuple[int, int, Message]] = [(-1, 0, mido.MetaMessage("track_name", name=name))]
     timed += [(step * step_ticks, 1, message) for step, message in changes]
     for start, duration, _, pitch, velocity in notes.tolist():
         on = mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)
@@ -191,8 +196,8 @@ def _track(
     return _delta([(max(tick, 0), message) for tick, _, message in timed], timed[-1][0])
 
 
-def _delta(timed: list[tuple[int, mido.Message]], end: int) -> mido.MidiTrack:
-    """A track of (tick, message) in order, times turned into differences."""
+def _delta(timed: Sequence[tuple[int, Message]], end: int) -> mido.MidiTrack:
+    """A track of (tick, message) pairs in order, with ticks as differences."""
     track, now = mido.MidiTrack(), 0
     for tick, message in timed:
         track.append(message.copy(time=tick - now))

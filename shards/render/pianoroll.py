@@ -1,10 +1,10 @@
-"""A song as a picture: time to the right, pitch upwards, drums in a band of their own.
+"""Draw a song: time to the right, pitch upwards, drums in a band of their own.
 
 Conventions
     x        steps from the song's start; a line at every bar
-    colour   an instrument, the one with the most notes first; louder notes are darker
-    note     a box from its start to a pixel before its end, so that repeated notes stay apart
-    hit      a drum note; what a drum's duration says is not heard, so all hits have one width
+    colour   one per instrument, the one with the most notes first; louder notes are darker
+    note     a box from its start to a pixel before its end, which separates repeated notes
+    hit      a drum note; all have one width, since a drum's duration is not heard
     inch     the unit of the page; DPI pixels
 
 matplotlib is imported when something is drawn, and without pyplot: no window, no global state.
@@ -14,12 +14,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from shards.bars import Bars
 from shards.song import Song
+from shards.text import visible
 from shards.vocabulary import PROGRAMS, Vocabulary
 from shards.writer import publish
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 100
-NARROWEST, WIDEST, BEATS_AN_INCH = 9.0, 28.0, 16.0
-"""Inches across the notes: no picture is over 3,000 pixels wide."""
+MIN_WIDTH, MAX_WIDTH, BEATS_PER_INCH = 9.0, 28.0, 16.0
+"""Width of the note area in inches, so that no picture is over 3,000 pixels width."""
 SEMITONE, DRUM_ROW = 0.09, 0.17
 LEFT, RIGHT, GAP, TITLE, AXIS, LEGEND_ROW = 1.5, 0.2, 0.1, 0.3, 0.55, 0.22
 COLOURS = (
@@ -37,41 +38,41 @@ COLOURS = (
     "#20a39e", "#c44536", "#9a7fd1", "#7a8b1e", "#2f4b7c", "#e07fa8", "#5fa052", "#a67c52",
 )  # fmt: skip
 INK, SOFT, LINE, CUT = "#20211f", "#6a6c68", "#e0e0da", "#b5532d"
-MOST_NAMED, NAME_INCHES = 16, 2.3
-MOST_LINES, LABELS_AN_INCH = 600, 1.5
-LONGEST_TITLE = 100
+MAX_NAMED, NAME_INCHES = 16, 2.3
+MAX_LINES, LABELS_PER_INCH = 600, 1.5
+MAX_TITLE = 100
 
 
 @dataclass(frozen=True)
 class _Page:
-    """Where things lie, in inches; the drums below, the legend under them."""
+    """The layout in inches; from the top: title, pitched notes, drums, legend."""
 
-    notes_wide: float
-    pitched_tall: float
-    drums_tall: float
+    notes_width: float
+    pitched_height: float
+    drums_height: float
     legend_rows: int
     legend_columns: int
 
     @property
     def width(self) -> float:
-        return LEFT + self.notes_wide + RIGHT
+        return LEFT + self.notes_width + RIGHT
 
     @property
-    def drums_at(self) -> float:
+    def drums_bottom(self) -> float:
         return AXIS + LEGEND_ROW * self.legend_rows
 
     @property
-    def pitched_at(self) -> float:
-        gap = GAP if self.drums_tall and self.pitched_tall else 0.0
-        return self.drums_at + self.drums_tall + gap
+    def pitched_bottom(self) -> float:
+        gap = GAP if self.drums_height and self.pitched_height else 0.0
+        return self.drums_bottom + self.drums_height + gap
 
     @property
     def height(self) -> float:
-        return self.pitched_at + self.pitched_tall + 0.28 + TITLE
+        return self.pitched_bottom + self.pitched_height + 0.28 + TITLE
 
-    def band(self, figure: "Figure", at: float, tall: float) -> "Axes":
-        left, wide = LEFT / self.width, self.notes_wide / self.width
-        return figure.add_axes((left, at / self.height, wide, tall / self.height))
+    def band(self, figure: "Figure", bottom: float, height: float) -> "Axes":
+        left, width = LEFT / self.width, self.notes_width / self.width
+        return figure.add_axes((left, bottom / self.height, width, height / self.height))
 
 
 def piano_roll(
@@ -86,12 +87,12 @@ def piano_roll(
     Args:
         song: canonical, at least one note.
         vocabulary: names the instruments and knows how long a bar is.
-        title: above the picture; letters that the font has not are question marks.
-        silences: what was cut out of the song: the bar, from 0, before it, and how many bars.
+        title: above the picture; letters that the font lacks become question marks.
+        silences: (bar, bars removed) where silence was removed just before that bar, from 0.
 
     Returns:
-        A matplotlib figure that grows with the song up to a width, what is longer being drawn
-        more densely. `SummaryWriter.add_figure` takes it as it is.
+        A matplotlib figure, as `SummaryWriter.add_figure` takes it. It grows with the song up to
+        MAX_WIDTH; longer songs are drawn more densely.
 
     Raises:
         ValueError: the song has no notes.
@@ -107,26 +108,26 @@ def piano_roll(
     figure = Figure(figsize=(page.width, page.height), dpi=DPI, facecolor="white")
     bands = []
     if len(pitched):
-        bands.append(page.band(figure, page.pitched_at, page.pitched_tall))
-        _draw_pitched(bands[-1], pitched, programs, song.end / (page.notes_wide * DPI))
+        bands.append(page.band(figure, page.pitched_bottom, page.pitched_height))
+        _draw_pitched(bands[-1], pitched, programs, song.end / (page.notes_width * DPI))
     if len(drums):
-        bands.append(page.band(figure, page.drums_at, page.drums_tall))
+        bands.append(page.band(figure, page.drums_bottom, page.drums_height))
         _draw_drums(bands[-1], drums, keys, song.steps_per_beat, vocabulary)
     for band in bands:
-        _rule(band, song, vocabulary)
+        _draw_bar_lines(band, song, vocabulary)
     _mark_silences(bands, song, vocabulary, silences)
     _number_bars(bands[-1], song, vocabulary, page)
     _name_meters(bands[0], song, page)
     _name_instruments(figure, programs, vocabulary, page)
     figure.text(
-        LEFT / page.width, 1 - 0.12 / page.height, printable(title), va="top", fontsize=11,
+        LEFT / page.width, 1 - 0.12 / page.height, drawable(title), va="top", fontsize=11,
         color=INK, parse_math=False,
     )  # fmt: skip
     return figure
 
 
 def png(song: Song, vocabulary: Vocabulary, **options: Any) -> bytes:
-    """The same as the bytes of a PNG file; options as for `piano_roll`."""
+    """A song's picture as a PNG file's bytes; options as for `piano_roll`."""
     stream = io.BytesIO()
     figure = piano_roll(song, vocabulary, **options)
     figure.savefig(stream, format="png", metadata={"Software": None})
@@ -134,45 +135,45 @@ def png(song: Song, vocabulary: Vocabulary, **options: Any) -> bytes:
 
 
 def save_piano_roll(song: Song, vocabulary: Vocabulary, path: Path, **options: Any) -> None:
-    """Draw a song to a PNG file, which appears whole or not at all; options as `piano_roll`."""
+    """Draw a song to a PNG file, all or nothing; options as for `piano_roll`."""
     data = png(song, vocabulary, **options)
-    publish(path, lambda file: file.write(data) and None)
+    publish(path, lambda file: file.write(data))
 
 
-def place_of_notes(song: Song) -> tuple[float, float]:
-    """Where the song's time lies in the picture: its left edge and its width, of the whole."""
-    wide = _notes_wide(song)
-    whole = LEFT + wide + RIGHT
-    return LEFT / whole, wide / whole
+def notes_extent(song: Song) -> tuple[float, float]:
+    """Left edge and width of the note area, as shares of the picture's width."""
+    width = _notes_width(song)
+    whole = LEFT + width + RIGHT
+    return LEFT / whole, width / whole
 
 
 def _by_notes(instruments: np.ndarray) -> np.ndarray:
-    """The different instruments, the one with the most notes first."""
-    different, notes = np.unique(instruments, return_counts=True)
-    return different[np.lexsort((different, -notes))]
+    """The distinct instruments, the one with the most notes first."""
+    distinct, notes = np.unique(instruments, return_counts=True)
+    return distinct[np.lexsort((distinct, -notes))]
 
 
-def _notes_wide(song: Song) -> float:
-    """Inches across the notes."""
-    return float(np.clip(song.end / song.steps_per_beat / BEATS_AN_INCH, NARROWEST, WIDEST))
+def _notes_width(song: Song) -> float:
+    """Width of the note area in inches."""
+    return float(np.clip(song.end / song.steps_per_beat / BEATS_PER_INCH, MIN_WIDTH, MAX_WIDTH))
 
 
 def _page(song: Song, pitched: np.ndarray, drum_rows: int, programs: int) -> _Page:
-    wide = _notes_wide(song)
-    columns = max(int(wide / NAME_INCHES), 1)
-    named = min(programs, MOST_NAMED + 1)
+    width = _notes_width(song)
+    columns = max(int(width / NAME_INCHES), 1)
+    named = min(programs, MAX_NAMED + 1)
     low, high = _pitch_limits(pitched)
     return _Page(
-        notes_wide=wide,
-        pitched_tall=SEMITONE * (high - low) if len(pitched) else 0.0,
-        drums_tall=DRUM_ROW * drum_rows,
+        notes_width=width,
+        pitched_height=SEMITONE * (high - low) if len(pitched) else 0.0,
+        drums_height=DRUM_ROW * drum_rows,
         legend_rows=-(-named // columns),
         legend_columns=columns,
     )
 
 
 def _pitch_limits(pitched: np.ndarray) -> tuple[int, int]:
-    """What the pitched band shows: at least two octaves, a little air at both ends."""
+    """The pitch range of the pitched band: at least two octaves, with a margin at both ends."""
     if not len(pitched):
         return 0, 0
     low, high = int(pitched["pitch"].min()) - 2, int(pitched["pitch"].max()) + 3
@@ -186,11 +187,11 @@ def _draw_pitched(band: "Axes", pitched: np.ndarray, programs: np.ndarray, pixel
     low, high = _pitch_limits(pitched)
     rank = np.empty(PROGRAMS, np.int64)
     rank[programs] = np.arange(len(programs))
-    # Instruments with few notes on top: a melody is not hidden behind its chords.
+    # Instruments with few notes on top, so that chords do not hide a melody.
     notes = pitched[np.argsort(rank[pitched["instrument"]], kind="stable")]
     colours = to_rgba_array(COLOURS)[rank[notes["instrument"]] % len(COLOURS)]
-    wide = notes["duration"] - np.minimum(notes["duration"] / 4, pixel)
-    _draw_boxes(band, notes, wide, notes["pitch"], 0.86, colours)
+    width = notes["duration"] - np.minimum(notes["duration"] / 4, pixel)
+    _draw_boxes(band, notes, width, notes["pitch"], 0.86, colours)
     octaves = np.arange(-(-low // 12) * 12, high, 12)
     band.set_ylim(low, high)
     band.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
@@ -214,33 +215,34 @@ def _draw_drums(
 def _draw_boxes(
     band: "Axes",
     notes: np.ndarray,
-    wide: np.ndarray,
+    width: np.ndarray,
     centre: np.ndarray,
-    tall: float,
+    height: float,
     colours: np.ndarray,
 ) -> None:
-    """All notes of a band as one collection: a box each, fainter where the note is softer."""
+    """Draw all notes of a band as one collection of boxes; softer notes are fainter."""
     from matplotlib.collections import PolyCollection
 
     left, middle = notes["start"].astype(float), centre.astype(float)
-    right, under, over = left + wide, middle - tall / 2, middle + tall / 2
+    right, under, over = left + width, middle - height / 2, middle + height / 2
     corners = [(left, under), (right, under), (right, over), (left, over)]
     boxes = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
     colours[:, 3] = 0.35 + 0.65 * notes["velocity"] / 127
+    boxes = cast(Sequence[Any], boxes)  # one array draws faster than the list that is declared
     band.add_collection(PolyCollection(boxes, facecolors=colours, linewidths=0, zorder=2))
 
 
 def _bar_lines(song: Song, vocabulary: Vocabulary) -> np.ndarray:
-    """The step at which each bar begins, up to the one that the last sound ends in."""
+    """The step at which each bar begins, up to the one in which the last note ends."""
     bars = Bars(song.meters, vocabulary.bar_steps)
-    last = int(bars.positions(np.array([song.end - 1]))[0][0])
-    return bars.line(np.arange(last + 1))
+    last = int(bars.locate(np.array([song.end - 1]))[0][0])
+    return bars.first_steps(np.arange(last + 1))
 
 
-def _rule(band: "Axes", song: Song, vocabulary: Vocabulary) -> None:
-    """A line at every bar; in very long songs at every second, fourth, …"""
+def _draw_bar_lines(band: "Axes", song: Song, vocabulary: Vocabulary) -> None:
+    """Draw a line at every bar; in very long songs only at every second, third, …"""
     lines = _bar_lines(song, vocabulary)
-    lines = lines[:: -(-len(lines) // MOST_LINES)]
+    lines = lines[:: -(-len(lines) // MAX_LINES)]
     band.vlines(lines, 0, 1, transform=band.get_xaxis_transform(), color=LINE, lw=0.6, zorder=1)
     band.set_xlim(0, song.end)
     band.tick_params(length=0, labelsize=8, labelcolor=SOFT)
@@ -255,27 +257,27 @@ def _mark_silences(
     vocabulary: Vocabulary,
     silences: Sequence[tuple[int, int]],
 ) -> None:
-    """A dashed line where silence was cut out; above it the number of bars that are gone."""
+    """A dashed line where silence was removed, labelled with the number of bars."""
     if not len(silences):
         return
-    cut, gone = np.array(silences).T
-    places = Bars(song.meters, vocabulary.bar_steps).line(cut)
+    before, removed = np.array(silences).T
+    steps = Bars(song.meters, vocabulary.bar_steps).first_steps(before)
     for band in bands:
-        band.vlines(places, 0, 1, transform=band.get_xaxis_transform(), color=CUT, lw=1.4,
+        band.vlines(steps, 0, 1, transform=band.get_xaxis_transform(), color=CUT, lw=1.4,
                     linestyles="dashed", zorder=3, clip_on=False)  # fmt: skip
-    for place, bars in zip(places.tolist(), gone.tolist(), strict=True):
+    for step, bars in zip(steps.tolist(), removed.tolist(), strict=True):
         words = f"{bars:,} {'bar' if bars == 1 else 'bars'} of silence cut"
         bands[0].annotate(
-            words, (place, 1), (0, 12), textcoords="offset points", color=CUT, fontsize=8,
-            ha="left" if place < song.end / 2 else "right", xycoords=("data", "axes fraction"),
+            words, (step, 1), (0, 12), textcoords="offset points", color=CUT, fontsize=8,
+            ha="left" if step < song.end / 2 else "right", xycoords=("data", "axes fraction"),
         )  # fmt: skip
 
 
 def _number_bars(band: "Axes", song: Song, vocabulary: Vocabulary, page: _Page) -> None:
-    """Bars counted from 1, with the time below, every 1, 2, 4, 8, … bars."""
+    """Label every 1st, 2nd, 4th, 8th, … bar with its number, from 1, and its time."""
     lines = _bar_lines(song, vocabulary)
     every = 1
-    while len(lines) / every > LABELS_AN_INCH * page.notes_wide:
+    while len(lines) / every > LABELS_PER_INCH * page.notes_width:
         every *= 2
     shown = lines[::every]
     seconds = song.seconds(shown).astype(int).tolist()
@@ -285,8 +287,8 @@ def _number_bars(band: "Axes", song: Song, vocabulary: Vocabulary, page: _Page) 
 
 
 def _name_meters(band: "Axes", song: Song, page: _Page) -> None:
-    """Each meter above the place where it begins, where there is room to write it."""
-    room = song.end * 0.35 / page.notes_wide
+    """Write each meter above its first step, where there is room."""
+    room = song.end * 0.35 / page.notes_width
     written = -room
     for start, numerator, denominator in song.meters.tolist():
         if start - written >= room:
@@ -300,10 +302,10 @@ def _name_meters(band: "Axes", song: Song, page: _Page) -> None:
 def _name_instruments(
     figure: "Figure", programs: np.ndarray, vocabulary: Vocabulary, page: _Page
 ) -> None:
-    """The legend, in columns under the picture; the rarest instruments are only counted."""
+    """Draw the legend in columns; instruments beyond MAX_NAMED are only counted."""
     from matplotlib.patches import Patch
 
-    named = programs[:MOST_NAMED]
+    named = programs[:MAX_NAMED]
     handles = [
         Patch(color=COLOURS[n], label=vocabulary.instrument_names[program])
         for n, program in enumerate(named.tolist())
@@ -319,14 +321,10 @@ def _name_instruments(
         )  # fmt: skip
 
 
-def printable(title: str) -> str:
-    """A title that the font can draw, in one line, its middle left out where it is long."""
+def drawable(title: str) -> str:
+    """A title in one line: long ones lose their middle, letters that the font lacks become "?"."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = get_font(findfont(FontProperties())).get_charmap()
-    drawn = "".join(
-        letter if letter.isprintable() and ord(letter) in known else "?" for letter in title
-    )
-    if len(drawn) <= LONGEST_TITLE:
-        return drawn
-    return f"{drawn[: LONGEST_TITLE // 2]} … {drawn[-LONGEST_TITLE // 2 :]}"
+    shown = visible(title, MAX_TITLE)
+    return "".join(letter if ord(letter) in known else "?" for letter in shown)

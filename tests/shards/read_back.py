@@ -1,4 +1,4 @@
-"""A rendered MIDI file's notes, as mido's messages tell them."""
+"""Read the notes of a rendered MIDI file from mido's messages."""
 
 from collections import defaultdict, deque
 
@@ -8,10 +8,10 @@ from shards.vocabulary import Vocabulary
 
 
 def read_back(file: mido.MidiFile, vocabulary: Vocabulary) -> list[tuple[int, ...]]:
-    """(start, duration, program or drum class, pitch, velocity) in steps, by mido's messages.
+    """(start, duration, program or drum class, pitch, velocity) of each note; times in steps.
 
-    Programs are a channel's, whichever track they stand in, as a synthesizer hears it; a
-    note-off ends its track's oldest note of that pitch.
+    A program change applies to its channel in all tracks, as in a synthesizer; a note-off ends
+    its track's oldest note of that pitch.
     """
     step = file.ticks_per_beat // vocabulary.settings.steps_per_beat
     events = []

@@ -1,4 +1,4 @@
-"""Songs for the tests: hypothesis strategies, and a few written out by hand."""
+"""Songs for the tests: from tuples, and drawn by hypothesis."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -34,11 +34,11 @@ def make_song(
 
 
 @st.composite
-def canonical_songs(draw, vocabulary: Vocabulary, most_notes: int = 40) -> Song:
-    """Any canonical song on the vocabulary's grid, small steps and very long rests alike."""
+def canonical_songs(draw, vocabulary: Vocabulary, max_notes: int = 40) -> Song:
+    """Any canonical song on the vocabulary's grid, with small steps and very long rests."""
     longest = vocabulary.max_duration
     rests = st.one_of(st.integers(0, 3), st.integers(0, 5 * longest))
-    starts = np.cumsum(draw(st.lists(rests, min_size=1, max_size=most_notes)))
+    starts = np.cumsum(draw(st.lists(rests, min_size=1, max_size=max_notes)))
     rows = [
         (
             start,
@@ -71,7 +71,7 @@ def canonical_songs(draw, vocabulary: Vocabulary, most_notes: int = 40) -> Song:
 
 @st.composite
 def _controls(draw, vocabulary: Vocabulary, notes: np.ndarray) -> np.ndarray:
-    """Bends and modulations, where the vocabulary has them, of the programs that play."""
+    """Bends and modulations of the programs that play, where the vocabulary has such tokens."""
     values = {BEND: vocabulary.bends.tolist(), MODULATION: vocabulary.modulations.tolist()}
     streams = [(int(p), kind) for p in set(notes["instrument"]) if p < 128 for kind in values]
     streams = [stream for stream in streams if values[stream[1]]]

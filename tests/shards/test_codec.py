@@ -1,4 +1,4 @@
-"""Songs to arrays and back, and the cursor that follows the same stream token by token."""
+"""Songs to arrays and back, and the cursor that reads the same stream token by token."""
 
 from itertools import chain
 
@@ -35,7 +35,7 @@ def names(encoded, vocabulary):
     return " ".join(vocabulary.names[token] for token in encoded.tokens)
 
 
-def test_a_waltz_is_spelled_as_the_format_says():
+def test_a_waltz_has_the_documented_tokens():
     vocabulary = Vocabulary()
     encoded = Codec(vocabulary).encode(WALTZ)
     assert names(encoded, vocabulary) == (
@@ -49,7 +49,7 @@ def test_a_waltz_is_spelled_as_the_format_says():
     assert encoded.steps.tolist() == [0] * 11 + [30] * 3
 
 
-def test_controls_stand_before_the_notes_of_their_step_with_their_class():
+def test_controls_precede_the_notes_of_their_step_and_have_their_class():
     vocabulary = Vocabulary(CodecSettings(controls="bend,mod"))
     song = make_song(
         [(0, 12, 30, 60, 66), (6, 12, 40, 72, 66)],
@@ -76,15 +76,15 @@ def test_encoding_again_gives_back_every_array(data, vocabulary):
 
 
 @given(st.data(), vocabularies)
-def test_a_cursor_allows_every_token_and_stands_where_the_arrays_say(data, vocabulary):
+def test_a_cursor_allows_every_token_and_gives_the_bars_and_steps_of_the_arrays(data, vocabulary):
     encoded = data.draw(encoded_songs(vocabulary))
     cursor = Cursor(vocabulary)
-    places = [cursor.push(token) for token in encoded.tokens.tolist()]
-    assert places == list(zip(encoded.bars.tolist(), encoded.steps.tolist(), strict=True))
+    found = [cursor.push(token) for token in encoded.tokens.tolist()]
+    assert found == list(zip(encoded.bars.tolist(), encoded.steps.tolist(), strict=True))
 
 
 @given(st.integers(0, 2**32), vocabularies, st.integers(0, 60))
-def test_whatever_the_cursor_allows_decodes(seed, vocabulary, length):
+def test_any_stream_that_the_cursor_allows_decodes(seed, vocabulary, length):
     random, cursor, tokens = np.random.default_rng(seed), Cursor(vocabulary), []
     while not tokens or tokens[-1] != vocabulary.eos:
         choices = np.flatnonzero(cursor.allowed())
@@ -124,7 +124,7 @@ def test_a_meter_change_inside_a_bar_starts_a_new_bar():
         ("<sos> <unused0> <eos>", "token 1 is <unused0> after <sos>"),
     ],
 )
-def test_a_stream_that_breaks_the_grammar_is_refused_by_place(tokens, complaint):
+def test_the_first_token_that_breaks_the_grammar_is_named(tokens, complaint):
     vocabulary = Vocabulary()
     ids = np.array([vocabulary.ids[name] for name in tokens.split()], np.uint16)
     zeros = np.zeros(len(ids), np.uint8)
@@ -139,7 +139,7 @@ def test_a_stream_that_breaks_the_grammar_is_refused_by_place(tokens, complaint)
         (make_song([(0, 385, 0, 60, 66)]), "outside 1 to 384"),
         (make_song([(0, 0, 0, 60, 66)]), "outside 1 to 384"),
         (make_song([(0, 1, 175, 60, 66)]), "instrument 175"),
-        (make_song([(0, 1, 0, 60, 66)], steps_per_beat=24), "24 steps a beat"),
+        (make_song([(0, 1, 0, 60, 66)], steps_per_beat=24), "24 steps per beat"),
         (make_song([(2**24, 1, 0, 60, 66)]), "bars"),
         (make_song([(0, 1, 0, 60, 66)], controls=[(0, 0, 0, 25)]), "no token for 25"),
         (make_song([(0, 1, 128, 60, 66)], controls=[(0, 128, 0, 25)]), "a drum has neither"),

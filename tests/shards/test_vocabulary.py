@@ -9,7 +9,7 @@ from shards.errors import SettingError
 from shards.vocabulary import CodecSettings, Vocabulary, velocity_bin, velocity_of_bin
 
 
-def test_ids_stand_in_the_documented_order():
+def test_ids_are_in_the_documented_order():
     names = Vocabulary().names
     assert names[:6] == ("<pad>", "<sos>", "<eos>", "<sep>", "n0", "n1")
     assert names[131:134] == ("n127", "d1", "d2")
@@ -24,7 +24,7 @@ def test_each_percussion_map_has_its_number_of_classes(percussion, classes):
     assert vocabulary.instruments == classes == len(vocabulary.instrument_names)
 
 
-def test_a_drum_key_has_the_class_128_plus_its_place_in_the_map():
+def test_a_drum_keys_class_is_128_plus_its_index_in_the_map():
     vocabulary = Vocabulary()
     assert vocabulary.drum_classes[[34, 35, 36, 81, 82]].tolist() == [255, 128, 129, 174, 255]
     assert vocabulary.instrument_names[129] == "Bass Drum 1"
@@ -46,7 +46,7 @@ def test_every_tempo_from_15_to_480_moves_by_at_most_2_2_percent():
     assert vocabulary.tempos[vocabulary.tempo_bins(np.array([500_000]))] == 500_000
 
 
-def test_tempo_and_velocity_bins_hold_their_own_centres():
+def test_each_tempo_and_velocity_bin_contains_its_own_centre():
     vocabulary = Vocabulary()
     assert (vocabulary.tempo_bins(vocabulary.tempos) == np.arange(81)).all()
     bins = np.arange(32)

@@ -1,4 +1,4 @@
-"""A song as sound: as long as the song, in tune, and a clear word where something is missing."""
+"""A song as sound: right length and pitch, and a clear error where something is missing."""
 
 import os
 import sys
@@ -42,7 +42,7 @@ def loudness(frames, seconds, length=0.2):
 
 
 @needs_audio
-def test_notes_sound_when_they_should_and_no_sooner():
+def test_notes_sound_at_their_time():
     frames = sound_of([(0, 12, 73, 69, 100), (96, 12, 73, 69, 100)])  # a flute, twice, 4 s apart
     assert len(frames) == pytest.approx((108 / 24 + audio.TAIL_SECONDS) * RATE, abs=2)
     assert loudness(frames, 0.1) > 20 * loudness(frames, 3.5)
@@ -53,8 +53,8 @@ def test_notes_sound_when_they_should_and_no_sooner():
 @pytest.mark.parametrize("pitch", [57, 69, 81])
 def test_a_note_has_its_pitch(pitch):
     frames = sound_of([(0, 48, 73, pitch, 100)])
-    part = frames[RATE // 4 : RATE // 4 + RATE, 0] * np.hanning(RATE)
-    spectrum = np.abs(np.fft.rfft(part))
+    second = frames[RATE // 4 : RATE // 4 + RATE, 0] * np.hanning(RATE)
+    spectrum = np.abs(np.fft.rfft(second))
     expected = 440 * 2 ** ((pitch - 69) / 12)
     peaks = np.flatnonzero(spectrum > 0.3 * spectrum.max())
     assert any(abs(peak - expected) < 0.02 * expected for peak in peaks)  # one bin is 1 Hz
@@ -77,9 +77,9 @@ def test_a_wav_is_stereo_and_not_cut_off(tmp_path):
 
 
 @needs_audio
-def test_a_file_that_is_no_soundfont_is_named(tmp_path):
+def test_a_file_that_is_not_a_soundfont_is_named(tmp_path):
     (tmp_path / "font.sf2").write_bytes(b"no")
-    with pytest.raises(AudioError, match=r"font\.sf2 is no soundfont"):
+    with pytest.raises(AudioError, match=r"font\.sf2 is not a soundfont"):
         play(to_midi(make_song([(0, 12, 0, 60, 127)]), VOCABULARY), tmp_path / "font.sf2")
 
 
@@ -89,7 +89,7 @@ def test_without_a_soundfont_the_error_says_what_to_install(tmp_path, monkeypatc
         find_soundfont(None)
     with pytest.raises(AudioError, match="no such soundfont"):
         find_soundfont(tmp_path / "mine.sf2")
-    assert all("sf2" in place for place in SOUNDFONTS)
+    assert all("sf2" in file for file in SOUNDFONTS)
 
 
 def test_without_pyfluidsynth_the_error_says_what_to_install(monkeypatch):

@@ -13,7 +13,7 @@ VOCABULARY = Vocabulary()
 
 
 def with_real_drums(song):
-    """The song with each drum at the key that its class stands for, as songs from files have."""
+    """The song with each drum note at its class's key, as in songs from files."""
     drums = song.notes["instrument"] >= PROGRAMS
     song.notes["pitch"][drums] = song.notes["instrument"][drums] - PROGRAMS + VOCABULARY.low_key
     return song
@@ -36,7 +36,7 @@ def test_more_programs_than_channels_share_the_last_one():
     assert {m.channel for track in file.tracks for m in track if not m.is_meta} <= set(range(16))
 
 
-def test_meters_tempos_and_names_stand_in_the_file(tmp_path):
+def test_a_file_has_meters_tempos_and_track_names(tmp_path):
     song = make_song(
         [(0, 12, 40, 72, 66), (36, 12, 128, 35, 66)],
         meters=[(0, 3, 4), (36, 6, 8)],

@@ -1,4 +1,4 @@
-"""Piano rolls: what is drawn where, and that drawing is quick and quiet."""
+"""Piano rolls: what is drawn where, and that drawing is fast."""
 
 import time
 
@@ -10,11 +10,11 @@ from hypothesis import settings as hypothesis_settings
 from matplotlib.collections import PolyCollection
 
 from shards.render.pianoroll import (
-    MOST_NAMED,
+    MAX_NAMED,
+    drawable,
+    notes_extent,
     piano_roll,
-    place_of_notes,
     png,
-    printable,
     save_piano_roll,
 )
 from shards.vocabulary import CodecSettings, Vocabulary
@@ -44,7 +44,7 @@ def test_pitched_notes_lie_at_their_time_and_pitch():
     assert (12 - right, 24 - right_2) == (pixel, pixel)
 
 
-def test_a_repeated_note_is_seen_as_two():
+def test_repeated_notes_are_drawn_apart():
     song = make_song([(0, 12, 0, 60, 66), (12, 12, 0, 60, 66)])
     (_, end, _), (start, _, _) = boxes(piano_roll(song, VOCABULARY).axes[0])
     assert end < start
@@ -84,8 +84,8 @@ def test_instruments_are_named_most_notes_first_and_coloured_apart():
     assert len(colours) == 2
 
 
-def test_more_instruments_than_the_legend_holds_are_counted():
-    song = make_song([(12 * n, 12, n, 60, 66) for n in range(MOST_NAMED + 5)])
+def test_instruments_beyond_the_legends_size_are_counted():
+    song = make_song([(12 * n, 12, n, 60, 66) for n in range(MAX_NAMED + 5)])
     (legend,) = piano_roll(song, VOCABULARY).legends
     assert legend.get_texts()[-1].get_text() == "and 5 more"
 
@@ -133,8 +133,8 @@ def test_the_picture_is_a_png_and_the_same_every_time(tmp_path):
 )
 def test_any_title_is_drawn_as_plain_text(title, tmp_path):
     save_piano_roll(make_song([(0, 12, 0, 60, 66)]), VOCABULARY, tmp_path / "a.png", title=title)
-    assert len(printable(title)) <= 103
-    assert printable(title).isprintable()
+    assert len(drawable(title)) <= 103
+    assert drawable(title).isprintable()
 
 
 def test_a_song_without_notes_is_refused():
@@ -156,11 +156,11 @@ def test_every_percussion_map_can_be_drawn():
     assert labels(band) == ["Percussion key 5"]
 
 
-def test_silence_that_was_cut_is_marked_where_it_was():
+def test_removed_silence_is_marked_where_it_was():
     song = make_song([(0, 12, 0, 60, 66), (5 * 48, 12, 0, 62, 66), (9 * 48, 12, 129, 36, 66)])
     figure = piano_roll(song, VOCABULARY, silences=[(3, 8), (7, 1)])
-    said = [text for text in figure.axes[0].texts if "silence" in text.get_text()]
-    assert [(text.get_text(), text.xy[0]) for text in said] == [
+    labelled = [text for text in figure.axes[0].texts if "silence" in text.get_text()]
+    assert [(text.get_text(), text.xy[0]) for text in labelled] == [
         ("8 bars of silence cut", 3 * 48),
         ("1 bar of silence cut", 7 * 48),
     ]
@@ -170,7 +170,7 @@ def test_silence_that_was_cut_is_marked_where_it_was():
     assert len(png(song, VOCABULARY)) < len(png(song, VOCABULARY, silences=[(3, 8)]))
 
 
-def test_the_place_of_the_notes_in_the_picture_is_where_they_are_drawn():
+def test_the_notes_extent_is_that_of_the_drawn_band():
     song = make_song([(0, 12, 0, 60, 66), (7000, 12, 0, 62, 66)])
     figure = piano_roll(song, VOCABULARY)
-    assert place_of_notes(song) == pytest.approx(figure.axes[0].get_position().bounds[::2])
+    assert notes_extent(song) == pytest.approx(figure.axes[0].get_position().bounds[::2])
