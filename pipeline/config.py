@@ -1,7 +1,7 @@
-"""Every setting that decides what a dataset holds; it travels with it in dataset.json.
+"""Every setting that decides what a dataset holds; they are stored with it in dataset.json.
 
-How a run is carried out (workers, timeouts, memory) is in `pipeline.running.pool_settings`: it
-may change from one run to the next without changing a byte.
+Settings of a run (workers, timeouts, memory), which may change without changing a byte of the
+dataset, are in `pipeline.running.pool_settings`.
 """
 
 from dataclasses import dataclass, field
@@ -17,28 +17,30 @@ from shards.vocabulary import CodecSettings
 
 @dataclass(frozen=True, kw_only=True)
 class IngestSettings:
-    """How files are taken in."""
+    """How input files are divided and read."""
 
     slice_files: int = setting(
         256,
-        "Input files in a slice: one task, one shard, the unit of resuming. 256 is about 15 MB "
-        "of arrays and a few seconds of work.",
+        "Input files per slice: one task, one shard, the unit of resuming. 256 files give about "
+        "15 MB of arrays and take a few seconds.",
         low=1,
     )
     max_file_size: int = setting(
         8_000_000,
-        "Bytes; larger files are refused unread. The largest of 2,500 real songs has 0.9 MB.",
+        "Bytes; larger files are refused without reading them. The largest of 2,500 real songs "
+        "has 0.9 MB.",
         low=1,
     )
     sustain: str = setting(
         "ignore",
-        "Sustain pedal: ignore keeps notes as they were struck, extend lets them ring until "
-        "the pedal is up.",
+        "Sustain pedal. ignore: a note ends where its key is released, the duration that was "
+        "written; extend: it sounds until the pedal is released.",
         choices=("ignore", "extend"),
     )
     round_trip_check: float = setting(
         0.01,
-        "Share of songs that are decoded again at once and held against what was encoded.",
+        "Fraction of songs that are round-trip checked (decoded and compared) right after "
+        "encoding. A sample is enough to notice a bug: of 2,405 real songs none failed.",
         low=0.0,
     )
 
@@ -49,7 +51,7 @@ class IngestSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """All settings of a dataset, by the stage that reads them."""
+    """All settings of a dataset, grouped by the stage that uses them."""
 
     ingest: IngestSettings = field(default_factory=IngestSettings)
     codec: CodecSettings = field(default_factory=CodecSettings)

@@ -1,8 +1,12 @@
-"""Recording -> Song -> tokens: what may stay, where it lies on the grid, what is measured of it.
+"""Recording -> Song -> tokens: quantize, remove silence, measure, reject, encode.
 
-quantize.py grid_controls.py order.py   ticks -> steps, compiled
-silence.py     long silences out
-features.py feature_kernels.py grid_fit.py   the measured columns
-rules.py       what is turned down
-encode.py fingerprint.py   tokens; what copies are told by
+quantize.py       ticks -> grid steps, everything in the vocabulary
+order.py          compiled: notes onto the grid, into canonical order, repeated notes merged
+grid_controls.py  compiled: pitch bend and modulation onto the grid
+grid_fit.py       compiled: onset errors and beat alignment
+silence.py        remove long silences by whole bars
+features.py       the columns of index.arrow that describe a song
+feature_kernels.py  the compiled counting behind features.py
+rules.py          the table of rules that reject songs, and their limits
+encode.py         compiled: Song -> token arrays, equal to shards.codec
 """

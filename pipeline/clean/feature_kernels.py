@@ -1,7 +1,7 @@
-"""The counting behind `pipeline.clean.features`, compiled; each kernel walks a song's notes once.
+"""The compiled counting behind `pipeline.clean.features`; each kernel walks a song's notes once.
 
-`notes` is a contiguous array of dtype NOTE, by start; times in steps unless said otherwise. The
-slow forms that they equal are in tests/pipeline/clean/test_feature_kernels.py.
+`notes` is a contiguous array of dtype NOTE, by start. Times are in steps unless stated otherwise.
+tests/pipeline/clean/test_feature_kernels.py compares each kernel with a slow definition.
 """
 
 from typing import NamedTuple
@@ -12,19 +12,20 @@ from numba import njit
 from shards.vocabulary import PROGRAMS, VELOCITY_BINS, VELOCITY_SHIFT
 
 
-class Tallies(NamedTuple):
-    """How often each thing occurs in a song; int64 but for `sounding`.
+class Histograms(NamedTuple):
+    """One song's notes, counted; int64 except `sounding`.
 
     Attributes:
-        pitches, keys: shape (128,); notes by pitch, of programs and of drums.
+        pitches: shape (128,); notes of programs by pitch.
+        drum_keys: shape (128,); drum notes by key.
         programs: shape (128,); notes by program.
-        velocities: shape (129, 32); notes by program, drums last, and velocity bin.
+        velocities: shape (129, 32); notes by program (drums last) and velocity bin.
         durations: shape (longest + 1,); notes of programs by duration.
         sounding: shape (12,), float64; steps that each pitch class sounds, drums not counted.
     """
 
     pitches: np.ndarray
-    keys: np.ndarray
+    drum_keys: np.ndarray
     programs: np.ndarray
     velocities: np.ndarray
     durations: np.ndarray
@@ -32,10 +33,10 @@ class Tallies(NamedTuple):
 
 
 @njit(cache=True)
-def tallies(notes):
-    """Count one song's notes, see `Tallies`."""
+def histograms(notes):
+    """Count one song's notes, see `Histograms`."""
     pitches = np.zeros(128, np.int64)
-    keys = np.zeros(128, np.int64)
+    drum_keys = np.zeros(128, np.int64)
     programs = np.zeros(PROGRAMS, np.int64)
     velocities = np.zeros((PROGRAMS + 1, VELOCITY_BINS), np.int64)
     longest = 0
@@ -48,28 +49,28 @@ def tallies(notes):
         program = min(note.instrument, PROGRAMS)
         velocities[program, note.velocity >> VELOCITY_SHIFT] += 1
         if program == PROGRAMS:
-            keys[note.pitch] += 1
+            drum_keys[note.pitch] += 1
             continue
         pitches[note.pitch] += 1
         programs[program] += 1
         durations[note.duration] += 1
         sounding[note.pitch % 12] += note.duration
-    return Tallies(pitches, keys, programs, velocities, durations, sounding)
+    return Histograms(pitches, drum_keys, programs, velocities, durations, sounding)
 
 
 @njit(cache=True)
-def sounding_together(notes, longest):
-    """How many notes of programs sound at once; one that ends where another starts does not count.
+def polyphony(notes, longest):
+    """Count how many notes of programs sound at once; a note that ends at a step is silent there.
 
     Args:
         notes: at least one of them of a program.
-        longest: duration of the longest.
+        longest: the longest duration.
 
     Returns:
-        The most at once; steps in which any sounds; steps that all sound, added up.
+        The most notes at once; steps at which any sounds; the notes' durations, summed.
     """
-    ending = np.zeros(longest + 1, np.int64)  # a ring: notes that end at each step to come
-    now, sounding, most, steps, added = 0, 0, 0, 0, 0
+    ending = np.zeros(longest + 1, np.int64)  # ring buffer: notes that end, by coming step
+    now, sounding, maximum, steps, total = 0, 0, 0, 0, 0
     for i in range(len(notes) + 1):
         if i < len(notes) and notes[i].instrument >= PROGRAMS:
             continue
@@ -82,60 +83,60 @@ def sounding_together(notes, longest):
             now = notes[i].start
             ending[(now + notes[i].duration) % len(ending)] += 1
             sounding += 1
-            most = max(most, sounding)
-            added += notes[i].duration
-    return most, steps, added
+            maximum = max(maximum, sounding)
+            total += notes[i].duration
+    return maximum, steps, total
 
 
 @njit(cache=True)
 def busiest_second(notes, starts, seconds, scale):
-    """Most notes that start within one second.
+    """Count the most notes that start within any one second.
 
     Args:
-        starts: the song's tempos' steps, ascending from 0.
-        seconds: when each comes into force. scale: seconds a step from there.
+        starts: the steps of the song's tempos, ascending from 0.
+        seconds: the time at which each comes into force.
+        scale: seconds per step from there.
     """
-    most, first, early, late = 0, 0, 0, 0
-    first_at, at = np.inf, 0.0
+    maximum, first, first_tempo, tempo = 0, 0, 0, 0
+    first_time, time = np.inf, 0.0
     for i in range(len(notes)):
         step = notes[i].start
         if i == 0 or step != notes[i - 1].start:
-            while late + 1 < len(starts) and starts[late + 1] <= step:
-                late += 1
-            at = seconds[late] + (step - starts[late]) * scale[late]
-            first_at = at if i == 0 else first_at
-        while first_at <= at - 1.0:
+            while tempo + 1 < len(starts) and starts[tempo + 1] <= step:
+                tempo += 1
+            time = seconds[tempo] + (step - starts[tempo]) * scale[tempo]
+            first_time = time if i == 0 else first_time
+        while first_time <= time - 1.0:
             first += 1
             step = notes[first].start
-            while early + 1 < len(starts) and starts[early + 1] <= step:
-                early += 1
-            first_at = seconds[early] + (step - starts[early]) * scale[early]
-        most = max(most, i + 1 - first)
-    return most
+            while first_tempo + 1 < len(starts) and starts[first_tempo + 1] <= step:
+                first_tempo += 1
+            first_time = seconds[first_tempo] + (step - starts[first_tempo]) * scale[first_tempo]
+        maximum = max(maximum, i + 1 - first)
+    return maximum
 
 
 @njit(cache=True)
 def rhythm(notes, bar_starts, bar_lengths, first_bars, steps_per_beat):
-    """Where in their bars notes start.
+    """Measure where in their bars notes start.
 
     Args:
         bar_starts, bar_lengths, first_bars: of `shards.bars.Bars`.
 
     Returns:
-        The last note's bar; different onsets; notes on a beat; and the mean share of steps at
-        which two neighbouring bars agree on whether notes start: 0 to 1, NaN where no two
-        neighbouring bars of one length both have notes.
+        The last note's bar; distinct onsets; notes on a beat; and the bar similarity, see
+        `pipeline.clean.features`.
     """
     here = np.zeros(bar_lengths.max(), np.bool_)
     before = np.zeros(bar_lengths.max(), np.bool_)
-    bar, line, length = -1, 0, 0  # the bar that notes are in, and its first step
+    bar, line, length = -1, 0, 0  # the bar that notes are in, its first step, its steps
     bar_before, length_before = -3, 0
     segment, onsets, on_beat, pairs = 0, 0, 0, 0
-    total, falls_on_beat = 0.0, False
+    total, is_on_beat = 0.0, False
     for i in range(len(notes)):
         start = notes[i].start
         if i and start == notes[i - 1].start:
-            on_beat += falls_on_beat
+            on_beat += is_on_beat
             continue
         new_meter = False
         while segment + 1 < len(bar_starts) and bar_starts[segment + 1] <= start:
@@ -143,7 +144,7 @@ def rhythm(notes, bar_starts, bar_lengths, first_bars, steps_per_beat):
             new_meter = True
         if new_meter or length == 0 or start >= line + length:
             if bar == bar_before + 1 and length == length_before:
-                total += _alike(here, before, length)
+                total += _agreement(here, before, length)
                 pairs += 1
             here, before = before, here
             here[:] = False
@@ -153,44 +154,19 @@ def rhythm(notes, bar_starts, bar_lengths, first_bars, steps_per_beat):
             line = bar_starts[segment] + bar * length
             bar += first_bars[segment]
         here[start - line] = True
-        falls_on_beat = (start - line) % steps_per_beat == 0
-        on_beat += falls_on_beat
+        is_on_beat = (start - line) % steps_per_beat == 0
+        on_beat += is_on_beat
         onsets += 1
     if bar == bar_before + 1 and length == length_before:
-        total += _alike(here, before, length)
+        total += _agreement(here, before, length)
         pairs += 1
     return bar, onsets, on_beat, total / pairs if pairs else np.nan
 
 
 @njit(cache=True)
-def _alike(here, before, length):
-    """Share of the first `length` entries in which two arrays agree."""
-    alike = 0
+def _agreement(here, before, length):
+    """Share of the first `length` entries in which two arrays are equal."""
+    equal = 0
     for step in range(length):
-        alike += here[step] == before[step]
-    return alike / length
-
-
-@njit(cache=True)
-def unoccupied(steps, notes, meters, tempos):
-    """Different steps, of these, at which neither a note starts nor meter or tempo changes.
-
-    Args:
-        steps, meters, tempos: int64, ascending.
-    """
-    found, n, m, t = 0, 0, 0, 0
-    for i in range(len(steps)):
-        step = steps[i]
-        if i and step == steps[i - 1]:
-            continue
-        while n < len(notes) and notes[n].start < step:
-            n += 1
-        while m < len(meters) and meters[m] < step:
-            m += 1
-        while t < len(tempos) and tempos[t] < step:
-            t += 1
-        occupied = n < len(notes) and notes[n].start == step
-        occupied |= m < len(meters) and meters[m] == step
-        occupied |= t < len(tempos) and tempos[t] == step
-        found += not occupied
-    return found
+        equal += here[step] == before[step]
+    return equal / length

@@ -1,27 +1,31 @@
 """What is measured of every song: the columns of index.arrow that describe it.
 
-Each figure is a function of one song and its reading alone, so workers compute it; the columns
-are described in `shards.layout.INDEX_SCHEMA`. The rules judge these figures, so whatever a rule
-turns down can be looked up, and a stricter corpus is a query and not another run.
+Each column is a function of one song and its file alone, so workers compute it. Columns are
+described in `shards.layout.INDEX_SCHEMA`. The rules look at them too, so a stricter corpus is a
+query, not another run.
+
+`trainer.judging.music_metrics` measures generated samples. Compared with the columns here:
+
+    polyphony            same definition; a song of drums alone has 0 here and NaN there
+    pitch_class_entropy  here of the whole song, there the mean over windows of 1 or 4 bars
+    bar_similarity       mean share of steps at which two neighbouring bars agree on whether notes
+                         start; NaN if there are no such bars. Only bars with onsets whose meters
+                         have equal lengths are compared. groove_consistency, there, includes bars
+                         without onsets and leaves out those that a change of meter cut short
 
 Sources:
-    key     Krumhansl 1990, Cognitive Foundations of Musical Pitch: profiles of Krumhansl and
-            Kessler, and the correlation that finds a key by them
-    groove  Wu and Yang 2020, The Jazz Transformer on the Front Line (grooving pattern
-            similarity), here between neighbouring bars only
+    key             Krumhansl 1990, Cognitive Foundations of Musical Pitch: the profiles of
+                    Krumhansl and Kessler, and the key as the best correlation with them
+    bar_similarity  after Wu and Yang 2020, The Jazz Transformer on the Front Line (grooving
+                    pattern similarity), who compare all pairs of bars
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from pipeline.clean.feature_kernels import (
-    busiest_second,
-    rhythm,
-    sounding_together,
-    tallies,
-    unoccupied,
-)
+from pipeline.clean.feature_kernels import busiest_second, histograms, polyphony, rhythm
 from pipeline.clean.grid_fit import GridFit
 from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
@@ -36,7 +40,7 @@ KEY_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 def _profiles() -> np.ndarray:
-    """The 24 keys' profiles, mean 0 and length 1, shape (24, 12): major from C on, then minor."""
+    """The 24 keys' profiles, mean 0 and norm 1, shape (24, 12): major from C on, then minor."""
     rows = [np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(12)]
     centred = np.array(rows) - np.mean(rows, axis=1, keepdims=True)
     return centred / np.linalg.norm(centred, axis=1, keepdims=True)
@@ -52,17 +56,17 @@ def features(
     song: Song,
     vocabulary: Vocabulary,
 ) -> dict[str, Any]:
-    """Measure one song, its silence removed; all columns but those that need its tokens.
+    """Measure one song: every column that needs neither its tokens nor other songs.
 
     Args:
-        recording: as it was read.
-        quantized: the same on the grid, silence still in it.
+        recording: the file as read.
+        quantized: the same on the grid, before silence removal.
         removed: what silence removal took out.
         song: what is left, at least one note.
         vocabulary: of the dataset.
     """
     notes, bars = np.ascontiguousarray(song.notes), Bars(song.meters, vocabulary.bar_steps)
-    last_bar, onsets, on_beat, groove = rhythm(
+    last_bar, onsets, on_beat, bar_similarity = rhythm(
         notes, bars.starts, bars.lengths, bars.first_bars, song.steps_per_beat
     )
     seconds = float(song.seconds(song.end))
@@ -77,7 +81,7 @@ def features(
         "parts": _parts(recording.notes),
         "onsets": onsets,
         "on_beat": on_beat / len(notes),
-        "groove": groove,
+        "bar_similarity": bar_similarity,
         **_grid(quantized.fit),
         "silence_seconds": removed.seconds,
         "silence_bars": removed.bars,
@@ -85,9 +89,8 @@ def features(
         **quantized.counts,
         **_controls(quantized),
         "tier": recording.tier,
-        "repairs": sum(
-            count for code, count in recording.repairs.items() if code != "lost_byte"
-        ),  # that one counts bytes
+        # lost_byte counts bytes, not repairs
+        "repairs": sum(n for code, n in recording.repairs.items() if code != "lost_byte"),
     }
 
 
@@ -107,81 +110,88 @@ def _longest_held(starts: np.ndarray, end: int) -> int:
 
 
 def _parts(played: np.ndarray) -> int:
-    """Different pairs of track and channel that play notes."""
+    """Distinct pairs of track and channel that play notes."""
     pairs = played["track"].astype(np.int64) << 4 | played["channel"]
     return int(np.count_nonzero(np.bincount(pairs)))
 
 
 def _sounds(notes: np.ndarray) -> dict[str, Any]:
     """Instruments, pitches, durations and velocities."""
-    tally = tallies(notes)
-    count, melodic = len(notes), int(tally.programs.sum())
-    programs = np.flatnonzero(tally.programs)
+    counts = histograms(notes)
+    total, melodic = len(notes), int(counts.programs.sum())
+    programs = np.flatnonzero(counts.programs)
     row = {
         "instruments": len(programs),
         "programs": programs.tolist(),
-        "drum_share": 1 - melodic / count,
-        "velocities": int(np.count_nonzero(tally.velocities.sum(axis=0))),
-        "expressive": 1 - int(tally.velocities.max(axis=1).sum()) / count,
-        "sounds": int(np.count_nonzero(tally.pitches) + np.count_nonzero(tally.keys)),
-        "same_pitch": max(int(tally.pitches.max()), int(tally.keys.max())) / count,
+        "drum_share": 1 - melodic / total,
+        "velocities": int(np.count_nonzero(counts.velocities.sum(axis=0))),
+        "expressive": 1 - int(counts.velocities.max(axis=1).sum()) / total,
+        "sounds": int(np.count_nonzero(counts.pitches) + np.count_nonzero(counts.drum_keys)),
+        "same_pitch_share": max(int(counts.pitches.max()), int(counts.drum_keys.max())) / total,
     }
     if not melodic:
-        unknown = ("pitch_low", "pitch_high", "key", "key_fit", "same_duration")
-        nothing = {"pitches": 0, "pitch_class_entropy": 0.0, "polyphony": 0.0, "max_polyphony": 0}
-        return {**row, **dict.fromkeys(unknown), **nothing}
-    pitches = np.flatnonzero(tally.pitches)
-    most, steps, added = sounding_together(notes, len(tally.durations) - 1)
-    share = np.bincount(pitches % 12, tally.pitches[pitches]) / melodic
+        undefined = ("pitch_low", "pitch_high", "key", "key_fit", "same_duration_share")
+        zero = {"pitches": 0, "pitch_class_entropy": 0.0, "polyphony": 0.0, "max_polyphony": 0}
+        return {**row, **dict.fromkeys(undefined), **zero}
+    pitches = np.flatnonzero(counts.pitches)
+    max_polyphony, sounding_steps, durations = polyphony(notes, len(counts.durations) - 1)
+    share = np.bincount(pitches % 12, counts.pitches[pitches]) / melodic
     share = share[share > 0]
     return {
         **row,
-        **_key(tally.sounding),
+        **_key(counts.sounding),
         "pitch_low": int(pitches[0]),
         "pitch_high": int(pitches[-1]),
         "pitches": len(pitches),
         "pitch_class_entropy": float(-(share * np.log2(share)).sum()),
-        "same_duration": int(tally.durations.max()) / melodic,
-        "polyphony": added / steps,
-        "max_polyphony": most,
+        "same_duration_share": int(counts.durations.max()) / melodic,
+        "polyphony": durations / sounding_steps,
+        "max_polyphony": max_polyphony,
     }
 
 
 def _key(sounding: np.ndarray) -> dict[str, Any]:
-    """The key whose profile fits best how long each pitch class sounds, and its correlation."""
+    """The key whose profile correlates best with how long each pitch class sounds."""
     centred = sounding - sounding.mean()
-    length = np.linalg.norm(centred)
-    if length == 0:
+    norm = np.linalg.norm(centred)
+    if norm == 0:
         return {"key": None, "key_fit": None}
-    fits = PROFILES @ centred / length
-    best = int(fits.argmax())
+    correlations = PROFILES @ centred / norm
+    best = int(correlations.argmax())
     name = KEY_NAMES[best % 12] + ("m" if best >= 12 else "")
-    return {"key": name, "key_fit": float(fits[best])}
+    return {"key": name, "key_fit": float(correlations[best])}
 
 
 def _grid(fit: GridFit) -> dict[str, Any]:
-    median, worst = fit.quantiles(0.5, 0.95)
+    median, percentile_95 = fit.quantiles(0.5, 0.95)
     return {
         "onset_error_ms": median,
-        "onset_error_ms_95": worst,
-        "grid_error_ms": fit.by_grid.tolist(),
-        "beat_alignment": fit.click,
+        "onset_error_ms_95": percentile_95,
+        "beat_alignment": fit.beat_alignment,
         "unaligned": fit.unaligned,
     }
 
 
 def _controls(quantized: Quantized) -> dict[str, int]:
-    """Bends and modulations that the grid can say, and the tokens that each kind would cost."""
+    """Bends and modulations on the grid, and the tokens that each kind costs or would cost."""
     controls = quantized.controls
     if not len(controls):
         return dict.fromkeys(("bends", "modulations", "bend_tokens", "modulation_tokens"), 0)
-    song, notes = quantized.song, np.ascontiguousarray(quantized.song.notes)
-    meters, tempos = song.meters["start"].copy(), song.tempos["start"].copy()
+    song = quantized.song
+    occupied = [events["start"] for events in (song.notes, song.meters, song.tempos)]
     is_bend = controls["kind"] == BEND
     bends, modulations = controls["start"][is_bend], controls["start"][~is_bend]
     return {
         "bends": len(bends),
         "modulations": len(modulations),
-        "bend_tokens": len(bends) + 2 * unoccupied(bends, notes, meters, tempos),
-        "modulation_tokens": len(modulations) + 2 * unoccupied(modulations, notes, meters, tempos),
+        "bend_tokens": len(bends) + 2 * count_missing(bends, occupied),
+        "modulation_tokens": len(modulations) + 2 * count_missing(modulations, occupied),
     }
+
+
+def count_missing(steps: np.ndarray, others: Iterable[np.ndarray]) -> int:
+    """Count the distinct steps that are in none of the other arrays."""
+    missing = np.unique(steps)
+    for other in others:
+        missing = missing[~np.isin(missing, other)]
+    return len(missing)

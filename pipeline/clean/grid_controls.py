@@ -1,9 +1,9 @@
-"""Pitch bend and modulation onto the grid: what each instrument class of a song does, by step.
+"""Pitch bend and modulation onto the grid, by instrument class.
 
-A file bends channels; a song has instrument classes. A class follows one channel, the one that
-plays most of its notes, for as long as that channel plays it; what other channels of the class do
-is left out (two guitars cannot be bent apart in one class). A change is stated where it can be
-heard: while the class sounds at its step, otherwise at the class's next note.
+A file bends channels, but a song has instrument classes. A class follows the channel that plays
+most of its notes, while that channel plays it; the class's other channels are ignored (two guitars
+of one class cannot be bent apart). A change is written where it can be heard: at its step if the
+class sounds there, otherwise at the class's next note.
 
 Source:
     MIDI 1.0 detailed specification, pitch bend and controller 1; RP-015, what controller 121
@@ -26,7 +26,7 @@ from shards.vocabulary import (
 MODULATION_WHEEL = 1
 CHANNELS = 16
 EVENT = np.dtype([("tick", "<i8"), ("instrument", "u1"), ("kind", "u1"), ("value", "<i4")])
-"""What a class's channel does, as it was played."""
+"""A change of a class's bend or modulation, timed as it was played."""
 
 
 def grid_controls(
@@ -36,7 +36,7 @@ def grid_controls(
     ticks_per_beat: int,
     steps_per_beat: int,
 ) -> np.ndarray:
-    """The bends and modulations of a song.
+    """Compute the bends and modulations of a song.
 
     Args:
         played: the recording's notes, by start.
@@ -47,10 +47,10 @@ def grid_controls(
     Returns:
         dtype CONTROL, canonical; values are those of the vocabulary's bins.
     """
-    if not len(notes) or not moves_any(controls):
+    if not len(notes) or not any_bend_or_modulation(controls):
         return np.zeros(0, CONTROL)
     played = np.ascontiguousarray(played)
-    events = np.empty(most_events(played, controls), EVENT)
+    events = np.empty(max_events(played, controls), EVENT)
     events = events[: follow_channels(played, controls, events)]
     values = events["value"]
     events["value"] = np.where(
@@ -58,27 +58,27 @@ def grid_controls(
         BEND_VALUES[bend_bins(values)],
         MODULATION_VALUES[modulation_bins(np.clip(values, 0, 127))],
     )
-    heard = np.empty(len(events), CONTROL)
-    return heard[: when_heard(events, notes, ticks_per_beat, steps_per_beat, heard)]
+    placed = np.empty(len(events), CONTROL)
+    return placed[: place_on_grid(events, notes, ticks_per_beat, steps_per_beat, placed)]
 
 
 @njit(cache=True)
-def _is_heard(kind):
+def _is_followed(kind):
     return kind in (PITCH_BEND, MODULATION_WHEEL, ALL_CONTROLLERS_OFF)
 
 
 @njit(cache=True)
-def moves_any(controls):
-    """Whether any bend or modulation is not 0."""
+def any_bend_or_modulation(controls):
+    """Whether any bend or modulation differs from 0."""
     found = False
     for i in range(len(controls)):
-        found |= controls[i].value != 0 and _is_heard(controls[i].kind)
+        found |= controls[i].value != 0 and _is_followed(controls[i].kind)
     return found
 
 
 @njit(cache=True)
-def most_events(played, controls):
-    """At least as many as `follow_channels` can give."""
+def max_events(played, controls):
+    """Upper bound of the number of events that `follow_channels` writes."""
     playing = np.full(CHANNELS, -1, np.int64)
     changes = 0
     for i in range(len(played)):
@@ -91,7 +91,7 @@ def most_events(played, controls):
 
 @njit(cache=True)
 def follow_channels(played, controls, events):
-    """What each class's channel does while it plays the class.
+    """Collect what each class's channel does while it plays the class.
 
     Args:
         played: dtype NOTE_DTYPE, by start.
@@ -99,22 +99,22 @@ def follow_channels(played, controls, events):
         events: dtype EVENT, written, by tick.
 
     Returns:
-        How many there are.
+        The number of events.
     """
-    count = np.zeros((PROGRAMS, CHANNELS), np.int64)
+    note_counts = np.zeros((PROGRAMS, CHANNELS), np.int64)
     for i in range(len(played)):
         if not played[i].is_drum:
-            count[played[i].program, played[i].channel] += 1
+            note_counts[played[i].program, played[i].channel] += 1
     leader = np.empty(PROGRAMS, np.int64)
     for p in range(PROGRAMS):
-        leader[p] = np.argmax(count[p])
+        leader[p] = np.argmax(note_counts[p])
     state = np.zeros((2, CHANNELS), np.int64)
     playing = np.full(CHANNELS, -1, np.int64)
     k, m = 0, 0
     for i in range(len(played) + 1):
         while m < len(controls) and (i == len(played) or controls[m].tick <= played[i].start):
             kind, c = controls[m].kind, controls[m].channel
-            for which in range(2 if _is_heard(kind) else 0):
+            for which in range(2 if _is_followed(kind) else 0):
                 if kind == ALL_CONTROLLERS_OFF:
                     state[which, c] = 0
                 elif (kind == PITCH_BEND) == (which == BEND):
@@ -139,24 +139,24 @@ def follow_channels(played, controls, events):
 
 
 @njit(cache=True)
-def when_heard(events, notes, ticks_per_beat, steps_per_beat, heard):
-    """Put events on the grid, where their class sounds: at once, or else at its next note.
+def place_on_grid(events, notes, ticks_per_beat, steps_per_beat, placed):
+    """Put each event at its step if its class sounds there, otherwise at the class's next note.
 
-    Of several of one class and kind at one step the last holds; what changes nothing is left
-    out, as is what would come after the last note's start.
+    Of several events of one class and kind at one step the last counts. Events that change
+    nothing are left out, and so are those after the last note's start.
 
     Args:
         events: dtype EVENT, by tick.
         notes: dtype NOTE, canonical, at least one.
-        heard: dtype CONTROL, written, canonical; as long as `events`.
+        placed: dtype CONTROL, written, canonical; as long as `events`.
 
     Returns:
-        How many there are.
+        The number of entries written to `placed`.
     """
-    until = np.zeros(PROGRAMS, np.int64)  # where each class's sound stops
-    waiting = np.zeros((PROGRAMS, 2), np.bool_)
-    held = np.zeros((PROGRAMS, 2), np.int64)  # what waits
-    stated = np.zeros((PROGRAMS, 2), np.int64)  # what is in force
+    sounds_until = np.zeros(PROGRAMS, np.int64)
+    is_pending = np.zeros((PROGRAMS, 2), np.bool_)
+    pending = np.zeros((PROGRAMS, 2), np.int64)
+    in_force = np.zeros((PROGRAMS, 2), np.int64)
     n, e, filled, group = 0, 0, 0, 0
     last = notes[len(notes) - 1].start
     while n < len(notes) or e < len(events):
@@ -168,54 +168,54 @@ def when_heard(events, notes, ticks_per_beat, steps_per_beat, heard):
                 break
         else:
             step = notes[n].start
-        if filled > group and heard[group].start != step:
-            filled = _close_step(heard, group, filled, stated)
+        if filled > group and placed[group].start != step:
+            filled = _close_step(placed, group, filled, in_force)
             group = filled
         if n < len(notes) and notes[n].start == step:
             p = notes[n].instrument
             if p < PROGRAMS:
-                until[p] = max(until[p], step + notes[n].duration)
+                sounds_until[p] = max(sounds_until[p], step + notes[n].duration)
                 for kind in range(2):
-                    if waiting[p, kind]:
-                        filled = _state(heard, group, filled, step, p, kind, held[p, kind])
-                        waiting[p, kind] = False
+                    if is_pending[p, kind]:
+                        filled = _enter(placed, group, filled, step, p, kind, pending[p, kind])
+                        is_pending[p, kind] = False
             n += 1
             continue
         p, kind = np.int64(events[e].instrument), np.int64(events[e].kind)
-        if until[p] > step:
-            filled = _state(heard, group, filled, step, p, kind, events[e].value)
+        if sounds_until[p] > step:
+            filled = _enter(placed, group, filled, step, p, kind, events[e].value)
         else:
-            waiting[p, kind], held[p, kind] = True, events[e].value
+            is_pending[p, kind], pending[p, kind] = True, events[e].value
         e += 1
-    return _close_step(heard, group, filled, stated)
+    return _close_step(placed, group, filled, in_force)
 
 
 @njit(cache=True)
-def _state(heard, group, filled, step, instrument, kind, value):
-    """Enter a value at a step, in order of class and kind; returns how many are entered."""
+def _enter(placed, group, filled, step, instrument, kind, value):
+    """Insert a value at a step, in order of class and kind; returns the number of entries."""
     at = filled
     while at > group and (
-        heard[at - 1].instrument > instrument
-        or (heard[at - 1].instrument == instrument and heard[at - 1].kind >= kind)
+        placed[at - 1].instrument > instrument
+        or (placed[at - 1].instrument == instrument and placed[at - 1].kind >= kind)
     ):
         at -= 1
-    taken = at < filled and heard[at].instrument == instrument and heard[at].kind == kind
+    taken = at < filled and placed[at].instrument == instrument and placed[at].kind == kind
     if not taken:
         for i in range(filled, at, -1):
-            heard[i] = heard[i - 1]
-        heard[at].start, heard[at].instrument, heard[at].kind = step, instrument, kind
-    heard[at].value = value
+            placed[i] = placed[i - 1]
+        placed[at].start, placed[at].instrument, placed[at].kind = step, instrument, kind
+    placed[at].value = value
     return filled if taken else filled + 1
 
 
 @njit(cache=True)
-def _close_step(heard, group, filled, stated):
-    """Of one step's entries keep those that change something; returns where the next one goes."""
+def _close_step(placed, group, filled, in_force):
+    """Keep those of one step's entries that change a value; returns the number of entries."""
     kept = group
     for i in range(group, filled):
-        row = heard[i]
-        if row.value != stated[row.instrument, row.kind]:
-            stated[row.instrument, row.kind] = row.value
-            heard[kept] = row
+        row = placed[i]
+        if row.value != in_force[row.instrument, row.kind]:
+            in_force[row.instrument, row.kind] = row.value
+            placed[kept] = row
             kept += 1
     return kept

@@ -1,6 +1,6 @@
-"""Compiled: a recording's notes onto the grid, in canonical order, doubles out.
+"""Compiled: a recording's notes onto the grid, into canonical order, repeated notes merged.
 
-Each kernel states the slow form that it equals, which is what its test compares it with.
+Each kernel states the slow definition that its test compares it with.
 """
 
 import numpy as np
@@ -8,23 +8,24 @@ from numba import njit
 
 from shards.vocabulary import NO_INSTRUMENT, VELOCITY_SHIFT
 
-MOST_NOTES = 1 << 21
-"""Places in the file fit into the low bits of a sort key up to here."""
-CROWD = 64
-"""Notes on one step up to which sorting by insertion is fastest."""
+MAX_NOTES = 1 << 21
+"""The number of a note in the file must fit into the low 21 bits of a sort key."""
+INSERTION_SORT_NOTES = 64
+"""Notes on one step up to which insertion sort is fastest."""
 
 
 @njit(cache=True)
 def canonical_order(start, duration, instrument, pitch, velocity):
-    """Positions of notes in canonical order; of doubles the longest, then loudest, then first.
+    """Find the indices of the notes to keep, in canonical order.
 
-    Equal to np.lexsort by start, instrument, -pitch, -duration, -velocity with all but the first
-    of each (start, instrument, pitch) left out, as `shards.song.sort_notes` does it.
+    Of notes with equal start, instrument and pitch the longest is kept, then the loudest, then
+    the first. Equal to np.lexsort by start, instrument, -pitch, -duration, -velocity with all but
+    the first of each (start, instrument, pitch) left out, as `shards.song.sort_notes` does it.
 
     Args:
-        start: ascending.
-        duration: below 2**20. instrument, pitch, velocity: uint8. All shape (notes,), fewer
-            than MOST_NOTES.
+        start: ascending. All arguments have shape (notes,), fewer than MAX_NOTES.
+        duration: below 2**20.
+        instrument, pitch, velocity: uint8.
 
     Returns:
         shape (notes kept,), int64.
@@ -36,12 +37,12 @@ def canonical_order(start, duration, instrument, pitch, velocity):
     while first < count:
         last = first
         while last < count and start[last] == start[first]:
-            part = np.int64(instrument[last]) << 7 | (127 - np.int64(pitch[last]))
+            sound = np.int64(instrument[last]) << 7 | (127 - np.int64(pitch[last]))
             rank = (np.int64(2**20) - 1 - duration[last]) << 7 | (127 - np.int64(velocity[last]))
-            keys[last] = (part << 27 | rank) << 21 | last
+            keys[last] = (sound << 27 | rank) << 21 | last
             last += 1
         group = keys[first:last]
-        if last - first > CROWD:
+        if last - first > INSERTION_SORT_NOTES:
             group = np.sort(group)
         else:
             for i in range(1, len(group)):
@@ -53,7 +54,7 @@ def canonical_order(start, duration, instrument, pitch, velocity):
         before = np.int64(-1)
         for key in group:
             if key >> 48 != before:
-                kept[filled] = key & (MOST_NOTES - 1)
+                kept[filled] = key & (MAX_NOTES - 1)
                 filled += 1
                 before = key >> 48
         first = last
@@ -61,24 +62,24 @@ def canonical_order(start, duration, instrument, pitch, velocity):
 
 
 @njit(cache=True)
-def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, longest):
-    """Notes inside the percussion map, in steps; rounded as by `quantize.Snap`, in order.
+def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, max_duration):
+    """Round notes to steps as `quantize.Snap` does, without those outside the percussion map.
 
     Args:
         played: dtype NOTE_DTYPE, by start.
         drum_classes: of the vocabulary.
-        longest: steps in the longest duration; what is longer is cut to it.
+        max_duration: longer notes are shortened to this many steps.
 
     Returns:
-        start, duration, instrument, pitch and velocity, one a note inside; and how many are
-        outside, were cut, and, drums not counted, were raised to one step.
+        start, duration, instrument, pitch and velocity of the notes inside the map, in order; and
+        three counts: notes outside, durations shortened, durations lengthened (without drums).
     """
     start = np.empty(len(played), np.int64)
     duration = np.empty(len(played), np.int64)
     instrument = np.empty(len(played), np.uint8)
     pitch = np.empty(len(played), np.uint8)
     velocity = np.empty(len(played), np.uint8)
-    filled, cut, raised = 0, 0, 0
+    filled, shortened, lengthened = 0, 0, 0
     twice, tick, step = 2 * ticks_per_beat, np.int64(-1), np.int64(0)
     for i in range(len(played)):
         note = played[i]
@@ -89,15 +90,15 @@ def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, longest):
             tick = note.start
             step = (2 * steps_per_beat * tick + ticks_per_beat) // twice
         held = (2 * steps_per_beat * note.end + ticks_per_beat) // twice - step
-        raised += held == 0 and not note.is_drum
-        cut += held > longest
+        lengthened += held == 0 and not note.is_drum
+        shortened += held > max_duration
         start[filled] = step
-        duration[filled] = min(max(held, 1), longest)
+        duration[filled] = min(max(held, 1), max_duration)
         instrument[filled], pitch[filled] = class_, note.pitch
         velocity[filled] = (note.velocity >> VELOCITY_SHIFT << VELOCITY_SHIFT) + 2
         filled += 1
     columns = start[:filled], duration[:filled], instrument[:filled], pitch[:filled]
-    return (*columns, velocity[:filled]), (len(played) - filled, cut, raised)
+    return (*columns, velocity[:filled]), (len(played) - filled, shortened, lengthened)
 
 
 @njit(cache=True)

@@ -1,13 +1,13 @@
-"""Ticks -> steps: a recording as it was played, onto the grid and into the vocabulary.
+"""Ticks -> steps: a recording as played, onto the grid and into the vocabulary.
 
-What does not fit is changed or lost by a named rule, and counted:
+What does not fit is changed or dropped by a named rule, and counted:
 
-    notes_outside_map   lost: a percussion key that the map has no class for
-    notes_merged       lost: same step, class and pitch as a longer note (or a louder one)
-    durations_shortened       longer than the longest duration token, cut to it
-    durations_lengthened    shorter than half a step, raised to one; drums, which only need a start,
-                        are raised too but not counted
-    meters_dropped      a meter without a token of its bar length; the one before goes on
+    notes_outside_map     dropped: the percussion map has no class for the key
+    notes_merged          dropped: same step, class and pitch as a longer note (or a louder one)
+    durations_shortened   longer than the longest duration token, shortened to it
+    durations_lengthened  shorter than half a step, lengthened to one; drums, where only the start
+                          matters, are lengthened too but not counted
+    meters_dropped        no meter token has this bar length; the meter before stays in force
 """
 
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from shards.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Quantized:
-    """A song on the grid, and what getting it there took.
+    """A song on the grid, and what putting it there changed.
 
     Attributes:
         song: canonical.
-        fit: how the onsets of all notes read lie to this grid and to others.
+        fit: how the onsets of all notes of the recording lie on the grid.
         counts: notes_outside_map, notes_merged, durations_shortened, durations_lengthened,
             meters_dropped.
-        controls: dtype CONTROL, canonical; every bend and modulation, also of the kinds that the
-            vocabulary leaves out of the song.
+        controls: dtype CONTROL, canonical; every bend and modulation, including the kinds that
+            the vocabulary leaves out of the song.
     """
 
     song: Song
@@ -42,11 +42,10 @@ class Quantized:
 
 
 def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
-    """Snap a recording's notes, meters and tempos to what the vocabulary can say.
+    """Snap a recording's notes, meters and tempos to what the vocabulary can express.
 
-    Changes of meter, tempo or control after the last onset are left out: little is heard of
-    them. A recording without notes, or without any inside the percussion map, gives a song
-    without.
+    Changes of meter, tempo or control after the last onset are dropped: they are hardly audible.
+    A recording with no notes, or none inside the percussion map, gives a song without notes.
     """
     snap = Snap(recording.ticks_per_beat, vocabulary.settings.steps_per_beat)
     notes, counts = _notes(recording.notes, snap, vocabulary)
@@ -71,25 +70,24 @@ def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
 
 
 def _in_vocabulary(controls: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Which controls are of a kind that is switched on."""
-    on = np.array([len(vocabulary.bends) > 0, len(vocabulary.modulations) > 0])
-    return on[controls["kind"]]
+    """Mask of the controls whose kind the vocabulary has."""
+    enabled = np.array([len(vocabulary.bends) > 0, len(vocabulary.modulations) > 0])
+    return enabled[controls["kind"]]
 
 
 @dataclass(frozen=True)
 class Snap:
     """Rounds times in ticks to the nearest step.
 
-    A time halfway between two steps goes to the later one, so that moving a whole song by one
-    step keeps its rhythm; np.rint sends halves to the even step, which does not. Integer
-    arithmetic throughout: exact, the same on every machine.
+    Halves are rounded up, so shifting a whole song by one step keeps its rhythm; np.rint rounds
+    halves to the even step, which does not. Integer arithmetic: exact on every machine.
     """
 
     ticks_per_beat: int
     steps_per_beat: int
 
     def __call__(self, ticks: np.ndarray) -> np.ndarray:
-        """Steps of ticks; same shape, int64."""
+        """Convert ticks to steps; same shape, int64."""
         doubled = 2 * self.steps_per_beat * ticks.astype(np.int64)
         return (doubled + self.ticks_per_beat) // (2 * self.ticks_per_beat)
 
@@ -97,7 +95,7 @@ class Snap:
 def _notes(
     played: np.ndarray, snap: Snap, vocabulary: Vocabulary
 ) -> tuple[np.ndarray, dict[str, int]]:
-    columns, (outside, cut, raised) = order.snap_notes(
+    columns, (outside, shortened, lengthened) = order.snap_notes(
         np.ascontiguousarray(played),
         vocabulary.drum_classes,
         snap.ticks_per_beat,
@@ -105,16 +103,16 @@ def _notes(
         vocabulary.max_duration,
     )
     count = len(played) - outside
-    few = count < order.MOST_NOTES
-    kept = order.canonical_order(*columns) if few else np.arange(count)
+    fits_kernel = count < order.MAX_NOTES
+    kept = order.canonical_order(*columns) if fits_kernel else np.arange(count)
     notes = np.empty(len(kept), NOTE)
     order.fill_notes(columns, kept, notes)
-    notes = notes if few else sort_notes(notes)
+    notes = notes if fits_kernel else sort_notes(notes)
     return notes, {
         "notes_outside_map": outside,
         "notes_merged": count - len(notes),
-        "durations_shortened": cut,
-        "durations_lengthened": raised,
+        "durations_shortened": shortened,
+        "durations_lengthened": lengthened,
     }
 
 
@@ -129,7 +127,7 @@ def _meters(read: np.ndarray, snap: Snap, vocabulary: Vocabulary) -> tuple[np.nd
 
 
 def same_bar_length(meter: tuple[int, int], vocabulary: Vocabulary) -> tuple[int, int] | None:
-    """The meter itself, or the one in the vocabulary with equal bars: 4/1 is 8/2, 6/32 is 3/16."""
+    """Find the meter, or one with equal bars, in the vocabulary: 4/1 is 8/2, 6/32 is 3/16."""
     numerator, denominator = meter
     spellings = [meter]
     spellings += [(numerator * k, denominator * k) for k in (2, 4, 8, 16)]

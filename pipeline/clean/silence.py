@@ -1,11 +1,10 @@
-"""Long silences out; every onset keeps its place in its bar.
+"""Remove long silences by whole bars; every onset keeps its step within its bar.
 
-A silence is a stretch in which no part sounds. Only whole bars leave, so what comes after still
-starts on its beat; meter, tempo and controls that would have been in force then are in force
-now. Removing silence twice changes nothing more.
+A silence is a stretch in which nothing sounds. What follows a removed silence has the meter,
+tempo and controls that it had before. Removing silence twice changes nothing more.
 
-Silence is measured on the song as its tokens say it: a note cut to the longest duration has
-stopped sounding where its token says.
+Silence is measured on the song as its tokens have it: a note that was shortened to the longest
+duration token stops sounding there.
 """
 
 from collections.abc import Mapping
@@ -25,12 +24,12 @@ class SilenceSettings:
 
     max_silence: int = setting(
         2,
-        "Whole bars of silence left inside a song; what is longer is cut to this. Two bars is "
-        "a general pause that composers write; longer ones are faults of the file.",
+        "Whole bars of silence that may stay inside a song; longer ones are shortened to this. Two "
+        "bars is a general pause that composers write; longer ones are faults of the file.",
         low=0,
     )
     max_leading_silence: int = setting(
-        0, "Whole bars of silence left before the first note.", low=0
+        0, "Whole bars of silence that may stay before the first note; none is music.", low=0
     )
 
     def __post_init__(self) -> None:
@@ -43,9 +42,8 @@ class Removed:
     """What silence removal took out of one song.
 
     Attributes:
-        bars, seconds: in all.
-        cuts: where: the bar, of the song as it is kept, before which bars are missing, and how
-            many.
+        bars, seconds: in total.
+        cuts: (bar, count) pairs: before this bar of the kept song, so many bars were removed.
     """
 
     bars: int
@@ -56,7 +54,7 @@ class Removed:
 def remove_silence(
     song: Song, bar_steps: Mapping[tuple[int, int], int], limits: SilenceSettings
 ) -> tuple[Song, Removed]:
-    """Cut every silence of the song down to its limit, by whole bars.
+    """Shorten every silence of the song to its limit, by whole bars.
 
     Args:
         song: canonical, at least one note.
@@ -64,26 +62,26 @@ def remove_silence(
         limits: how much silence may stay.
 
     Returns:
-        The shorter song, canonical, and what was taken out of it.
+        The shorter song, canonical, and what was removed.
     """
-    if _surely_none(song, bar_steps, limits):
+    if _has_no_long_silence(song, bar_steps, limits):
         return song, Removed(0, 0.0)
     bars = Bars(song.meters, bar_steps)
-    first, last = _excess(song, bars, limits)
+    first, last = _excess_bars(song, bars, limits)
     if not len(first):
         return song, Removed(0, 0.0)
-    begin, end = bars.line(first), bars.line(last)
-    gone = last - first
-    bar = first - (np.cumsum(gone) - gone)  # less what was cut before it
+    begin, end = bars.first_steps(first), bars.first_steps(last)
+    count = last - first
+    bar = first - (np.cumsum(count) - count)  # minus the bars removed before it
     removed = Removed(
-        int(gone.sum()),
+        int(count.sum()),
         float((song.seconds(end) - song.seconds(begin)).sum()),
-        tuple(zip(bar.tolist(), gone.tolist(), strict=True)),
+        tuple(zip(bar.tolist(), count.tolist(), strict=True)),
     )
     meters, tempos = song.meters.copy(), song.tempos.copy()
     notes, controls = song.notes.copy(), song.controls.copy()
     for events in (meters, tempos, notes, controls):
-        events["start"] = _close_up(events["start"], begin, end)
+        events["start"] = _close_gaps(events["start"], begin, end)
     shorter = Song(
         notes,
         changes(meters, COMMON_TIME),
@@ -94,12 +92,12 @@ def remove_silence(
     return shorter, removed
 
 
-def _surely_none(
+def _has_no_long_silence(
     song: Song, bar_steps: Mapping[tuple[int, int], int], limits: SilenceSettings
 ) -> bool:
-    """Whether, bar lines aside, no rest is long enough for a bar to leave: so it is in most songs.
+    """Fast check that settles most songs: no rest is long enough, wherever bar lines fall.
 
-    With one meter only: a change of meter cuts bars short.
+    Only songs with one meter pass, since a change of meter cuts a bar short.
     """
     if len(song.meters) != 1:
         return False
@@ -112,23 +110,26 @@ def _surely_none(
     return bool(rests.max(initial=0) <= limits.max_silence * bar)
 
 
-def _excess(song: Song, bars: Bars, limits: SilenceSettings) -> tuple[np.ndarray, np.ndarray]:
-    """The bars to cut: from each of the first to before each of the second, shape (cuts,)."""
+def _excess_bars(song: Song, bars: Bars, limits: SilenceSettings) -> tuple[np.ndarray, np.ndarray]:
+    """The half-open ranges of bars to remove: first and last, each of shape (cuts,)."""
     starts = song.notes["start"]
     sounding_until = np.maximum.accumulate(starts + song.notes["duration"])
     silent_from = np.concatenate([[0], sounding_until[:-1]])
-    bar, place = bars.positions(silent_from)
-    first_silent = bar + (place > 0)
+    bar, step = bars.locate(silent_from)
+    first_silent = bar + (step > 0)
     kept = np.full(len(starts), limits.max_silence)
     kept[0] = limits.max_leading_silence
-    first, last = first_silent + kept, bars.positions(starts)[0]
+    first, last = first_silent + kept, bars.locate(starts)[0]
     cut = first < last
     return first[cut], last[cut]
 
 
-def _close_up(steps: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Where each step lies once the stretches [begin, end) are gone; inside one, at its begin."""
-    gone = np.concatenate([[0], np.cumsum(end - begin)])
+def _close_gaps(steps: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Move steps to where they lie once the ranges [begin, end) are removed.
+
+    A step inside a range moves to its begin.
+    """
+    removed = np.concatenate([[0], np.cumsum(end - begin)])
     passed = np.searchsorted(begin, steps, side="right")
     inside = np.maximum(end[np.maximum(passed - 1, 0)] - steps, 0) * (passed > 0)
-    return steps - gone[passed] + inside
+    return steps - removed[passed] + inside

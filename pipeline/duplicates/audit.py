@@ -1,128 +1,141 @@
-"""Is anything held out that was trained on? Measured anew from the tokens.
+"""Is any held-out song a duplicate of a training song? Measured from the tokens.
 
-The clusters of a dataset come from fingerprints of its files. The audit does not trust them: it
-decodes the songs, takes their melodic figures by instrument, looks up which songs share figures
-across splits, and compares the sets of those that share many, all of each.
+A dataset's clusters come from fingerprints of its files. The audit does not rely on them: it
+decodes the songs, computes their melodic n-grams by instrument, looks up which songs share n-grams
+across splits, and compares the full sets of those that share many.
 
 Conventions
-    leak      a pair of songs that lie in different splits and are copies: the same tokens, or
-              figures whose Jaccard similarity is at least the dataset's `similarity`, enough of
-              them telling, as in `pipeline.duplicates.clusters`
-    by file   what a split drawn by file would have done: each file for itself, same shares
+    leak           a pair of songs in different splits that are duplicates: the same tokens, or
+                   n-grams whose Jaccard similarity is at least the dataset's `similarity`, enough
+                   of them rare, as in `pipeline.duplicates.clusters`
+    split by file  for comparison: each file drawn by itself instead of by cluster, same shares
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from itertools import chain
-from typing import Any
+from dataclasses import dataclass
+from itertools import chain, combinations
 
 import numpy as np
 
-from pipeline.duplicates.clusters import FEW, ONE_IN, TELLING
-from pipeline.duplicates.fingerprint import FEWEST_FIGURES, melodic_figures
+from pipeline.duplicates.clusters import MIN_RARE_SHARE, rare_limit
+from pipeline.duplicates.fingerprint import MIN_NGRAMS, melodic_ngrams
 from pipeline.duplicates.splits import SplitSettings, draw
 from shards.reader import Dataset
 from shards.vocabulary import PROGRAMS
 
-SAMPLED = 32
-"""One figure in so many is looked up; a pair of similarity 0.2 still shares dozens."""
-MOST_SONGS = 64
-"""A figure that more songs have says nothing of any."""
-BIGGEST = 10
+SAMPLED_ONE_IN = 32
+"""One n-gram in this many is looked up; a pair of similarity 0.2 still shares dozens."""
+MAX_SONGS = 64
+"""N-grams in more songs than this are not looked up: they identify none."""
+LARGEST = 10
 
 
-def audit(
-    dataset: Dataset, advance: Callable[[int], object] = lambda songs: None
-) -> dict[str, Any]:
-    """Measure duplicates and leakage.
+@dataclass(frozen=True)
+class Audit:
+    """Duplicates and leaks of a dataset.
 
-    Returns:
-        songs, clusters; biggest: (number, songs, path of the representative) of the largest clusters;
-        copies: songs by how they are known to repeat another; leaks: (song, song, similarity);
-        by_file: share of the songs that a split by file would have held out although a copy
-        was trained on.
+    Attributes:
+        songs, clusters: how many.
+        largest: (number, songs, path of the representative) of the largest clusters.
+        duplicates: number of songs by kind of duplicate, the commonest kind first.
+        leaks: (song, song, similarity).
+        leaked_by_file: see `leaked_by_file`.
     """
+
+    songs: int
+    clusters: int
+    largest: list[tuple[int, int, str]]
+    duplicates: dict[str, int]
+    leaks: list[tuple[int, int, float]]
+    leaked_by_file: float
+
+
+def audit(dataset: Dataset, advance: Callable[[int], object] = lambda songs: None) -> Audit:
+    """Measure duplicates and leaks; calls `advance(1)` after each song."""
     index = dataset.index
     cluster = index["cluster"].to_numpy()
     sizes = np.bincount(cluster)
     representative = np.flatnonzero(index["representative"].to_numpy())
-    names = {int(cluster[song]): index["path"][int(song)].as_py() for song in representative}
-    largest = np.argsort(-sizes, kind="stable")[:BIGGEST]
-    copies = Counter(kind for kind in index["duplicate"].to_pylist() if kind)
-    return {
-        "songs": len(dataset),
-        "clusters": len(sizes),
-        "biggest": [(int(n), int(sizes[n]), names[int(n)]) for n in largest if sizes[n] > 1],
-        "copies": dict(copies.most_common()),
-        "leaks": leaks(dataset, advance),
-        "by_file": leaked_by_file(dataset),
-    }
+    paths = {int(cluster[song]): index["path"][int(song)].as_py() for song in representative}
+    largest = np.argsort(-sizes, kind="stable")[:LARGEST]
+    kinds = Counter(kind for kind in index["duplicate"].to_pylist() if kind)
+    return Audit(
+        songs=len(dataset),
+        clusters=len(sizes),
+        largest=[(int(n), int(sizes[n]), paths[int(n)]) for n in largest if sizes[n] > 1],
+        duplicates=dict(kinds.most_common()),
+        leaks=leaks(dataset, advance),
+        leaked_by_file=leaked_by_file(dataset),
+    )
 
 
 def leaked_by_file(dataset: Dataset) -> float:
-    """Share of the held-out songs of a split by file that have a copy in its training part."""
+    """Share of the held-out songs of a split by file that have a duplicate in its training part."""
     settings = SplitSettings(**dataset.manifest["settings"]["split"])
     md5s, cluster = dataset.index["md5"].to_pylist(), dataset.index["cluster"].to_numpy()
     paths = dataset.index["path"].to_pylist()
     names = [f"{path}:{md5}" for path, md5 in zip(paths, md5s, strict=True)]
     trained = np.array([draw(name, settings) == "train" for name in names], bool)
-    held = ~trained
-    return float(np.isin(cluster[held], cluster[trained]).mean()) if held.any() else 0.0
+    held_out = ~trained
+    leaked = np.isin(cluster[held_out], cluster[trained])
+    return float(leaked.mean()) if len(leaked) else 0.0
 
 
 def leaks(
     dataset: Dataset, advance: Callable[[int], object] = lambda songs: None
 ) -> list[tuple[int, int, float]]:
-    """Pairs of copies in different splits: (song, song, similarity)."""
+    """Find the pairs of duplicates in different splits: (song, song, similarity)."""
     split = np.unique(dataset.index["split"].to_numpy(), return_inverse=True)[1]
     sampled = []
     for song in range(len(dataset)):
-        figures = figures_of(dataset, song)
-        sampled.append(figures[figures % SAMPLED == 0])
+        ngrams = song_ngrams(dataset, song)
+        sampled.append(ngrams[ngrams % SAMPLED_ONE_IN == 0])
         advance(1)
-    least = dataset.manifest["settings"]["duplicates"]["similarity"]
-    counts = np.array([len(one) for one in sampled])
-    alike: dict[tuple[int, int], float] = {}
-    for (one, other), shared in _shared(sampled, split).items():
-        if shared >= least / 2 * min(counts[one], counts[other]):
-            found = jaccard(figures_of(dataset, one), figures_of(dataset, other))
-            if found >= least:
-                alike[one, other] = found
-    told = _tell(dataset, alike) if alike else {}
-    leaks = {pair: found for pair, found in alike.items() if told[pair] >= TELLING}
-    leaks |= dict(_same_tokens(dataset, split))
-    return [(*pair, found) for pair, found in sorted(leaks.items())]
+    min_similarity = dataset.manifest["settings"]["duplicates"]["similarity"]
+    counts = np.array([len(ngrams) for ngrams in sampled])
+    similar: dict[tuple[int, int], float] = {}
+    for (one, other), shared in _count_shared(sampled, split).items():
+        if shared >= min_similarity / 2 * min(counts[one], counts[other]):
+            similarity = jaccard(song_ngrams(dataset, one), song_ngrams(dataset, other))
+            if similarity >= min_similarity:
+                similar[one, other] = similarity
+    rare = _rare_shares(dataset, similar) if similar else {}
+    found = {pair: value for pair, value in similar.items() if rare[pair] >= MIN_RARE_SHARE}
+    found |= dict(_same_tokens(dataset, split))
+    return [(*pair, similarity) for pair, similarity in sorted(found.items())]
 
 
-def _tell(dataset: Dataset, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], float]:
-    """The share of each pair's figures that they have in common, and few other songs have."""
-    figures = {song: figures_of(dataset, song) for song in sorted({*chain(*pairs)})}
+def _rare_shares(
+    dataset: Dataset, pairs: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], float]:
+    """For each pair, the rare n-grams that both songs have as a share of all that either has."""
+    ngrams = {song: song_ngrams(dataset, song) for song in sorted({*chain(*pairs)})}
     common = {
-        (one, other): np.intersect1d(figures[one], figures[other], assume_unique=True)
+        (one, other): np.intersect1d(ngrams[one], ngrams[other], assume_unique=True)
         for one, other in pairs
     }
     known = np.unique(np.concatenate([*common.values()]))
     songs_with = np.zeros(len(known), np.int64)
     exact = ("identical_file", "identical_music")
-    counted = [
-        n for n, copy in enumerate(dataset.index["duplicate"].to_pylist()) if copy not in exact
-    ]
+    kinds = dataset.index["duplicate"].to_pylist()
+    counted = [song for song, kind in enumerate(kinds) if kind not in exact]
     for song in counted:
-        songs_with += np.isin(known, figures_of(dataset, song), assume_unique=True)
-    few = max(FEW, len(counted) // ONE_IN)
+        songs_with += np.isin(known, song_ngrams(dataset, song), assume_unique=True)
+    limit = rare_limit(len(counted))
     shares = {}
     for (one, other), shared in common.items():
-        telling = np.count_nonzero(songs_with[np.searchsorted(known, shared)] <= few)
-        shares[one, other] = telling / (len(figures[one]) + len(figures[other]) - len(shared))
+        rare = np.count_nonzero(songs_with[np.searchsorted(known, shared)] <= limit)
+        shares[one, other] = rare / (len(ngrams[one]) + len(ngrams[other]) - len(shared))
     return shares
 
 
-def figures_of(dataset: Dataset, song: int) -> np.ndarray:
-    """The distinct melodic figures of a song as its tokens say it, ascending; too few: none."""
+def song_ngrams(dataset: Dataset, song: int) -> np.ndarray:
+    """Compute the distinct n-grams of a song from its tokens, ascending; none if too few."""
     decoded = dataset.codec.decode(dataset.song(song))
     notes = decoded.notes
-    figures = np.unique(
-        melodic_figures(
+    ngrams = np.unique(
+        melodic_ngrams(
             notes["start"].copy(),
             np.minimum(notes["instrument"], PROGRAMS - 1),
             notes["pitch"].copy(),
@@ -130,17 +143,17 @@ def figures_of(dataset: Dataset, song: int) -> np.ndarray:
             decoded.steps_per_beat,
         )
     )
-    return figures if len(figures) >= FEWEST_FIGURES else figures[:0]
+    return ngrams if len(ngrams) >= MIN_NGRAMS else ngrams[:0]
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> float:
-    """Shared figures of all figures of two songs."""
+    """Jaccard similarity of two sets of n-grams."""
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / max(len(one) + len(other) - shared, 1)
 
 
 def _same_tokens(dataset: Dataset, split: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
-    """Pairs in different splits whose tokens and instruments are the same."""
+    """Pairs in different splits with the same tokens and instruments."""
     first: dict[bytes, int] = {}
     for song in range(len(dataset)):
         encoded = dataset.song(song)
@@ -149,21 +162,19 @@ def _same_tokens(dataset: Dataset, split: np.ndarray) -> Iterator[tuple[tuple[in
             yield (before, song), 1.0
 
 
-def _shared(sampled: list[np.ndarray], split: np.ndarray) -> Counter[tuple[int, int]]:
-    """How many looked-up figures each two songs of different splits share; none: left out."""
-    songs = np.repeat(np.arange(len(sampled)), [len(one) for one in sampled])
-    figures = np.concatenate([*sampled, np.zeros(0, np.uint64)])
-    order = np.argsort(figures, kind="stable")
-    figures, songs = figures[order], songs[order]
-    bounds = np.flatnonzero(np.concatenate([[True], figures[1:] != figures[:-1], [True]]))
+def _count_shared(sampled: list[np.ndarray], split: np.ndarray) -> Counter[tuple[int, int]]:
+    """Count the sampled n-grams shared by songs of different splits; pairs with none left out."""
+    songs = np.repeat(np.arange(len(sampled)), [len(ngrams) for ngrams in sampled])
+    ngrams = np.concatenate([*sampled, np.zeros(0, np.uint64)])
+    order = np.argsort(ngrams, kind="stable")
+    ngrams, songs = ngrams[order], songs[order]
+    bounds = np.flatnonzero(np.concatenate([[True], ngrams[1:] != ngrams[:-1], [True]]))
     pairs: Counter[tuple[int, int]] = Counter()
     for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         group = songs[begin:end]
-        if not 1 < len(group) <= MOST_SONGS or (split[group] == split[group[0]]).all():
+        if not 1 < len(group) <= MAX_SONGS or (split[group] == split[group[0]]).all():
             continue
-        members = group.tolist()
-        for n, one in enumerate(members):
-            for other in members[n + 1 :]:
-                if split[one] != split[other]:
-                    pairs[one, other] += 1
+        for one, other in combinations(group.tolist(), 2):
+            if split[one] != split[other]:
+                pairs[one, other] += 1
     return pairs

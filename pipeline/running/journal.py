@@ -1,7 +1,7 @@
-"""What a worker is doing right now, readable from outside even after its death.
+"""A worker's journal: what it is doing right now, readable even after the worker has died.
 
-A few numbers and names in a memory-mapped file beside the unfinished dataset: no call into the
-system a file, and nothing is lost when the worker is killed.
+A small memory-mapped file next to the unfinished dataset's shards. Writing to it needs no system
+call, and nothing is lost when the worker is killed.
 """
 
 import mmap
@@ -10,62 +10,65 @@ import struct
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+
+from pipeline.running.status import FileCounts
 
 HEAD = struct.Struct("<qqq")
-"""The worker's process, the place of the file in hand, files kept."""
+"""Process id of the worker, index of the current file, number of files kept."""
 REASON = struct.Struct("<40sq")
-"""Why files were dropped, and how many; a name stands before its first count does."""
-REASONS = 48
-SIZE = HEAD.size + REASONS * REASON.size
+"""Why files were dropped, and how many; a reason's name is written before its first count."""
+MAX_REASONS = 48
+SIZE = HEAD.size + MAX_REASONS * REASON.size
 OTHER = "other"
-"""Counts what there are no more places for."""
+"""Counts all reasons beyond MAX_REASONS."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A worker's place in its slice.
+class JournalEntry:
+    """The state of a slice, as its journal shows it.
 
     Attributes:
-        process: of the worker; 0 before it has begun.
-        place: of the file in hand; -1 before the first, the slice's length while publishing.
-        kept: files finished that became songs.
-        dropped: files finished that did not, by rule or outcome.
+        process: id of the worker; 0 before it has started.
+        file_index: of the current file in its slice; -1 before the first, the slice's length
+            while publishing.
+        counts: files finished.
     """
 
     process: int = 0
-    place: int = -1
-    kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
+    file_index: int = -1
+    counts: FileCounts = field(default_factory=FileCounts)
 
 
 def journal_path(folder: Path, number: int) -> Path:
-    """Where the journal of a slice lies."""
+    """Path of the journal of a slice."""
     return folder / f"journal-{number:05d}"
 
 
-def read_journal(folder: Path, number: int) -> Progress:
-    """How far a slice has come; a journal that is not there yet reads as nothing done."""
+def read_journal(folder: Path, number: int) -> JournalEntry:
+    """Read how far a slice is; a missing or unfinished journal means nothing is done."""
     try:
         data = journal_path(folder, number).read_bytes()
     except FileNotFoundError:
-        return Progress()
+        return JournalEntry()
     if len(data) != SIZE:
-        return Progress()
-    process, place, kept = HEAD.unpack_from(data)
-    rows = (REASON.unpack_from(data, HEAD.size + n * REASON.size) for n in range(REASONS))
+        return JournalEntry()
+    process, file_index, kept = HEAD.unpack_from(data)
+    rows = REASON.iter_unpack(data[HEAD.size :])
     dropped = {name.rstrip(b"\0").decode(errors="replace"): count for name, count in rows if count}
-    return Progress(process, place, kept, Counter(dropped))
+    return JournalEntry(process, file_index, FileCounts(kept, Counter(dropped)))
 
 
 class Journal:
-    """The worker's side: a context in which each file is begun and ended."""
+    """The worker's side: a context in which files are started and counted.
+
+    Attributes:
+        counts: files finished, as a reader of the journal sees them.
+    """
 
     def __init__(self, folder: Path, number: int) -> None:
         self._path = journal_path(folder, number)
-        self._kept = 0
-        self._dropped: Counter[str] = Counter()
-        self._places: dict[str, int] = {}
+        self._rows: dict[str, int] = {}
+        self.counts = FileCounts()
 
     def __enter__(self) -> "Journal":
         head = HEAD.pack(os.getpid(), -1, 0)
@@ -74,32 +77,22 @@ class Journal:
             self._map = mmap.mmap(file.fileno(), SIZE)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._map.close()
 
-    def begin(self, place: int) -> None:
-        """Note which file is in hand."""
-        HEAD.pack_into(self._map, 0, os.getpid(), place, self._kept)
+    def start_file(self, file_index: int) -> None:
+        """Record which file is the current one."""
+        HEAD.pack_into(self._map, 0, os.getpid(), file_index, self.counts.kept)
 
-    def kept(self) -> None:
-        """Count the file in hand as a song."""
-        self._kept += 1
+    def count_kept(self) -> None:
+        """Count the current file as kept; visible once the next file starts."""
+        self.counts.kept += 1
 
-    def dropped(self, reason: str) -> None:
-        """Count the file in hand as none."""
-        if reason not in self._places and len(self._places) == REASONS - 1:
+    def count_dropped(self, reason: str) -> None:
+        """Count the current file as dropped."""
+        if reason not in self._rows and len(self._rows) == MAX_REASONS - 1:
             reason = OTHER
-        place = self._places.setdefault(reason, len(self._places))
-        self._dropped[reason] += 1
-        name = reason.encode()[: REASON.size - 8]
-        REASON.pack_into(self._map, HEAD.size + place * REASON.size, name, self._dropped[reason])
-
-    @property
-    def progress(self) -> Progress:
-        """The counts so far, as a reader would see them."""
-        return Progress(os.getpid(), -1, self._kept, Counter(self._dropped))
+        row = self._rows.setdefault(reason, len(self._rows))
+        self.counts.dropped[reason] += 1
+        name, count = reason.encode()[: REASON.size - 8], self.counts.dropped[reason]
+        REASON.pack_into(self._map, HEAD.size + row * REASON.size, name, count)

@@ -1,4 +1,4 @@
-"""How a run is carried out: workers and what each may take."""
+"""Settings of how a run is executed: its workers, and what each may use."""
 
 import os
 from dataclasses import dataclass
@@ -9,38 +9,38 @@ from shards.settings import setting
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSettings:
-    """How a run is carried out; none of it changes what the dataset holds of good files."""
+    """How a run is executed; none of this changes what a dataset holds of good files."""
 
-    workers: int | None = setting(None, "Worker processes; by default one for each core.", low=1)
+    workers: int | None = setting(None, "Worker processes; by default one per core.", low=1)
     file_timeout: float = setting(
         60.0,
-        "Seconds a file may take before its worker is killed. A real one takes milliseconds.",
+        "Seconds that a file may take before its worker is killed. A normal file takes "
+        "milliseconds.",
         low=0.1,
     )
     soft_timeout: float = setting(
         20.0,
-        "Seconds of processor time a file may take before its worker gives it up by itself, "
-        "which costs no more than that file.",
+        "Seconds of CPU time that a file may take before its worker stops processing it. This "
+        "costs less than --file-timeout, because the worker lives on.",
         low=0.1,
     )
     memory_limit: int = setting(
-        2000, "Megabytes a worker may allocate; it needs about 200 itself.", low=400
+        2000, "Megabytes that a worker may allocate; it needs about 200 itself.", low=400
     )
     spool_limit: int = setting(
         1000,
-        "Megabytes that a compressed archive may lie unpacked beside the unfinished dataset, "
+        "Megabytes of a compressed archive that may be unpacked next to the unfinished dataset, "
         "waiting for workers.",
         low=1,
     )
-
     engine: str = setting(
         "processes",
         "What runs the slices: processes of this machine, or the nodes of a Ray cluster that "
-        "share the folders named (the extra `ray`); --workers is then for each node.",
+        "share the source and output folders (needs the extra `ray`; --workers is then per node).",
         choices=("processes", "ray"),
     )
     ray_address: str = setting(
-        "auto", "Where the Ray cluster is; by default the one that runs on this machine."
+        "auto", "Address of the Ray cluster; by default the one running on this machine."
     )
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class PoolSettings:
 
     @property
     def limits(self) -> dict[str, float]:
-        """What a file may be condemned for breaking."""
+        """The limits that get a file quarantined."""
         return {
             "file_timeout": self.file_timeout,
             "soft_timeout": self.soft_timeout,
@@ -58,5 +58,5 @@ class PoolSettings:
 
     @property
     def processes(self) -> int:
-        """How many workers there will be."""
+        """Number of workers."""
         return self.workers or len(os.sched_getaffinity(0))

@@ -1,177 +1,166 @@
-"""Slices on the nodes of a Ray cluster, over a folder that all of them share.
+"""Run slices on the nodes of a Ray cluster, in a folder that all nodes share.
 
-A node gets a batch of slices at a time and runs them as one machine runs all of them, with the
-same pool, limits and suspects (see `pool`): whatever a file does to its worker stays on its node.
-Slices do not depend on one another, so any node may run any of them, and a node that is
-lost costs no more than its batch: what it has published counts, the rest is another node's. Nodes
-that join take part from then on.
+A node gets a batch of slices at a time and runs them as a single machine runs all of them, with
+the same pool, limits and suspects (see `pool`): whatever a file does to its worker stays on that
+node. Slices are independent, so any node can run any of them. A lost node costs at most its
+batch: what it has published counts, and the rest goes to other nodes. Nodes that join later get
+batches too.
 
-Nothing but jobs travels: each node reads the sources and writes the unfinished dataset itself.
+Only tasks are sent: each node reads the sources and writes the unfinished dataset itself.
 """
 
+import logging
 import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pipeline.running.entry import begin_slice
 from pipeline.running.feed import Feed
+from pipeline.running.fragments import published_counts
+from pipeline.running.messages import RunContext, SliceTask
 from pipeline.running.pool import SlicePool
-from pipeline.running.pool_settings import PoolSettings
-from pipeline.running.processes import PoolError
-from pipeline.running.status import Status, published
-from pipeline.running.tasks import SliceJob, read_verdicts
-from pipeline.sources.listing import Slice, SourceFile
+from pipeline.running.quarantine import read_quarantine
+from pipeline.running.status import FileCounts, RunStatus
+from pipeline.running.worker_processes import PoolError
+from pipeline.sources.listing import Slice
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 CONNECT_SECONDS = 10.0
-REST_SECONDS = 10.0
-"""How long a node that failed is given nothing: the cluster may not have noticed yet."""
-LANDING_SECONDS = 60.0
-"""How long what a node has published may take to be seen here: network file systems cache."""
-NOBODY_SECONDS = 120.0
-"""Without a single node, after which the run gives up."""
-MOST_LOSSES = 3
-"""Nodes lost with the same slice, after which the run gives up."""
-BATCH = 16
-"""Slices for each processor of a node at a time, some ten seconds of work; fewer near the end."""
+COOLDOWN_SECONDS = 10.0
+"""A node that was lost gets nothing for this long; Ray may not have noticed the loss yet."""
+VISIBLE_SECONDS = 60.0
+"""Published slices must be visible here within this time; network file systems cache."""
+NO_NODE_SECONDS = 120.0
+"""The run gives up after this long without a node."""
+MAX_LOSSES = 3
+"""The run gives up when this many nodes were lost with the same slice."""
+SLICES_PER_CPU = 16
+"""Largest batch per CPU of a node, about ten seconds of work; batches shrink near the end."""
 
 
-@dataclass(frozen=True)
-class ReadySlice:
-    """A slice whose job is made, for a pool on a node."""
-
-    job: SliceJob
-    streamed: ClassVar[bool] = False
-
-    @property
-    def number(self) -> int:
-        """Of the slice."""
-        return self.job.number
-
-    def files(self) -> Sequence[SourceFile]:
-        """Its files; there is nothing to unpack."""
-        return self.job.files
-
-
-def run_batch(jobs: Sequence[SliceJob], folder: Path, how: PoolSettings) -> None:
-    """What a node does: run the slices of some jobs until all are published.
+def run_batch(tasks: Sequence[SliceTask], context: RunContext) -> None:
+    """Run a batch of slices on this node until all are published.
 
     Raises:
-        PoolError: as the pool does.
+        PoolError: as from the pool.
     """
-    if not folder.is_dir():
-        raise PoolError(f"{folder} is not on this node: all nodes must share it, by this name")
-    pool = SlicePool(
-        folder, how, lambda status: None, lambda slice_, files: slice_.job, begin_slice
-    )
-    pool.run([ReadySlice(job) for job in jobs])
+    if not context.folder.is_dir():
+        raise PoolError(
+            f"{context.folder} is not on this node: all nodes must share it under this name"
+        )
+    SlicePool(context, lambda status: None).run(tasks)
 
 
 @dataclass
 class Batch:
-    """What a node is at.
+    """The slices that one node is running.
 
     Attributes:
+        node: Ray's id of the node.
         future: Ray's.
-        jobs: by slice number, those not yet seen published.
-        ended: when the node said that all are; None before.
+        tasks: by slice number, those not yet seen published.
+        ended: when the node said that it was done; None before.
     """
 
     node: str
     future: Any
-    jobs: dict[int, SliceJob]
+    tasks: dict[int, SliceTask]
     ended: float | None = None
 
 
-class RayCluster:
-    """The nodes of a Ray cluster, each with the batch it is at.
+class RayEngine:
+    """Runs slices on the nodes of a Ray cluster.
 
     Args:
-        folder: the unfinished dataset, on a file system that all nodes share.
-        how: workers, at most, on each node, and their limits.
-        watch: called with how far the run has come.
-        job: makes a slice and its files into a job.
-        earlier: what was done before this call.
+        context: of the run; its folder is on a file system that all nodes share, and its number
+            of workers is the maximum per node.
+        on_status: called with how far the run is.
+        earlier: counts of the files processed before this call.
     """
 
     def __init__(
         self,
-        folder: Path,
-        how: PoolSettings,
-        watch: Callable[[Status], None],
-        job: Callable[[Slice, Sequence[SourceFile]], SliceJob],
-        earlier: Status | None = None,
+        context: RunContext,
+        on_status: Callable[[RunStatus], None],
+        earlier: FileCounts | None = None,
     ) -> None:
-        self._folder, self._how, self._watch, self._job = folder.resolve(), how, watch, job
-        self._status = earlier or Status()
+        # A node's processes start in another working directory.
+        self._context = replace(context, folder=context.folder.resolve())
+        self._settings, self._on_status = context.pool_settings, on_status
+        self._status = RunStatus(earlier or FileCounts())
         self._losses: Counter[int] = Counter()
-        self._resting: dict[str, float] = {}
-        self._again: deque[SliceJob] = deque()
+        self._cooling_until: dict[str, float] = {}
+        self._retries: deque[SliceTask] = deque()
         self._batches: list[Batch] = []
 
-    def run(self, slices: Sequence[Slice]) -> None:
+    def run(self, slices: Sequence[Slice]) -> FileCounts:
         """Run every slice; returns when all are published.
 
+        Returns:
+            Counts of all files processed, earlier calls included.
+
         Raises:
-            PoolError: no cluster, no node, or what a node's pool cannot go on from.
-            KeyboardInterrupt: as it came; the nodes are stopped first.
+            PoolError: no cluster, no node, or an error that ends the run on a node.
+            KeyboardInterrupt: passed on once the nodes are stopped.
         """
-        with _connected(self._how.ray_address) as ray:
-            most = 2 * BATCH * sum(_nodes(ray).values())
-            limits = {"most_bytes": self._how.spool_limit * 1_000_000, "most_slices": most}
+        with _connected(self._settings.ray_address) as ray:
+            max_bytes = self._settings.spool_limit * 1_000_000
+            max_slices = 2 * SLICES_PER_CPU * sum(_cpus_by_node(ray).values())
             try:
-                with Feed(slices, self._absolute_job, self._folder, **limits) as feed:
-                    self._until_published(ray, feed, len(slices))
+                with Feed(
+                    slices, self._context, max_bytes=max_bytes, max_slices=max_slices
+                ) as feed:
+                    self._run_until_published(ray, feed, len(slices))
             finally:
                 for batch in self._batches:
                     ray.cancel(batch.future, force=True)
+        return self._status.counts
 
-    def _until_published(self, ray: Any, feed: Feed, left: int) -> None:
+    def _run_until_published(self, ray: Any, feed: Feed, left: int) -> None:
         last_seen = time.monotonic()
         while left:
-            nodes = _nodes(ray)
+            nodes = _cpus_by_node(ray)
             last_seen = time.monotonic() if nodes else last_seen
-            if time.monotonic() - last_seen > NOBODY_SECONDS:
+            if time.monotonic() - last_seen > NO_NODE_SECONDS:
                 raise PoolError("no node of the Ray cluster is left; what is done is kept")
             busy = {batch.node for batch in self._batches if batch.ended is None}
-            for node, processors in nodes.items():
-                if node not in busy and self._resting.get(node, 0.0) < time.monotonic():
-                    self._begin(ray, feed, node, processors, -(-left // (2 * len(nodes))))
+            for node, cpus in nodes.items():
+                if node not in busy and self._cooling_until.get(node, 0.0) < time.monotonic():
+                    self._start_batch(ray, feed, node, cpus, -(-left // (2 * len(nodes))))
             futures = [batch.future for batch in self._batches if batch.ended is None]
             if futures:
-                ray.wait(futures, timeout=LOOK_SECONDS)
+                ray.wait(futures, timeout=POLL_SECONDS)
             else:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
             for batch in list(self._batches):
-                left -= self._look_at(ray, feed, batch)
-            self._watch(self._status)
+                left -= self._check(ray, feed, batch)
+            self._on_status(self._status)
 
-    def _begin(self, ray: Any, feed: Feed, node: str, processors: int, share: int) -> None:
-        """Give a node some slices, where there are any."""
-        workers = min(processors, self._how.workers or processors)
-        jobs: dict[int, SliceJob] = {}
-        while len(jobs) < min(workers * BATCH, share):
-            job = self._again.popleft() if self._again else feed.take()
-            if job is None:
+    def _start_batch(self, ray: Any, feed: Feed, node: str, cpus: int, max_tasks: int) -> None:
+        """Give a node some slices, if any are ready."""
+        workers = min(cpus, self._settings.workers or cpus)
+        tasks: dict[int, SliceTask] = {}
+        while len(tasks) < min(workers * SLICES_PER_CPU, max_tasks):
+            task = self._retries.popleft() if self._retries else feed.take()
+            if task is None:
                 break
-            jobs[job.number] = job
-        if not jobs:
+            tasks[task.number] = task
+        if not tasks:
             return
         affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-        there = ray.remote(run_batch).options(
+        remote_batch = ray.remote(run_batch).options(
             num_cpus=workers, max_retries=0, scheduling_strategy=affinity
         )
-        how = replace(self._how, workers=workers, engine="processes")
-        future = there.remote(list(jobs.values()), self._folder, how)
-        self._batches.append(Batch(node, future, jobs))
+        settings = replace(self._settings, workers=workers, engine="processes")
+        context = replace(self._context, pool_settings=settings)
+        future = remote_batch.remote(list(tasks.values()), context)
+        self._batches.append(Batch(node, future, tasks))
 
-    def _look_at(self, ray: Any, feed: Feed, batch: Batch) -> int:
-        """Count what of a batch is published since the last look; the slices that are new."""
+    def _check(self, ray: Any, feed: Feed, batch: Batch) -> int:
+        """Check on a batch; returns how many slices were published since the last check."""
         lost = False
         if batch.ended is None and ray.wait([batch.future], timeout=0)[0]:
             try:
@@ -181,62 +170,54 @@ class RayCluster:
                 raise PoolError(str(error.cause)) from error
             except ray.exceptions.RayError:
                 lost = True
-        seen = self._count_published(feed, batch)
+        published = self._count_published(feed, batch)
         if lost:
-            self._lose(batch)
-        elif batch.ended is not None and not batch.jobs:
+            self._handle_loss(batch)
+        elif batch.ended is not None and not batch.tasks:
             self._batches.remove(batch)
-        elif batch.ended is not None and time.monotonic() - batch.ended > LANDING_SECONDS:
+        elif batch.ended is not None and time.monotonic() - batch.ended > VISIBLE_SECONDS:
             raise PoolError(
-                f"slice {min(batch.jobs)} was published on a node and is not to be seen in "
-                f"{self._folder}: all nodes must share it"
+                f"slice {min(batch.tasks)} was published on a node but is not visible in "
+                f"{self._context.folder}: all nodes must share it"
             )
-        return seen
+        return published
 
     def _count_published(self, feed: Feed, batch: Batch) -> int:
-        """Each slice counts once: what has counted is no longer among the batch's jobs."""
-        seen = 0
-        for number in list(batch.jobs):
-            progress = published(self._folder, number)
-            if progress is not None:
-                self._status.count(progress)
+        """Count each published slice once: it is then removed from the batch."""
+        published = 0
+        for number in list(batch.tasks):
+            counts = published_counts(self._context.folder, number)
+            if counts is not None:
+                self._status.counts += counts
                 feed.done(number)
-                del batch.jobs[number]
-                seen += 1
-        return seen
+                del batch.tasks[number]
+                published += 1
+        return published
 
-    def _lose(self, batch: Batch) -> None:
-        """A node is gone, or its process: what it has not published goes to another one."""
-        self._resting[batch.node] = time.monotonic() + REST_SECONDS
+    def _handle_loss(self, batch: Batch) -> None:
+        """A node, or its process, is gone: give the unpublished slices to other nodes."""
+        self._cooling_until[batch.node] = time.monotonic() + COOLDOWN_SECONDS
         self._batches.remove(batch)
-        for number, job in batch.jobs.items():
+        for number, task in batch.tasks.items():
             self._losses[number] += 1
-            if self._losses[number] >= MOST_LOSSES:
-                raise PoolError(f"slice {number} was on {MOST_LOSSES} nodes that were lost")
-            verdicts = read_verdicts(self._folder, number, self._how.limits)
-            self._again.append(replace(job, condemned=verdicts))
-
-    def _absolute_job(self, slice_: Slice, files: Sequence[SourceFile]) -> SliceJob:
-        """A job that means the same in whatever folder a node's processes start."""
-        files = [replace(file, path=str(Path(file.path).absolute())) for file in files]
-        job = self._job(slice_, files)
-        roots = [root.absolute() for root in job.roots]
-        return replace(job, folder=self._folder, roots=roots)
+            if self._losses[number] >= MAX_LOSSES:
+                raise PoolError(f"slice {number} was on {MAX_LOSSES} nodes that were lost")
+            quarantined = read_quarantine(self._context.folder, number, self._settings.limits)
+            self._retries.append(replace(task, quarantined=quarantined))
 
 
-def _nodes(ray: Any) -> dict[str, int]:
-    """Processors of each node that is alive and has any."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
+def _cpus_by_node(ray: Any) -> dict[str, int]:
+    """CPUs of each node that is alive and has any."""
     return {
         node["NodeID"]: int(node["Resources"]["CPU"])
-        for node in alive
-        if "CPU" in node["Resources"]
+        for node in ray.nodes()
+        if node["Alive"] and "CPU" in node["Resources"]
     }
 
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """Ray, connected to a cluster that runs already."""
+    """Connect to a running Ray cluster; gives the module `ray`."""
     try:
         import ray
         import ray.util.scheduling_strategies
@@ -246,7 +227,7 @@ def _connected(address: str) -> Iterator[Any]:
         if address.count(":") == 1:  # Ray itself would try for minutes
             host, _, port = address.partition(":")
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise PoolError(
             f"no Ray cluster at {address!r} ({error}): start one with `ray start --head`, or name "

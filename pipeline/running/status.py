@@ -1,48 +1,40 @@
-"""How far a run is: what the pool tells whoever watches."""
+"""How far a run is: counts of processed files, and which files take long."""
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from pipeline.running.journal import Progress
-from pipeline.running.tasks import ledger_fragment
-from shards.layout import LEDGER_SCHEMA
-from shards.reader import read_table
 
 
 @dataclass
-class Status:
-    """How far a run is, at any time.
+class FileCounts:
+    """How many files were kept, and how many were dropped for which reason.
 
     Attributes:
         kept: files that became songs.
-        dropped: files that did not, by rule or outcome.
-        slowest: seconds on the clock, and name, of the file that took longest so far.
-        in_hand: the same of the file that a worker has been on for longest, right now.
+        dropped: files that did not, by rule or, where there is none, by outcome.
     """
 
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    slowest: tuple[float, str] = (0.0, "")
-    in_hand: tuple[float, str] = (0.0, "")
 
     @property
     def files(self) -> int:
-        """Files done."""
+        """Number of files counted."""
         return self.kept + self.dropped.total()
 
-    def count(self, progress: Progress) -> None:
-        """Add the files of a slice."""
-        self.kept += progress.kept
-        self.dropped += progress.dropped
+    def __add__(self, other: "FileCounts") -> "FileCounts":
+        return FileCounts(self.kept + other.kept, self.dropped + other.dropped)
 
 
-def published(folder: Path, number: int) -> Progress | None:
-    """What became of the files of a slice, by its part of the ledger; None where it is not done."""
-    path = folder / ledger_fragment(number)
-    if not path.exists():
-        return None
-    table = read_table(path, LEDGER_SCHEMA)
-    pairs = zip(table["outcome"].to_pylist(), table["rule"].to_pylist(), strict=True)
-    reasons = Counter(rule or outcome for outcome, rule in pairs)
-    return Progress(kept=reasons.pop("kept", 0), dropped=reasons)
+@dataclass
+class RunStatus:
+    """How far a run is at one moment.
+
+    Attributes:
+        counts: files processed so far.
+        slowest: elapsed seconds and name of the file that took longest so far.
+        current: elapsed seconds and name of the file that a worker has been on longest right now.
+    """
+
+    counts: FileCounts = field(default_factory=FileCounts)
+    slowest: tuple[float, str] = (0.0, "")
+    current: tuple[float, str] = (0.0, "")

@@ -1,11 +1,11 @@
-"""What a worker process is: bound in memory, on one thread, gone when its parent is.
+"""Set-up of a worker process: one thread, limited memory, killed when its parent dies.
 
-Workers are forked from a server, a process of one thread that has loaded the compiled reader and
-does nothing else: a worker in place of one that was killed is there at once, and sixteen share
-one copy of the libraries. Where the server dies, so do they; it dies with the parent.
+Workers are forked from a server, a single-threaded process that has loaded the compiled code and
+does nothing else. So a replacement for a killed worker starts at once, and all workers share one
+copy of the libraries. When the parent dies, the server dies; when the server dies, they die.
 
-A worker prepares itself when its first task comes, so that a failure to do so is the failure of
-a task, which the parent hears of; one in a pool's own initializer is not.
+A worker sets itself up when its first task arrives, not in a pool initializer: then a failure is
+the failure of a task, which the parent hears of.
 """
 
 import contextlib
@@ -28,46 +28,48 @@ ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # a process of two threads forks unsafely
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # forking with two threads is unsafe
 }
 
-_prepared = False
+_is_set_up = False
 
 
-class Overtime(Exception):
-    """The file in hand has taken more processor time than it may."""
+class CpuTimeExceeded(Exception):
+    """The current file has used more CPU time than it may."""
 
 
 def start_server() -> None:
-    """Start the process that workers are forked from, unless it runs; returns at once.
+    """Start the process that workers are forked from, unless it is running; returns at once.
 
-    To be called from the main thread: where the thread that calls ends, so does the server.
-    It never sees Ctrl-C, and keeps to one thread.
+    Call this from the main thread: the server ends when the calling thread ends. The server never
+    gets Ctrl-C, and has one thread.
     """
-    multiprocessing.set_forkserver_preload(["pipeline.running.preload"])
-    with interrupts_held(), _one_thread():
+    multiprocessing.set_forkserver_preload(["pipeline.running.forkserver_preload"])
+    with sigint_blocked(), _one_thread():
         forkserver.ensure_running()
 
 
-def work(prepare: Callable[[int], None], memory: int, task: Any, job: Any) -> Any:
-    """Run one task, in a process that was prepared before its first.
+def run_in_worker(
+    set_up: Callable[[int], None], memory: int, function: Callable[..., Any], *arguments: Any
+) -> Any:
+    """Call a function in this process, which is set up as a worker before its first call.
 
     Args:
-        prepare: makes the process a worker; called once, with `memory`.
-        memory: bytes this one may allocate.
-        task, job: what to call, and with what.
+        set_up: called once, with `memory`.
+        memory: bytes that this process may allocate.
+        function, arguments: what to call.
     """
-    global _prepared
-    if not _prepared:
-        prepare(memory)
-        _prepared = True
-    return task(job)
+    global _is_set_up
+    if not _is_set_up:
+        set_up(memory)
+        _is_set_up = True
+    return function(*arguments)
 
 
-def prepare(memory: int) -> None:
-    """Die with the server, bound the memory. Ctrl-C is the parent's affair."""
+def set_up_worker(memory: int) -> None:
+    """Die with the server and limit the memory. Ctrl-C is left to the parent."""
     die_with_parent()
-    bound_memory(memory)
+    limit_memory(memory)
 
 
 def die_with_parent() -> None:
@@ -75,48 +77,47 @@ def die_with_parent() -> None:
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent == 1 or os.getppid() != parent:  # it died before we asked to be told
+    if parent == 1 or os.getppid() != parent:  # it died before the call
         os._exit(1)
 
 
-def bound_memory(most: int) -> None:
-    """Let an allocation that takes this process over `most` bytes fail with MemoryError.
+def limit_memory(limit: int) -> None:
+    """Let an allocation that takes this process over `limit` bytes fail with MemoryError.
 
     RLIMIT_DATA, not RLIMIT_AS: compilers and allocators reserve address space that they never
-    touch, and memory maps of files are no burden.
+    touch, and memory-mapped files need no memory of their own.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 @contextlib.contextmanager
-def processor_time(seconds: float) -> Iterator[None]:
-    """Raise Overtime inside the block once it has used so much processor time.
+def cpu_time_limit(seconds: float) -> Iterator[None]:
+    """Raise CpuTimeExceeded inside the block once it has used this much CPU time.
 
-    Processor time, not the clock's: a machine that is busy with something else, or was put to
-    sleep, makes no file slow. Compiled code is interrupted when it returns; what never returns
-    is for the parent to end.
+    CPU time, not elapsed time: a busy or suspended machine makes no file slow. Compiled code is
+    interrupted when it returns; if it never returns, the parent kills the worker.
 
     Raises:
-        Overtime: in the middle of whatever the block is doing.
+        CpuTimeExceeded: at any point of the block.
     """
-    signal.signal(signal.SIGPROF, _overtime)
-    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)  # again, should someone swallow the first
+    signal.signal(signal.SIGPROF, _raise_exceeded)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)  # repeats in case the first is swallowed
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
-def _overtime(signal_number: int, frame: FrameType | None) -> None:
-    raise Overtime
+def _raise_exceeded(signal_number: int, frame: FrameType | None) -> None:
+    raise CpuTimeExceeded
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C; here, it comes afterwards."""
+def sigint_blocked() -> Iterator[None]:
+    """Block SIGINT; processes started inside never get it, this one gets it afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -126,7 +127,7 @@ def interrupts_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Processes started inside see an environment in which numeric libraries use one thread."""
+    """Set the environment so that numeric libraries in processes started inside use one thread."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:

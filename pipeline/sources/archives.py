@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.sources.members import LISTING_SCHEMA, Damaged, Member, Refused, is_midi, readable
+from pipeline.sources.members import LISTING_SCHEMA, Damaged, Member, Refused, is_midi
 from pipeline.sources.tars import open_tar, tar_members
 from pipeline.sources.zips import exactly, unzipped, zip_members
+from shards.text import escape_bytes
 
 TAR = (".tar",)
 COMPRESSED_TAR = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -58,7 +59,7 @@ class Rows:
         elif max(member.size, member.packed or 0) > self._max_size:
             size = max(member.size, member.packed or 0)
             self._refuse("too_large", "larger than max_file_size", size, self._max_size)
-        self._names.append(readable(inside or name).replace("\0", "\\0"))
+        self._names.append(escape_bytes(inside or name).replace("\0", "\\0"))
 
     def _refuse(
         self, rule: str, detail: str, value: float | None = None, threshold: float | None = None
@@ -70,7 +71,7 @@ class Rows:
         for column in self._numbers.values():
             column.append(-1)
         self._refuse(damaged.rule, str(damaged), damaged.value, damaged.threshold)
-        self._names.append(readable(archive.name))
+        self._names.append(escape_bytes(archive.name))
 
     def refuse_overlaps(self) -> None:
         """Refuse members that share bytes with another one, as zip bombs do."""

@@ -21,9 +21,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.sources.archives import is_archive, is_streamed, list_archive, read_member
-from pipeline.sources.members import LISTING_SCHEMA, Member, Refused, is_midi, readable
+from pipeline.sources.members import LISTING_SCHEMA, Member, Refused, is_midi
 from shards.errors import LakhxlError
 from shards.reader import read_table
+from shards.text import escape_bytes
 from shards.writer import write_table
 
 LOST = ("cannot_open", "cannot_read")
@@ -168,7 +169,7 @@ def list_files(
             for path in _midi_paths(root):
                 inside = os.path.relpath(path, root) if path != str(root) else ""
                 name = "/".join(filter(None, (label, inside.replace(os.sep, "/")))) or root.name
-                loose.setdefault(path, readable(name))
+                loose.setdefault(path, escape_bytes(name))
     parts = [_loose(loose)] if loose else []
     for root, label in zip(roots, labels, strict=True):
         if is_archive(root):

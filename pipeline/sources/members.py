@@ -80,8 +80,3 @@ class Damaged(Exception):
 def is_midi(name: str) -> bool:
     """Whether a file name has a MIDI suffix."""
     return name.lower().endswith(SUFFIXES)
-
-
-def readable(name: str) -> str:
-    """A name that is text: bytes that are not UTF-8 are escaped."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

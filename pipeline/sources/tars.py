@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.sources.members import Damaged, Member, readable
+from pipeline.sources.members import Damaged, Member
+from shards.text import escape_bytes
 
 BLOCK = 512
 MAX_HEADER = 1 << 20
@@ -211,10 +212,10 @@ def tar_members(stream: Stream) -> Iterator[tuple[str, str, Member]]:
             try:
                 whole = stream.skip(size + -size % BLOCK)
             except Damaged as damaged:
-                inside = f"{damaged}, in {readable(name)}"
+                inside = f"{damaged}, in {escape_bytes(name)}"
                 raise Damaged(damaged.rule, inside, damaged.value, damaged.threshold) from None
             if not whole:
-                raise Damaged("damaged_archive", f"it ends inside {readable(name)}")
+                raise Damaged("damaged_archive", f"it ends inside {escape_bytes(name)}")
         yield name, kind, member
 
 

@@ -1,4 +1,4 @@
-"""A demo corpus and its dataset, made once for all the tests of the pipeline."""
+"""A demo corpus and its dataset, made once for all tests of the pipeline."""
 
 import shutil
 from pathlib import Path
@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
+from pipeline.running.execute import execute
 from pipeline.running.pool_settings import PoolSettings
-from pipeline.running.run import begin, carry_out
+from pipeline.running.prepare import prepare
 from shards import Dataset
 
 SETTINGS = DataSettings(ingest=IngestSettings(slice_files=16, round_trip_check=1.0))
@@ -16,7 +17,7 @@ SETTINGS = DataSettings(ingest=IngestSettings(slice_files=16, round_trip_check=1
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """The folder of a small demo corpus, and what was planted in it."""
+    """A small demo corpus: its folder, and the faults planted in it."""
     folder = tmp_path_factory.mktemp("corpus") / "midi"
     return folder, compose_corpus(folder, DemoSettings(songs=40))
 
@@ -27,15 +28,16 @@ def build(tmp_path_factory):
 
     def build_dataset(source: Path, settings=SETTINGS, workers: int = 2) -> Dataset:
         out = tmp_path_factory.mktemp("shards") / "lakh"
-        began = begin([source], out, settings, restart=False)
-        return carry_out(began, settings, PoolSettings(workers=workers))
+        return execute(
+            prepare([source], out, settings, restart=False), PoolSettings(workers=workers)
+        )
 
     return build_dataset
 
 
 @pytest.fixture(scope="session")
 def dataset(demo, build):
-    """The dataset of the demo corpus, made by two workers; not to be changed."""
+    """The dataset of the demo corpus, made by two workers; tests must not change it."""
     return build(demo[0])
 
 
@@ -48,7 +50,7 @@ HOSTILE = (
     "モーツァルト/شوپن/Шопен \U0001f3b9.mid",
     "&lt;script&gt;{{7*7}}${7*7}.mid",
 )
-"""Names of files that mean harm, or are only long or foreign."""
+"""File names that are harmful, very long or in foreign scripts."""
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The compiled encoder gives what the codec gives, and refuses what the codec refuses."""
+"""The compiled encoder equals the codec, errors included."""
 
 import re
 
@@ -24,7 +24,7 @@ CODECS = [
 
 
 @given(st.data(), st.sampled_from(CODECS))
-def test_the_compiled_encoder_writes_what_the_codec_writes(data, codec):
+def test_the_compiled_encoder_equals_the_codec(data, codec):
     song = data.draw(canonical_songs(codec.vocabulary))
     compiled, defined = encode(song, codec), codec.encode(song)
     assert compiled == defined
@@ -40,14 +40,14 @@ def test_the_compiled_encoder_writes_what_the_codec_writes(data, codec):
         make_song([(0, 12, 0, 60, 66)], steps_per_beat=24),
     ],
 )
-def test_it_refuses_in_the_words_of_the_codec(song):
+def test_it_raises_the_errors_of_the_codec(song):
     with pytest.raises(ValueError, match=r"^(the song|a song) ") as of_codec:
         CODECS[0].encode(song)
     with pytest.raises(ValueError, match=re.escape(str(of_codec.value))):
         encode(song, CODECS[0])
 
 
-def test_a_change_after_the_last_note_is_written_too():
+def test_a_change_after_the_last_note_is_encoded_too():
     song = make_song([(0, 12, 0, 60, 66)], tempos=[(0, 500_000), (30, 250_000)])
     assert encode(song, CODECS[0]) == CODECS[0].encode(song)
     assert np.all(encode(song, CODECS[0]).steps[-1:] == 30)

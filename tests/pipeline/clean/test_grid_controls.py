@@ -1,17 +1,17 @@
-"""Bends and modulations onto the grid: against a slow form, and by example."""
+"""Bends and modulations onto the grid: equal to a slow definition, and by example."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.grid_controls import EVENT, grid_controls, when_heard
+from pipeline.clean.grid_controls import EVENT, grid_controls, place_on_grid
 from pipeline.clean.quantize import Snap
 from pipeline.midi import NOTE_DTYPE
 from pipeline.midi.controls import ALL_CONTROLLERS_OFF, CONTROL_DTYPE, PITCH_BEND
 from shards.song import CONTROL, NOTE, control_changes, sort_notes
 
 
-def heard_slowly(events, notes, snap):
+def place_slowly(events, notes, snap):
     """Event by event and note by note."""
     rows = []
     for tick, instrument, kind, value in events.tolist():
@@ -40,10 +40,10 @@ events = st.lists(
 
 
 @given(notes, events)
-def test_what_is_heard_is_what_the_slow_form_says(notes, events):
-    heard = np.empty(len(events), CONTROL)
-    heard = heard[: when_heard(events, notes, 96, 12, heard)]
-    assert heard.tolist() == heard_slowly(events, notes, Snap(96, 12)).tolist()
+def test_events_are_placed_as_the_slow_definition_does(notes, events):
+    placed = np.empty(len(events), CONTROL)
+    placed = placed[: place_on_grid(events, notes, 96, 12, placed)]
+    assert placed.tolist() == place_slowly(events, notes, Snap(96, 12)).tolist()
 
 
 def played(*rows):
@@ -57,11 +57,11 @@ def played(*rows):
     return notes
 
 
-def gridded(played_notes, *moves):
-    """What becomes of (tick, channel, kind, value), at 12 ticks and steps a beat."""
-    controls = np.zeros(len(moves), CONTROL_DTYPE)
+def gridded(played_notes, *rows):
+    """Controls from (tick, channel, kind, value), at 12 ticks and 12 steps per beat."""
+    controls = np.zeros(len(rows), CONTROL_DTYPE)
     for name, column in zip(
-        ("tick", "channel", "kind", "value"), zip(*moves, strict=True), strict=True
+        ("tick", "channel", "kind", "value"), zip(*rows, strict=True), strict=True
     ):
         controls[name] = column
     notes = np.zeros(len(played_notes), NOTE)
@@ -76,12 +76,12 @@ def test_a_class_follows_the_channel_that_plays_most_of_its_notes():
     assert gridded(notes, (3, 1, PITCH_BEND, 200), (4, 2, PITCH_BEND, -100)) == [(4, 30, 0, -100)]
 
 
-def test_a_bend_made_in_silence_is_stated_at_the_next_note_and_taken_back_by_reset():
+def test_a_bend_in_silence_is_written_at_the_next_note_and_undone_by_a_reset():
     notes = played((0, 4, 0, 30), (12, 20, 0, 30), (24, 30, 0, 30))
     moves = [(6, 0, PITCH_BEND, 200), (14, 0, ALL_CONTROLLERS_OFF, 0)]
     assert gridded(notes, *moves) == [(12, 30, 0, 200), (14, 30, 0, 0)]
 
 
-def test_what_changes_no_bin_and_what_moves_nothing_is_left_out():
+def test_changes_within_a_bin_and_other_controllers_are_left_out():
     notes = played((0, 9, 0, 30), (12, 20, 0, 30))
     assert gridded(notes, (1, 0, PITCH_BEND, 3), (2, 0, 7, 100)) == []

@@ -1,4 +1,4 @@
-"""The compiled kernels against the slow forms that they equal."""
+"""The compiled kernels equal their slow definitions."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,6 +11,7 @@ from pipeline.midi import NOTE_DTYPE
 from shards.song import NOTE, sort_notes
 from shards.vocabulary import NO_INSTRUMENT, Vocabulary, velocity_bin, velocity_of_bin
 
+LIMIT = order.INSERTION_SORT_NOTES
 notes = st.lists(
     st.tuples(
         st.integers(0, 6),
@@ -24,27 +25,26 @@ notes = st.lists(
 
 
 def columns(played):
-    return [np.ascontiguousarray(played[name]) for name in NOTE.names]
+    return [np.ascontiguousarray(played[name]) for name in played.dtype.names]
 
 
 def lexsorted(played):
-    """What shards.song.sort_notes does to notes that are in no order."""
-    upside_down = played[::-1]
-    return sort_notes(upside_down)
+    """Notes as shards.song.sort_notes sorts them from another order."""
+    return sort_notes(played[::-1])
 
 
 @given(notes)
-def test_canonical_order_is_what_sorting_by_five_keys_gives(played):
+def test_canonical_order_equals_sorting_by_five_keys(played):
     kept = order.canonical_order(*columns(played))
     assert played[kept].tolist() == lexsorted(played).tolist()
 
 
-@pytest.mark.parametrize("count", [order.CROWD - 1, order.CROWD, order.CROWD + 1, 3000])
-def test_a_crowd_on_one_step_is_in_order_too(count):
+@pytest.mark.parametrize("count", [LIMIT - 1, LIMIT, LIMIT + 1, 3000])
+def test_many_notes_on_one_step_are_in_order_too(count):
     random = np.random.default_rng(count)
     played = np.zeros(count, NOTE)
-    for name, most in (("duration", 9), ("instrument", 255), ("pitch", 127), ("velocity", 127)):
-        played[name] = random.integers(1, most, count)
+    for name, high in (("duration", 9), ("instrument", 255), ("pitch", 127), ("velocity", 127)):
+        played[name] = random.integers(1, high, count)
     kept = order.canonical_order(*columns(played))
     assert played[kept].tolist() == lexsorted(played).tolist()
 
@@ -69,7 +69,7 @@ recorded = st.lists(
 
 
 @given(recorded, st.sampled_from([96, 120, 480, 1]), st.sampled_from([4, 12, 96]))
-def test_notes_are_snapped_and_counted_as_array_by_array_says(rows, beat, steps):
+def test_snapping_and_counting_equal_whole_array_operations(rows, beat, steps):
     played = np.zeros(len(rows), NOTE_DTYPE)
     for i, (start, length, pitch, velocity, is_drum) in enumerate(sorted(rows)):
         played[i] = (start, start + length, pitch, velocity, 0, 0, pitch // 2, is_drum)

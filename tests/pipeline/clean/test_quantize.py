@@ -1,4 +1,4 @@
-"""Ticks to steps: nothing moves by more than half a step, nothing is lost without being counted."""
+"""Ticks to steps: nothing moves by more than half a step, nothing is dropped uncounted."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_notes_on_the_grid_stay_and_the_rest_go_to_the_nearest_step():
     assert quantized.fit.errors.tolist() == pytest.approx([0.0, 15 / 480 * 500])
 
 
-def test_what_is_lost_is_counted_by_its_rule():
+def test_what_is_dropped_or_changed_is_counted_by_its_rule():
     events = [
         *note(0, 480, 35, channel=9),
         *note(0, 480, 34, channel=9),  # no class in the gm map

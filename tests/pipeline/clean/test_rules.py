@@ -5,10 +5,10 @@ import operator
 
 import pytest
 
-from pipeline.clean.rules import RULES, Limits, Rejection, rejection
+from pipeline.clean.rules import RULES, Limits, rejection
 from shards.settings import SettingError
 
-SOUND = {
+ORDINARY = {
     "notes": 1000,
     "onsets": 500,
     "sounds": 40,
@@ -18,22 +18,22 @@ SOUND = {
     "busiest_second": 30,
     "parts": 8,
     "bpm": 120.0,
-    "same_pitch": 0.1,
-    "same_duration": 0.3,
+    "same_pitch_share": 0.1,
+    "same_duration_share": 0.3,
     "durations_lengthened": 0,
     "notes_merged": 0,
 }
-"""What is measured of a song that no rule minds."""
-LIMITS = Limits(max_same_duration=0.9)
+"""The measurements of a song that no rule rejects."""
+LIMITS = Limits(max_same_duration_share=0.9)
 
 
 def with_value(rule, value):
-    """A song of which the rule measures about this."""
-    if rule.code == "clipped":
-        return SOUND | {"durations_lengthened": round(1000 * value)}
-    if rule.code == "mostly_doubled":
-        return SOUND | {"notes": round(1000 * (1 - value)), "notes_merged": round(1000 * value)}
-    return SOUND | {rule.measured: value}
+    """A song of which the rule measures about this value."""
+    if rule.code == "mostly_lengthened":
+        return ORDINARY | {"durations_lengthened": round(1000 * value)}
+    if rule.code == "mostly_merged":
+        return ORDINARY | {"notes": round(1000 * (1 - value)), "notes_merged": round(1000 * value)}
+    return ORDINARY | {rule.measured: value}
 
 
 def beyond(rule, bound):
@@ -41,18 +41,17 @@ def beyond(rule, bound):
     return bound - step if rule.broken_by is operator.lt else bound + step
 
 
-def test_a_sound_song_is_kept():
-    assert rejection(SOUND, LIMITS) is None
+def test_an_ordinary_song_is_kept():
+    assert rejection(ORDINARY, LIMITS) is None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
-def test_a_bound_is_allowed_and_what_lies_beyond_is_turned_down_with_its_value(rule):
+def test_a_bound_is_allowed_and_a_value_beyond_it_is_rejected(rule):
     bound = getattr(LIMITS, rule.bound)
     assert rejection(with_value(rule, bound), LIMITS) is None
-    worse = with_value(rule, beyond(rule, bound))
-    assert rejection(worse, LIMITS) == Rejection(
-        rule.code, pytest.approx(beyond(rule, bound)), bound
-    )
+    found = rejection(with_value(rule, beyond(rule, bound)), LIMITS)
+    assert found is not None
+    assert dataclasses.astuple(found) == (rule.code, pytest.approx(beyond(rule, bound)), bound)
 
 
 def test_every_limit_has_its_rule():
@@ -61,15 +60,17 @@ def test_every_limit_has_its_rule():
 
 
 def test_the_first_rule_that_is_broken_is_named():
-    song = SOUND | {"seconds": 1.0, "bpm": 999.0}
-    assert rejection(song, LIMITS).rule == "too_short"
+    found = rejection(ORDINARY | {"seconds": 1.0, "bpm": 999.0}, LIMITS)
+    assert found is not None
+    assert found.rule == "too_short"
 
 
-def test_what_a_song_has_no_figure_of_passes():
-    assert rejection(SOUND | {"same_duration": None}, Limits(max_same_duration=0)) is None
+def test_a_missing_measurement_passes():
+    song = ORDINARY | {"same_duration_share": None}
+    assert rejection(song, Limits(max_same_duration_share=0)) is None
 
 
-def test_bars_beyond_what_the_arrays_hold_are_refused():
+def test_more_bars_than_the_arrays_can_hold_are_refused():
     assert Limits(max_bars=65_536)
     with pytest.raises(SettingError, match="at most 65536"):
         Limits(max_bars=65_537)

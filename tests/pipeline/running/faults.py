@@ -1,4 +1,4 @@
-"""Faults for the chaos tests: files whose first bytes say what reading them does to the worker."""
+"""Faults for the chaos tests: a file's first bytes say what reading it does to the worker."""
 
 import errno
 import os
@@ -8,11 +8,12 @@ import time
 import numpy as np
 
 from pipeline.midi import read_midi
+from pipeline.process_file import FileProcessor
 from pipeline.running import slice_task, worker
 
 
 def read_with_faults(self, data):
-    """In place of the reader: some bytes hang, kill or fill the process."""
+    """Replaces `FileProcessor.read`: some files hang, kill or fill the process."""
     if data.startswith(b"HANG"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(3600)
@@ -39,32 +40,32 @@ def read_with_faults(self, data):
     return read_midi(data)
 
 
-def run_slice_with_faults(job):
-    """What a worker runs in the chaos tests."""
-    honest = slice_task.FileProcessor.read
-    slice_task.FileProcessor.read = read_with_faults
+def run_slice_with_faults(task):
+    """Replaces `run_slice` in the chaos tests."""
+    real = FileProcessor.read
+    FileProcessor.read = read_with_faults
     try:
-        return slice_task.run_slice(job)
+        return slice_task.run_slice(task)
     finally:
-        slice_task.FileProcessor.read = honest
+        FileProcessor.read = real
 
 
-def run_slice_on_a_full_disk(job):
-    """Fails as a write does when there is no room left."""
-    raise OSError(errno.ENOSPC, "No space left on device", str(job.folder))
+def run_slice_on_a_full_disk(task):
+    """Fails as a write does on a full disk."""
+    raise OSError(errno.ENOSPC, "No space left on device", str(task.run.folder))
 
 
-def run_slice_and_die(job):
-    """Dies before the first file, as a worker does that gets too little memory."""
+def run_slice_and_die(task):
+    """Dies before the first file, as a worker with too little memory does."""
     os._exit(7)
 
 
-def prepare_badly(memory):
-    """A worker that cannot be made ready."""
+def set_up_badly(memory):
+    """A worker that cannot be set up."""
     raise RuntimeError("no such library")
 
 
-def prepare_and_die(memory):
-    """A worker that dies while it is made ready."""
-    worker.prepare(memory)
+def set_up_and_die(memory):
+    """A worker that dies while it is set up."""
+    worker.set_up_worker(memory)
     os._exit(9)

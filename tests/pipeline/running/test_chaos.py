@@ -1,11 +1,10 @@
-"""Machines and files that misbehave: nothing is lost, the culprit is named, one clear line."""
+"""Misbehaving files and machines: no song is lost, bad files are named, errors are one line."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -13,14 +12,17 @@ from random import Random
 import pytest
 
 from pipeline.config import IngestSettings
-from pipeline.running.entry import begin_slice
+from pipeline.running.execute import execute
+from pipeline.running.journal import read_journal
+from pipeline.running.messages import RunContext
 from pipeline.running.pool import SlicePool
 from pipeline.running.pool_settings import PoolSettings
-from pipeline.running.processes import POLL_SECONDS, PoolError
-from pipeline.running.run import RunError, begin, carry_out
-from pipeline.running.tasks import Condemned, keep_verdicts, read_verdicts
+from pipeline.running.prepare import RunError, prepare
+from pipeline.running.quarantine import Failure, read_quarantine, save_quarantine
+from pipeline.running.worker_processes import POLL_SECONDS, PoolError
 from tests.pipeline.conftest import SETTINGS
 from tests.pipeline.running import faults
+from tests.pipeline.running.processes import descendants, living_processes, wait_until
 
 ROOT = Path(__file__).parents[3]
 QUICK = PoolSettings(workers=2, file_timeout=3.0, soft_timeout=0.2, memory_limit=600)
@@ -31,14 +33,14 @@ def rows(dataset) -> dict[str, tuple[str, str | None]]:
     return {row["path"]: (row["outcome"], row["detail"]) for row in ledger}
 
 
-def run_with_faults(midi: Path, out: Path, how: PoolSettings = QUICK):
-    began = begin([midi], out, SETTINGS, restart=False)
-    return carry_out(began, SETTINGS, how, task=faults.run_slice_with_faults)
+def run_with_faults(midi: Path, out: Path, pool_settings: PoolSettings = QUICK):
+    run = prepare([midi], out, SETTINGS, restart=False)
+    return execute(run, pool_settings, run_slice=faults.run_slice_with_faults)
 
 
 FAULTS = {
     "hang": ("HANG", "timeout", "more than 3 s"),
-    "spin": ("SPIN", "timeout", "more than 0.2 s of processor time"),
+    "spin": ("SPIN", "timeout", "more than 0.2 s of CPU time"),
     "segv": ("SEGV", "crash", "killed by SIGSEGV"),
     "exit": ("EXIT", "crash", "exit code 3"),
     "eat": ("EAT", "out_of_memory", "the worker's memory limit"),
@@ -48,7 +50,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def faulty(demo, tmp_path_factory):
-    """The demo's files with one of each fault among them, and the dataset made of them."""
+    """The dataset of the demo's files with one file of each fault among them."""
     folder = tmp_path_factory.mktemp("faulty")
     shutil.copytree(demo[0], folder / "midi")
     for name, (data, _, _) in FAULTS.items():
@@ -57,11 +59,11 @@ def faulty(demo, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_file_that_hurts_its_worker_is_named_with_what_it_did(faulty, name):
+def test_a_file_that_hurts_its_worker_is_in_the_ledger_with_what_it_did(faulty, name):
     _, outcome, detail = FAULTS[name]
-    found, said = rows(faulty)[f"{name}.mid"]
-    assert found == outcome
-    assert said.startswith(detail)
+    ledger_outcome, ledger_detail = rows(faulty)[f"{name}.mid"]
+    assert ledger_outcome == outcome
+    assert ledger_detail.startswith(detail)
 
 
 def test_bad_files_cost_no_other_file(faulty, dataset):
@@ -77,50 +79,46 @@ def test_a_file_that_fails_once_on_a_busy_machine_is_kept(demo, dataset, tmp_pat
     music = (demo[0] / path).read_bytes()
     (tmp_path / "midi" / "a.mid").write_bytes(b"ONCE" + mark + b"\n" + music)
     again = run_with_faults(tmp_path / "midi", tmp_path / "lakh")
-    assert (tmp_path / "failed").exists()  # a worker died of it
+    assert (tmp_path / "failed").exists()  # it killed a worker
     assert rows(again) == {"a.mid": ("kept", None)}
 
 
-def test_a_verdict_outlives_the_run_but_not_its_limits(tmp_path):
-    verdict = {3: Condemned("timeout", "more than 3 s")}
-    keep_verdicts(tmp_path, 5, verdict, QUICK.limits)
-    assert read_verdicts(tmp_path, 5, QUICK.limits) == verdict
-    assert read_verdicts(tmp_path, 4, QUICK.limits) == {}
-    assert read_verdicts(tmp_path, 5, PoolSettings(file_timeout=99.0).limits) == {}
+def test_a_quarantine_record_outlives_the_run_but_not_its_limits(tmp_path):
+    record = {3: Failure("timeout", "more than 3 s")}
+    save_quarantine(tmp_path, 5, record, QUICK.limits)
+    assert read_quarantine(tmp_path, 5, QUICK.limits) == record
+    assert read_quarantine(tmp_path, 4, QUICK.limits) == {}
+    assert read_quarantine(tmp_path, 5, PoolSettings(file_timeout=99.0).limits) == {}
 
 
-def pool_of(demo, tmp_path, watch=lambda status: None, **how) -> PoolError:
-    """The error that a run ends with."""
-    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-
-    def job(slice_, files):
-        return faults.slice_task.SliceJob(slice_.number, files, began.partial, SETTINGS)
-
-    pool = SlicePool(began.partial, QUICK, watch, job, how.pop("task", begin_slice), **how)
+def error_of_pool(demo, tmp_path, on_status=lambda status: None, **fault) -> str:
+    """The error that a run with this fault ends with."""
+    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    pool = SlicePool(RunContext(run.partial, SETTINGS, QUICK), on_status, **fault)
     with pytest.raises(PoolError) as error:
-        pool.run(began.slices, lambda: None)
+        pool.run(run.slices, lambda: None)
     assert not (tmp_path / "lakh").exists()
-    return error.value
+    return str(error.value)
 
 
 def test_a_full_disk_ends_the_run_with_one_clear_error(demo, tmp_path):
-    error = pool_of(demo, tmp_path, task=faults.run_slice_on_a_full_disk)
-    assert "No space left on device" in str(error)
-    assert "make room and run the same command again" in str(error)
+    error = error_of_pool(demo, tmp_path, run_slice=faults.run_slice_on_a_full_disk)
+    assert "No space left on device" in error
+    assert "make room and run the same command again" in error
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ({"prepared_by": faults.prepare_badly}, "cannot be made ready: RuntimeError: no such"),
-        ({"prepared_by": faults.prepare_and_die}, "died before its first file (exit code 9)"),
-        ({"task": faults.run_slice_and_die}, "died before its first file (exit code 7)"),
+        ({"set_up": faults.set_up_badly}, "cannot be set up: RuntimeError: no such"),
+        ({"set_up": faults.set_up_and_die}, "died before its first file (exit code 9)"),
+        ({"run_slice": faults.run_slice_and_die}, "died before its first file (exit code 7)"),
     ],
 )
-def test_workers_that_cannot_begin_end_the_run_at_once(demo, tmp_path, fault, words):
-    looks = []  # one after each wait, of POLL_SECONDS at most
-    assert words in str(pool_of(demo, tmp_path, looks.append, **fault))
-    assert len(looks) * POLL_SECONDS < 5
+def test_workers_that_cannot_start_end_the_run_at_once(demo, tmp_path, fault, words):
+    statuses = []  # one after each wait, of POLL_SECONDS at most
+    assert words in error_of_pool(demo, tmp_path, statuses.append, **fault)
+    assert len(statuses) * POLL_SECONDS < 5
 
 
 def command(demo, out) -> list[str]:
@@ -129,7 +127,7 @@ def command(demo, out) -> list[str]:
 
 
 def killed(demo, out, seconds: float, *, whole_group: bool) -> None:
-    """Begin a run, or go on with it, and kill it after so many seconds."""
+    """Start or resume a run, and kill it after so many seconds."""
     run = subprocess.Popen(
         command(demo, out),
         cwd=ROOT,
@@ -163,54 +161,60 @@ def test_a_run_killed_ten_times_ends_in_the_same_bytes(demo, dataset, tmp_path):
 
 
 @pytest.mark.parametrize("left", ["dataset.json", "dataset.json and run.json"])
-def test_a_run_killed_as_it_names_its_folder_goes_on(demo, dataset, tmp_path, left):
+def test_a_run_killed_before_it_renames_its_folder_is_resumed(demo, dataset, tmp_path, left):
     partial = tmp_path / "lakh.partial"
     shutil.copytree(dataset.path, partial)
     if "run.json" in left:
-        began = begin([demo[0]], tmp_path / "other", SETTINGS, restart=False)
-        shutil.copy(began.partial / "run.json", partial)
-    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    again = carry_out(began, SETTINGS, PoolSettings(workers=1))
-    assert contents(again.path) == contents(dataset.path)
+        other = prepare([demo[0]], tmp_path / "other", SETTINGS, restart=False)
+        shutil.copy(other.partial / "run.json", partial)
+    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    made = execute(run, PoolSettings(workers=1))
+    assert contents(made.path) == contents(dataset.path)
 
 
-def test_a_finished_dataset_without_its_name_is_not_taken_for_another(demo, dataset, tmp_path):
+def test_a_finished_dataset_under_its_unfinished_name_keeps_its_settings(demo, dataset, tmp_path):
     shutil.copytree(dataset.path, tmp_path / "lakh.partial")
     other = replace(SETTINGS, ingest=IngestSettings(slice_files=8))
     with pytest.raises(RunError, match=r"settings\.ingest\.slice_files was 16, is 8"):
-        begin([demo[0]], tmp_path / "lakh", other, restart=False)
+        prepare([demo[0]], tmp_path / "lakh", other, restart=False)
 
 
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+HANGING_RUN = """
+import sys
+from pathlib import Path
+from tests.pipeline.running.test_chaos import run_with_faults, PoolSettings
+run_with_faults(Path(sys.argv[1]), Path(sys.argv[2]), PoolSettings(workers=2))
+"""
 
 
-def alive(pid: int) -> bool:
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_no_worker_outlives_its_parent(tmp_path):
+    (tmp_path / "midi").mkdir()
+    for number in range(2 * SETTINGS.ingest.slice_files):
+        (tmp_path / "midi" / f"{number:02}.mid").write_text("HANG")
+    words = [sys.executable, "-c", HANGING_RUN, str(tmp_path / "midi"), str(tmp_path / "lakh")]
+    run, started = subprocess.Popen(words, cwd=ROOT), set()
+
+    def entries():
+        return [read_journal(tmp_path / "lakh.partial", slice_) for slice_ in (0, 1)]
+
     try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc for children")
-def test_no_worker_outlives_its_parent(demo, tmp_path):
-    run = subprocess.Popen(
-        command(demo, tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not list(tmp_path.glob("lakh.partial/journal-*")):
-        time.sleep(0.02)
-    workers = children(run.pid)
-    assert len(workers) >= 2
-    run.kill()
-    run.wait()
-    deadline = time.monotonic() + 5
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
+        hanging = "both workers hang in their first file"
+        wait_until(lambda: all(entry.file_index == 0 for entry in entries()), hanging, run=run)
+        workers, started = {entry.process for entry in entries()}, descendants(run.pid)
+        assert len(workers) == 2
+        assert workers < started  # the server that they are forked from is started too
+        run.kill()
+        run.wait()
+        wait_until(lambda: not started & living_processes().keys(), "all are gone", seconds=10)
+    finally:
+        run.kill()
+        for process in started & living_processes().keys():
+            os.kill(process, signal.SIGKILL)
 
 
 def may_mount() -> bool:
-    """Whether this system lets us have a file system of our own, as full as we like."""
+    """Whether this system lets us mount a small file system of our own."""
     if shutil.which("unshare") is None:
         return False
     words = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
@@ -228,14 +232,13 @@ cp -r "$DISK/lakh" "$COPY"
 
 
 @pytest.mark.skipif(not may_mount(), reason="the system does not let us mount a small disk")
-def test_a_full_and_an_unwritable_disk_end_in_one_line_and_the_run_goes_on(demo, dataset, tmp_path):
+def test_a_full_or_unwritable_disk_is_one_line_and_the_run_can_be_resumed(demo, dataset, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     words = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", str(disk), *command(demo, disk)]
     environment = {**os.environ, "DISK": str(disk), "COPY": str(tmp_path / "lakh")}
     run = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
-    told = [line for line in run.stdout.splitlines() if ": " in line and line[-1].isdigit()]
-    assert {"full: 1", "unwritable: 1", "roomy: 0"} <= set(told)
+    assert {"full: 1", "unwritable: 1", "roomy: 0"} <= set(run.stdout.splitlines())
     errors = [line for line in run.stderr.splitlines() if "Error" in line]
     assert len(errors) == 2
     assert "No space left on device" in errors[0]
@@ -245,8 +248,8 @@ def test_a_full_and_an_unwritable_disk_end_in_one_line_and_the_run_goes_on(demo,
 
 
 def test_two_runs_do_not_work_in_one_folder(demo, tmp_path):
-    first = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    with pytest.raises(RunError, match="another run is at work"):
-        begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    first = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    with pytest.raises(RunError, match="another run is working there"):
+        prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
     first.lock.release()
-    assert begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False).files == first.files
+    assert prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False).files == first.files

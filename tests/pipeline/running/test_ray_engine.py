@@ -1,10 +1,11 @@
-"""Slices on a Ray cluster of two nodes, on this machine: the same bytes, also when one is lost."""
+"""Slices on a Ray cluster of two nodes on this machine: the same bytes, even if one is lost."""
 
 import pytest
 
+from pipeline.running.execute import execute
 from pipeline.running.pool_settings import PoolSettings
-from pipeline.running.processes import PoolError
-from pipeline.running.run import begin, carry_out
+from pipeline.running.prepare import prepare
+from pipeline.running.worker_processes import PoolError
 from tests.pipeline.conftest import SETTINGS
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -12,7 +13,7 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 @pytest.fixture
 def cluster():
-    """A head without processors, and two nodes with one each."""
+    """A head node without CPUs, and two nodes with one CPU each."""
     from ray.cluster_utils import Cluster
 
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
@@ -23,27 +24,25 @@ def cluster():
     cluster.shutdown()
 
 
-def test_a_cluster_writes_the_same_bytes_though_a_node_is_lost(demo, dataset, cluster, tmp_path):
+def test_a_cluster_writes_the_same_bytes_if_a_node_is_lost(demo, dataset, cluster, tmp_path):
     cluster, nodes = cluster
-    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
     done = []
 
-    def lose_one(status):
-        done.append(status.files)
-        if len(nodes) == 2 and 0 < status.files < began.files:
+    def remove_one_node(status):
+        done.append(status.counts.files)
+        if len(nodes) == 2 and 0 < done[-1] < run.files:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
 
-    how = PoolSettings(engine="ray", ray_address=cluster.address)
-    again = carry_out(began, SETTINGS, how, lose_one)
+    made = execute(run, PoolSettings(engine="ray", ray_address=cluster.address), remove_one_node)
     assert len(nodes) == 1
     assert done == sorted(done)
-    assert done[-1] == began.files
+    assert done[-1] == run.files
     for path in dataset.path.iterdir():
-        assert (again.path / path.name).read_bytes() == path.read_bytes(), path.name
+        assert (made.path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_cluster_that_is_not_there_is_one_clear_error(demo, tmp_path):
-    began = begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    how = PoolSettings(engine="ray", ray_address="127.0.0.1:1")
+    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
     with pytest.raises(PoolError, match="no Ray cluster at"):
-        carry_out(began, SETTINGS, how)
+        execute(run, PoolSettings(engine="ray", ray_address="127.0.0.1:1"))

@@ -1,26 +1,25 @@
-"""Whole runs: same bytes whatever the workers, nothing lost, the culprit named."""
+"""Whole runs: the same bytes with any number of workers, and every file in the ledger."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
-from pipeline.running.run import RunError, begin
-from pipeline.running.slice_task import FileProcessor
-from pipeline.single import encode_file
+from pipeline.process_file import FileProcessor, encode_file
+from pipeline.running.prepare import RunError, prepare
 from pipeline.sources.listing import SourceError, SourceFile, list_files
 from shards.verify import verify
 from tests.pipeline.conftest import SETTINGS
+from tests.pipeline.running.processes import wait_until
 
 ROOT = Path(__file__).parents[3]
-MOST = SETTINGS.ingest.max_file_size
+MAX_SIZE = SETTINGS.ingest.max_file_size
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -35,7 +34,9 @@ def test_one_worker_and_three_write_the_same_bytes(demo, dataset, build):
 
 def test_every_file_is_one_ledger_row_and_every_kept_one_a_song(demo, dataset):
     ledger = dataset.ledger().to_pylist()
-    assert [row["path"] for row in ledger] == [file.name for file in list_files([demo[0]], MOST)]
+    assert [row["path"] for row in ledger] == [
+        file.name for file in list_files([demo[0]], MAX_SIZE)
+    ]
     kept = [row["path"] for row in ledger if row["outcome"] == "kept"]
     assert dataset.index["path"].to_pylist() == kept
     assert all((row["rule"] is None) == (row["outcome"] == "kept") for row in ledger)
@@ -55,7 +56,7 @@ def test_stored_arrays_cannot_be_written_to(dataset):
         dataset.song(0).tokens[0] = 1
 
 
-def test_no_cluster_crosses_a_split_and_each_has_one_primary(dataset):
+def test_no_cluster_crosses_a_split_and_each_has_one_representative(dataset):
     rows = dataset.index.select(["cluster", "split", "representative"]).to_pylist()
     for cluster in {row["cluster"] for row in rows}:
         members = [row for row in rows if row["cluster"] == cluster]
@@ -63,36 +64,41 @@ def test_no_cluster_crosses_a_split_and_each_has_one_primary(dataset):
         assert sum(row["representative"] for row in members) == 1
 
 
-def test_ctrl_c_ends_the_run_and_says_how_to_go_on(demo, tmp_path):
+def test_ctrl_c_ends_the_run_and_says_how_to_resume_it(demo, tmp_path):
     command = [sys.executable, "-m", "pipeline", "run", str(demo[0]), "--out", str(tmp_path)]
     run = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # under `nohup make test &`, the tests ignore SIGINT and their children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    partial = tmp_path / "lakh.partial"
-    while not (partial / "run.json").exists():  # workers take a second to start from here
-        time.sleep(0.02)
+    plan = tmp_path / "lakh.partial" / "run.json"
+    wait_until(plan.exists, "the plan is written", run=run)  # workers start a second later
     run.send_signal(signal.SIGINT)
-    _, stderr = run.communicate()
+    _, stderr = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "the same command goes on" in stderr
+    assert "the same command resumes" in stderr
     assert "Traceback" not in stderr
 
 
 def test_other_settings_are_refused_by_name_until_restarted(demo, tmp_path):
-    begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
     other = DataSettings(ingest=IngestSettings(slice_files=8, round_trip_check=1.0))
     with pytest.raises(RunError, match=r"settings\.ingest\.slice_files was 16, is 8"):
-        begin([demo[0]], tmp_path / "lakh", other, restart=False)
-    assert begin([demo[0]], tmp_path / "lakh", other, restart=True).files > 40
+        prepare([demo[0]], tmp_path / "lakh", other, restart=False)
+    assert prepare([demo[0]], tmp_path / "lakh", other, restart=True).files > 40
 
 
 def test_a_restart_removes_no_folder_that_is_not_a_dataset(demo, tmp_path):
     (tmp_path / "lakh").mkdir()
     (tmp_path / "lakh" / "thesis.txt").write_text("years of work")
     with pytest.raises(RunError, match="is not a dataset"):
-        begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=True)
+        prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=True)
     with pytest.raises(RunError, match="exists already"):
-        begin([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+        prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
 
 
 def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
@@ -104,7 +110,7 @@ def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
     os.mkfifo(folder / "pipe.MID")
     (folder / "huge.kar").write_bytes(b"x" * 100)
     processor = FileProcessor(DataSettings(ingest=IngestSettings(max_file_size=99)))
-    rows = [processor.process(file).ledger for file in list_files([folder], MOST)]
+    rows = [processor.process(file).ledger for file in list_files([folder], MAX_SIZE)]
     assert [(row["path"], row["outcome"], row["rule"]) for row in rows] == [
         ("huge.kar", "refused", "too_large"),
         ("link.mid", "refused", "link"),
@@ -113,17 +119,19 @@ def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
 
 
 def test_a_name_that_is_not_utf_8_is_read_and_escaped(tmp_path, demo):
-    good = demo[0] / next(file.name for file in list_files([demo[0]], MOST) if ".mid" in file.name)
+    good = demo[0] / next(
+        file.name for file in list_files([demo[0]], MAX_SIZE) if ".mid" in file.name
+    )
     odd = os.fsencode(tmp_path) + b"/\xff.mid"
     Path(os.fsdecode(odd)).write_bytes(good.read_bytes())
-    assert list(list_files([tmp_path], MOST)) == [SourceFile("\\xff.mid", os.fsdecode(odd))]
+    assert list(list_files([tmp_path], MAX_SIZE)) == [SourceFile("\\xff.mid", os.fsdecode(odd))]
 
 
-def test_files_are_listed_by_name_whatever_the_folder_says(tmp_path):
+def test_files_are_listed_by_name(tmp_path):
     for name in ("b.mid", "a/z.KAR", "a.mid", "B.rmi", "a/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert [file.name for file in list_files([tmp_path], MOST)] == [
+    assert [file.name for file in list_files([tmp_path], MAX_SIZE)] == [
         "B.rmi",
         "a.mid",
         "a/z.KAR",
@@ -134,10 +142,10 @@ def test_files_are_listed_by_name_whatever_the_folder_says(tmp_path):
 def test_links_to_folders_are_not_followed(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     with pytest.raises(SourceError, match="no files named"):
-        list_files([tmp_path], MOST)
+        list_files([tmp_path], MAX_SIZE)
 
 
-def test_a_corpus_of_which_nothing_is_kept_still_has_its_ledger(tmp_path, build):
+def test_a_corpus_without_a_kept_file_still_has_its_ledger(tmp_path, build):
     (tmp_path / "empty.mid").write_bytes(b"")
     nothing = build(tmp_path)
     assert len(nothing) == 0

@@ -7,13 +7,15 @@ import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.config import DataSettings, IngestSettings
-from pipeline.running import feed as feeding
+from pipeline.running.execute import execute
+from pipeline.running.feed import Feed
 from pipeline.running.pool_settings import PoolSettings
-from pipeline.running.run import begin, carry_out
+from pipeline.running.prepare import prepare
 from pipeline.sources import tars
 from pipeline.sources.listing import Refused, SourceError, list_files, read_source
 from pipeline.sources.tars import Stream, open_tar
@@ -72,8 +74,8 @@ def test_an_archive_gives_the_songs_that_its_folder_gives(demo, dataset, tmp_pat
     files = {file.name: Path(file.path) for file in list_files([demo[0]], MOST)}
     data = {f"./{name}": path.read_bytes() for name, path in files.items() if path.is_file()}
     archive = make(tmp_path / f"songs{suffix}", {"readme.txt": b"not music", **data})
-    began = begin([archive], tmp_path / "lakh", SETTINGS, restart=False)
-    made = carry_out(began, SETTINGS, PoolSettings(workers=2, spool_limit=1))
+    prepared = prepare([archive], tmp_path / "lakh", SETTINGS, restart=False)
+    made = execute(prepared, PoolSettings(workers=2, spool_limit=1))
     assert [path.name for path in made.path.parent.iterdir()].count("lakh.partial") == 0
     assert made.index["md5"].to_pylist() == dataset.index["md5"].to_pylist()
     assert made.index["path"].to_pylist() == dataset.index["path"].to_pylist()
@@ -290,12 +292,13 @@ def test_the_spool_never_holds_more_than_it_may(tmp_path):
     folder = tmp_path / "partial"
     folder.mkdir()
 
-    def job(slice_, spooled):
+    def task(slice_, spooled):
         assert [read_source(file, MOST) for file in spooled] == [bytes(1000)] * 10
         return slice_.number
 
     taken, most = [], 0
-    with feeding.Feed(slices, job, folder, most_bytes=35_000, most_slices=9) as feed:
+    context = SimpleNamespace(folder=folder, task=task)
+    with Feed(slices, context, max_bytes=35_000, max_slices=9) as feed:
         while not feed.exhausted:
             most = max(most, sum(path.stat().st_size for path in folder.iterdir()))
             number = feed.take()
@@ -310,9 +313,8 @@ def test_the_spool_never_holds_more_than_it_may(tmp_path):
 def test_a_feed_that_is_left_early_leaves_no_thread_waiting(tmp_path):
     files = {f"{n:03d}.mid": bytes(1000) for n in range(200)}
     slices = list_files([make_tar(tmp_path / "n.tar.gz", files)], MOST).cut(10)
-    with feeding.Feed(
-        slices, lambda one, files: one.number, tmp_path, most_bytes=1, most_slices=1
-    ) as feed:
+    context = SimpleNamespace(folder=tmp_path, task=lambda slice_, files: slice_.number)
+    with Feed(slices, context, max_bytes=1, max_slices=1) as feed:
         while feed.take() is None:
             pass
     assert not feed._reader.is_alive()
@@ -320,11 +322,11 @@ def test_a_feed_that_is_left_early_leaves_no_thread_waiting(tmp_path):
 
 def test_a_listing_is_kept_until_its_archive_changes(demo, tmp_path, monkeypatch):
     archive = make_tar(tmp_path / "n.tar.gz", {"a.mid": b"1"})
-    begin([archive], tmp_path / "lakh", SETTINGS, restart=False)
+    prepare([archive], tmp_path / "lakh", SETTINGS, restart=False)
     opened = []
     monkeypatch.setattr(Stream, "__enter__", lambda self: opened.append(1) or self)
-    begin([archive], tmp_path / "lakh", SETTINGS, restart=False)
+    prepare([archive], tmp_path / "lakh", SETTINGS, restart=False)
     assert opened == []
     os.utime(archive, (1, 1))
-    begin([archive], tmp_path / "lakh", SETTINGS, restart=False)
+    prepare([archive], tmp_path / "lakh", SETTINGS, restart=False)
     assert opened == [1]

@@ -1,0 +1,179 @@
+"""What happens to one MIDI file, from its bytes to an encoded song.
+
+    bytes -> recording (-> sustain pedal) -> quantize -> remove silence -> features -> rules
+          -> encode -> round-trip check -> fingerprint -> note counts
+
+A run does this with every file of a slice (`pipeline.running.slice_task`); `encode_file` does it
+with a single file, without features, rules and what follows from them.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import midi
+from pipeline.clean.encode import encode
+from pipeline.clean.features import features
+from pipeline.clean.quantize import Quantized, quantize
+from pipeline.clean.rules import Rejection, rejection
+from pipeline.clean.silence import Removed, remove_silence
+from pipeline.config import DataSettings
+from pipeline.duplicates.fingerprint import fingerprint, music_hash
+from pipeline.duplicates.splits import keyed_fraction
+from pipeline.midi import Recording, UnreadableMidi, read_midi
+from pipeline.midi.controls import PITCH_BEND
+from pipeline.midi.pedal import extend_by_pedal
+from pipeline.midi.reader import warm_up_file
+from pipeline.report.compute import note_counts
+from pipeline.report.compute.note_counts import NoteCounts
+from pipeline.sources.listing import SourceFile, read_bytes, read_source
+from pipeline.sources.members import Refused
+from shards.codec import Codec, EncodedSong
+from shards.errors import LakhxlError
+from shards.layout import LEDGER_SCHEMA
+from shards.song import Song
+from shards.verify import song_fault
+from shards.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What one file became.
+
+    Attributes:
+        ledger: its row of the ledger.
+        index: its row of the slice's index fragment; None unless the file is kept.
+        encoded: its song; None unless the file is kept.
+    """
+
+    ledger: dict[str, Any]
+    index: dict[str, Any] | None = None
+    encoded: EncodedSong | None = None
+
+
+class FileProcessor:
+    """Processes files one after another with the same settings.
+
+    Attributes:
+        note_counts: counts over the songs kept so far.
+    """
+
+    def __init__(self, settings: DataSettings) -> None:
+        self.settings = settings
+        self.vocabulary = Vocabulary(settings.codec)
+        self.codec = Codec(self.vocabulary)
+        self.note_counts = NoteCounts(self.vocabulary)
+
+    def process(self, file: SourceFile) -> FileResult:
+        """Turn one file into a ledger row and, if it is kept, a song.
+
+        A file that is refused, unreadable or rejected gives a ledger row, not an exception.
+        """
+        row: dict[str, Any] = {"path": file.name}
+        try:
+            data = read_source(file, self.settings.ingest.max_file_size)
+            row |= {
+                "bytes": len(data),
+                "md5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
+            }
+            recording = self.read(data)
+            row |= {"tier": recording.tier, "repairs": sorted(recording.repairs.items())}
+            return self._process_recording(recording, row)
+        except Refused as refused:
+            why = {"rule": refused.rule, "value": refused.value, "threshold": refused.threshold}
+            return dropped_file("refused", **row, **why, detail=str(refused))
+        except UnreadableMidi as error:
+            return dropped_file("unreadable", **row, rule=error.code, detail=str(error))
+
+    def read(self, data: bytes) -> Recording:
+        """Read a file's bytes; apply the sustain pedal if the settings ask for it."""
+        recording = read_midi(data)
+        if self.settings.ingest.sustain == "extend":
+            return extend_by_pedal(recording)
+        return recording
+
+    def clean(self, recording: Recording) -> tuple[Quantized, Song, Removed] | None:
+        """Quantize a recording and remove its silences; None if no note remains."""
+        quantized = quantize(recording, self.vocabulary)
+        if not len(quantized.song.notes):
+            return None
+        bar_steps = self.vocabulary.bar_steps
+        return quantized, *remove_silence(quantized.song, bar_steps, self.settings.silence)
+
+    def _process_recording(self, recording: Recording, row: dict[str, Any]) -> FileResult:
+        cleaned = self.clean(recording)
+        if cleaned is None:
+            return dropped_file("rejected", **row, rule="no_notes", value=0.0, threshold=1.0)
+        quantized, song, removed = cleaned
+        measured = features(recording, quantized, removed, song, self.vocabulary)
+        rejected = rejection(measured, self.settings.limits)
+        if rejected:
+            return dropped_file("rejected", **row, **vars(rejected))
+        encoded = encode(song, self.codec)
+        rejected = self._round_trip_fault(song, encoded, row["md5"])
+        if rejected:
+            return dropped_file("rejected", **row, **vars(rejected))
+        music = music_hash(encoded)
+        index = {
+            "path": row["path"],
+            "md5": row["md5"],
+            "tokens": len(encoded),
+            **measured,
+            "music": music,
+            **fingerprint(recording, music)._asdict(),
+        }
+        self.note_counts.count(song, encoded, recording)
+        return FileResult(_ledger_row("kept", **row), index, encoded)
+
+    def _round_trip_fault(self, song: Song, encoded: EncodedSong, md5: str) -> Rejection | None:
+        """Decode a fraction of the songs, drawn by checksum, and compare with the original."""
+        if keyed_fraction("round trip", md5) >= self.settings.ingest.round_trip_check:
+            return None
+        if song_fault(encoded, self.codec) is None and self.codec.decode(encoded) == song:
+            return None
+        return Rejection("round_trip", 0.0, 1.0)
+
+
+def dropped_file(outcome: str, **known: Any) -> FileResult:
+    """The result for a file that is not kept, from the columns of the ledger that are known."""
+    return FileResult(_ledger_row(outcome, **known))
+
+
+def _ledger_row(outcome: str, **known: Any) -> dict[str, Any]:
+    return {**dict.fromkeys(LEDGER_SCHEMA.names), **known, "outcome": outcome}
+
+
+def encode_file(path: Path, vocabulary: Vocabulary) -> EncodedSong:
+    """Encode a single file as a run would, without filtering it.
+
+    Raises:
+        LakhxlError: the file cannot be opened or read, or has no notes.
+    """
+    processor = FileProcessor(DataSettings(codec=vocabulary.settings))
+    try:
+        recording = processor.read(read_bytes(str(path), processor.settings.ingest.max_file_size))
+    except (Refused, UnreadableMidi) as error:
+        raise LakhxlError(f"{path}: {error}") from error
+    cleaned = processor.clean(recording)
+    if cleaned is None:
+        raise LakhxlError(f"{path}: has no notes that the vocabulary can express")
+    _, song, _ = cleaned
+    return encode(song, processor.codec)
+
+
+def warm_up() -> None:
+    """Load or compile every kernel used here; see `pipeline.midi.warm_up`."""
+    for module in (midi, note_counts):
+        module.warm_up()
+    vocabulary = Vocabulary()
+    bent = np.zeros(1, midi.CONTROL_DTYPE)
+    bent["kind"], bent["value"] = PITCH_BEND, 100
+    recording = dataclasses.replace(read_midi(warm_up_file()), controls=bent)
+    quantized = quantize(recording, vocabulary)
+    features(recording, quantized, Removed(0, 0.0), quantized.song, vocabulary)
+    fingerprint(recording, "0" * 32)
+    encode(quantized.song, Codec(vocabulary))
