@@ -1,5 +1,7 @@
-"""A dataset in the browser: search, filter, look at piano rolls, listen. On this machine alone."""
+"""A dataset as a web page on this machine: search, filter, look at piano rolls, listen.
 
-from pipeline.browse.server import serve
-
-__all__ = ["serve"]
+server.py       a loopback-only web server and what it answers
+songs.py        the index as a table to filter, sort and page
+song_facts.py   find one song, and everything recorded about it; `pipeline show` prints it too
+static/         the page, its script and style, and the libraries it needs
+"""

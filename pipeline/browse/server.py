@@ -1,9 +1,9 @@
 """A web server for one person on this machine: a dataset's songs as a page.
 
-It listens on the loopback address alone, and answers only those who call it by that name: a
-page from elsewhere that points a name of its own at 127.0.0.1 (DNS rebinding) is refused, and
-so is a request that the browser says comes from another site. It only reads. Files are served
-from a fixed list; no part of an address is ever used as a path.
+It listens on the loopback address only, and answers only requests for that name: a page from
+elsewhere that points a name of its own at 127.0.0.1 (DNS rebinding) is refused, and so is a
+request that the browser marks as coming from another site. It only reads. Files are served from
+a fixed list; no part of an address is ever used as a path.
 """
 
 import contextlib
@@ -18,52 +18,53 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from pipeline.browse.query import Songs, WrongQuery, filters_of
-from pipeline.show import cuts, facts
+from pipeline.browse.song_facts import facts, removed_silences
+from pipeline.browse.songs import QueryError, Songs, boxes_of
 from shards import Dataset
-from shards.console import visible
 from shards.errors import LakhxlError, ShardError
 from shards.layout import REPORT_PAGE
 from shards.render.midi import to_midi
-from shards.render.pianoroll import place_of_notes, png
+from shards.render.pianoroll import notes_extent, png
+from shards.text import visible
 
 LOOPBACK = "127.0.0.1"
 NAMES = (LOOPBACK, "localhost")
-LARGEST_PAGE = 500
+MAX_PAGE_SIZE = 500
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Inline styles: the table library sets them."""
 HTML, TEXT, JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json"
+PAGE = files("pipeline.browse") / "static"
 STATIC = {
-    "/": ("page.html", HTML),
-    "/browse.css": ("browse.css", "text/css"),
-    "/browse.js": ("browse.js", "text/javascript"),
-    "/tabulator.css": ("vendor/tabulator_simple.min.css", "text/css"),
-    "/tabulator.js": ("vendor/tabulator.min.js", "text/javascript"),
-    "/tinysynth.js": ("vendor/webaudio-tinysynth.min.js", "text/javascript"),
+    "/": (PAGE / "page.html", HTML),
+    "/style.css": (files("pipeline.report.html") / "style.css", "text/css"),
+    "/browse.css": (PAGE / "browse.css", "text/css"),
+    "/browse.js": (PAGE / "browse.js", "text/javascript"),
+    "/tabulator.css": (PAGE / "vendor" / "tabulator_simple.min.css", "text/css"),
+    "/tabulator.js": (PAGE / "vendor" / "tabulator.min.js", "text/javascript"),
+    "/tinysynth.js": (PAGE / "vendor" / "webaudio-tinysynth.min.js", "text/javascript"),
 }
 SONG = re.compile(r"/api/song/(\d{1,9})(\.mid|\.png|)")
 
 
-class Refused(Exception):
-    """A request that gets no answer but a status and a sentence."""
+class RequestRefused(Exception):
+    """A request that is answered by a status and a sentence only."""
 
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
         self.status = status
 
 
 class Site:
-    """What the server has to say; address in, type and content out. Knows nothing of HTTP."""
+    """The answers: address in, content type and content out. Knows nothing of HTTP."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset, self._songs = dataset, Songs(dataset)
-        self._drawing = threading.Lock()  # matplotlib is not made for threads
+        self._drawing = threading.Lock()  # matplotlib is not thread-safe
         self._files = {
-            address: (kind, (files("pipeline.browse") / "static" / name).read_bytes())
-            for address, (name, kind) in STATIC.items()
+            address: (kind, file.read_bytes()) for address, (file, kind) in STATIC.items()
         }
         self._png = lru_cache(32)(self._draw)
 
@@ -71,7 +72,7 @@ class Site:
         """Content type and content.
 
         Raises:
-            Refused: there is nothing at this address, or the query says nothing.
+            RequestRefused: nothing is at this address, or the query cannot be parsed.
         """
         if path in self._files:
             return self._files[path]
@@ -85,7 +86,7 @@ class Site:
             return HTML, (self._dataset.path / REPORT_PAGE).read_bytes()
         if asked := SONG.fullmatch(path):
             return self._song(int(asked[1]), asked[2])
-        raise Refused(404, "there is nothing here")
+        raise RequestRefused(404, "there is nothing here")
 
     def _about(self, query: dict[str, list[str]]) -> dict[str, Any]:
         return {
@@ -96,22 +97,23 @@ class Site:
 
     def _page(self, query: dict[str, list[str]]) -> dict[str, Any]:
         given = {name: values[-1] for name, values in query.items()}
-        size = min(_whole(given.get("size", "50")), LARGEST_PAGE)
+        size = min(_whole(given.get("size", "50")), MAX_PAGE_SIZE)
         page = _whole(given.get("page", "1"))
         try:
             rows = self._songs.rows(
-                filters_of(query), given.get("q", ""), given.get("sort", ""),
+                boxes_of(query), given.get("q", ""), given.get("sort", ""),
                 given.get("order") == "desc",
             )  # fmt: skip
-        except WrongQuery as error:
-            raise Refused(400, str(error)) from error
+        except QueryError as error:
+            raise RequestRefused(400, str(error)) from error
         shown = rows[(page - 1) * size : page * size]
         pages = max(-(-len(rows) // size), 1)
         return {"data": self._songs.page(shown), "last_page": pages, "last_row": len(rows)}
 
     def _song(self, number: int, suffix: str) -> tuple[str, bytes]:
         if number >= len(self._dataset):
-            raise Refused(404, f"there is no song {number}; the last is {len(self._dataset) - 1}")
+            last = len(self._dataset) - 1
+            raise RequestRefused(404, f"there is no song {number}; the last is {last}")
         if suffix == ".png":
             return "image/png", self._png(number)
         song = self._dataset.codec.decode(self._dataset.song(number))
@@ -119,53 +121,56 @@ class Site:
             stream = io.BytesIO()
             to_midi(song, self._dataset.vocabulary).save(file=stream)
             return "audio/midi", stream.getvalue()
-        left, wide = place_of_notes(song)
-        told = {
+        left, width = notes_extent(song)
+        content = {
             "facts": facts(self._dataset, number),
             "seconds": float(song.seconds(song.end)),
-            "roll": {"left": left, "wide": wide},
+            "roll": {"left": left, "width": width},
         }
-        return JSON, json.dumps(told).encode()
+        return JSON, json.dumps(content).encode()
 
     def _draw(self, number: int) -> bytes:
         song = self._dataset.codec.decode(self._dataset.song(number))
         with self._drawing:
-            return png(song, self._dataset.vocabulary, silences=cuts(self._dataset, number))
+            silences = removed_silences(self._dataset, number)
+            return png(song, self._dataset.vocabulary, silences=silences)
 
 
 def _whole(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,8}", text):
-        raise Refused(400, f"{visible(text)!r} is no number of a page")
+        raise RequestRefused(400, f"{visible(text)!r} is not a page number")
     return int(text)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads a request, refuses what comes from elsewhere, and sends the site's answer."""
+    """Reads a request, refuses those from elsewhere, and sends the site's answer."""
 
     site: Site
+    server: ThreadingHTTPServer  # pyright: ignore[reportIncompatibleVariableOverride] (see serve)
     server_version, sys_version = "lakhxl", ""
 
     def do_GET(self) -> None:
-        """Answer, or say in one line why not."""
-        with contextlib.suppress(ConnectionError):  # the page has gone on and does not listen
+        """Answer, or state the reason for refusing in one line."""
+        with contextlib.suppress(ConnectionError):  # the page no longer waits for this answer
             self._send(*self._answer())
 
     def _answer(self) -> tuple[int, str, bytes]:
         try:
             self._check_caller()
             address = urlsplit(self.path)
-            return 200, *self.site.answer(address.path, parse_qs(address.query))
-        except Refused as refused:
+            kind, content = self.site.answer(address.path, parse_qs(address.query))
+            return 200, kind, content
+        except RequestRefused as refused:
             return refused.status, TEXT, str(refused).encode()
         except (ShardError, OSError) as error:
             return 500, TEXT, visible(error).encode()
 
     def _check_caller(self) -> None:
-        port = self.server.server_address[1]
+        port = self.server.server_port
         if self.headers.get("Host") not in {f"{name}:{port}" for name in NAMES}:
-            raise Refused(403, f"this server answers to {LOOPBACK}:{port} alone")
+            raise RequestRefused(403, f"this server answers only to {LOOPBACK}:{port}")
         if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            raise Refused(403, "a page of another site asked for this")
+            raise RequestRefused(403, "the request comes from another site")
 
     def _send(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)
@@ -185,15 +190,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the terminal is for errors."""
+        """Print nothing: the terminal is for errors."""
 
 
 def serve(dataset: Dataset, port: int = 0) -> ThreadingHTTPServer:
-    """A server that is ready; its `serve_forever` answers until it is stopped.
+    """Bind a server; its `serve_forever` answers until it is stopped.
 
     Args:
         dataset: whose songs to show.
-        port: 0 takes any that is free.
+        port: 0 picks a free one.
 
     Raises:
         LakhxlError: the port is taken.
@@ -202,6 +207,6 @@ def serve(dataset: Dataset, port: int = 0) -> ThreadingHTTPServer:
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), handler)
     except (OSError, OverflowError) as error:
-        raise LakhxlError(f"port {port} cannot be had: {error}; give another --port") from error
+        raise LakhxlError(f"cannot listen on port {port}: {error}; give another --port") from error
     server.daemon_threads = True
     return server

@@ -1,5 +1,11 @@
-"""The `pipeline` command."""
+"""The `pipeline` command.
 
-from pipeline.cli.commands import cli
+group.py     the group of commands, and what they share
+create.py    demo, fetch, run, encode, settings
+inspect.py   verify, audit, report, what-if, compare, show, render, browse
+"""
 
-__all__ = ["cli"]
+from pipeline.cli import create, inspect
+from pipeline.cli.group import cli
+
+__all__ = ["cli", "create", "inspect"]

@@ -1,13 +1,12 @@
-"""How reports write numbers: counts, shares, lengths of time.
-
-Rounding is to what a reader can use; report.json holds the exact figures.
-"""
+"""How reports write numbers: counts, shares, lengths of time. report.json holds exact values."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def count(number: int) -> str:
-    """A whole number with its thousands apart: 178,561."""
+    """A whole number with thousands separators: 178,561."""
     return f"{number:,}"
 
 
@@ -29,7 +28,7 @@ def digits(number: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part in per cent; what is there but too little to round up is less than 0.1 %."""
+    """A part in per cent; a part too small to round up is < 0.1 %, never 0.0 %."""
     if not whole:
         return "-"
     per_cent = 100 * part / whole
@@ -41,15 +40,20 @@ def share(part: float, whole: float) -> str:
 
 
 def hours(number: float) -> str:
-    """A length of music, given in hours; in minutes where it is short."""
+    """A duration given in hours; in minutes where it is under an hour."""
     return f"{digits(number)} h" if number >= 1 else f"{digits(60 * number)} min"
 
 
 def words(code: str) -> str:
-    """A code of the ledger as it is read aloud: too_few_notes is too few notes."""
+    """A code of the ledger in words: too_few_notes is too few notes."""
     return code.replace("_", " ").replace("midi", "MIDI")
 
 
+def reason_name(reason: Mapping[str, Any]) -> str:
+    """Why a file was not kept: its rule, or where it has none, its outcome."""
+    return words(reason["rule"] or reason["outcome"])
+
+
 def significant(number: float) -> float:
-    """Six significant digits, the same on machines that add up in another order."""
+    """Six significant digits: the same on machines that sum in another order."""
     return float(f"{number:.6g}")

@@ -1,12 +1,12 @@
-// The page of `pipeline browse`: a table that the server filters, sorts and cuts into pages, and
-// one song at a time with its piano roll and a player. Text only ever goes in as text.
+// The page of `pipeline browse`: a table that the server filters, sorts and pages, and one song at
+// a time with its piano roll and a player. Values are only ever inserted as text.
 "use strict";
 
 const FIRST_SHOWN = ["song", "path", "split", "representative", "seconds", "bars", "bpm", "meter",
   "instruments", "notes", "tokens"];
 const WAIT = 250; // milliseconds after the last key, before asking the server
 const at = (id) => document.getElementById(id);
-let table, synth, opened, shownFor = 0;
+let table, synth, opened, openCount = 0;
 
 async function ask(address) {
   const answer = await fetch(address);
@@ -14,12 +14,12 @@ async function ask(address) {
   return answer;
 }
 
-function complain(error) {
+function showError(error) {
   at("problem").textContent = error ? error.message : "";
   at("problem").hidden = !error;
 }
 
-// Tabulator's parameters, as the server names them.
+// Tabulator's parameters under the names that the server uses.
 function addressOf(url, config, params) {
   const query = new URLSearchParams({page: params.page || 1, size: params.size || 50});
   const [order] = params.sort || [];
@@ -34,10 +34,10 @@ async function songs(url, config, params) {
     const found = await (await ask(addressOf(url, config, params))).json();
     at("found").textContent = found.last_row.toLocaleString("en") +
       (found.last_row === 1 ? " song" : " songs");
-    complain();
+    showError();
     return found;
   } catch (error) {
-    complain(error);
+    showError(error);
     return {data: [], last_page: 1, last_row: 0};
   }
 }
@@ -46,9 +46,9 @@ function columnOf({name, kind}) {
   return {
     field: name, title: name.replaceAll("_", " "), visible: FIRST_SHOWN.includes(name),
     headerFilter: "input", headerFilterLiveFilter: true,
-    headerFilterPlaceholder: {number: ">=", truth: "yes", text: ""}[kind],
+    headerFilterPlaceholder: {number: ">=", boolean: "yes", text: ""}[kind],
     hozAlign: kind === "number" ? "right" : "left", headerHozAlign: kind === "number" ? "right" : "left",
-    formatter: kind === "truth" ? (cell) => (cell.getValue() ? "yes" : "no") : "plaintext",
+    formatter: kind === "boolean" ? (cell) => (cell.getValue() ? "yes" : "no") : "plaintext",
     minWidth: name === "path" ? 180 : 44 + 8 * name.length, widthGrow: name === "path" ? 4 : 1,
     tooltip: name === "path",
   };
@@ -78,7 +78,7 @@ async function start() {
     layout: "fitColumns", columns: about.columns.map(columnOf), placeholder: "No song",
     index: "song",
   });
-  table.on("rowClick", (event, row) => open(row.getData().song).catch(complain));
+  table.on("rowClick", (event, row) => open(row.getData().song).catch(showError));
   let waiting;
   at("search").addEventListener("input", () => {
     clearTimeout(waiting);
@@ -87,14 +87,14 @@ async function start() {
 }
 
 async function open(number) {
-  const mine = ++shownFor;
+  const mine = ++openCount;
   stop();
   at("song").hidden = false;
   document.querySelectorAll(".tabulator-row.open").forEach((row) => row.classList.remove("open"));
   const row = table.getRow(number);
   if (row) row.getElement().classList.add("open");
   const song = await (await ask(`/api/song/${number}`)).json();
-  if (mine !== shownFor) return; // another was opened meanwhile
+  if (mine !== openCount) return; // another was opened meanwhile
   opened = {number, ...song};
   at("title").textContent = song.facts.path;
   at("picture").src = `/api/song/${number}.png`;
@@ -109,7 +109,7 @@ async function open(number) {
   at("song").scrollIntoView({block: "nearest", behavior: "smooth"});
 }
 
-// The player. Ticks of the .mid are steps of the song, so its place is a place in the picture.
+// The player. Ticks of the .mid are steps of the song, so playing time maps linearly to the picture.
 async function load() {
   synth ??= new WebAudioTinySynth({quality: 1});
   await synth.getAudioContext().resume();
@@ -141,20 +141,20 @@ function follow() {
 }
 
 function place(part) {
-  const {left, wide} = opened.roll, seconds = Math.floor(part * opened.seconds);
-  at("cursor").style.left = `${100 * (left + wide * part)}%`;
+  const {left, width} = opened.roll, seconds = Math.floor(part * opened.seconds);
+  at("cursor").style.left = `${100 * (left + width * part)}%`;
   at("time").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 async function seek(event) {
-  const box = at("picture").getBoundingClientRect(), {left, wide} = opened.roll;
-  const part = Math.min(Math.max(((event.clientX - box.left) / box.width - left) / wide, 0), 1);
+  const box = at("picture").getBoundingClientRect(), {left, width} = opened.roll;
+  const part = Math.min(Math.max(((event.clientX - box.left) / box.width - left) / width, 0), 1);
   await load();
   synth.locateMIDI(Math.floor(part * synth.getPlayStatus().maxTick));
   place(part);
 }
 
 at("play").addEventListener("click", () =>
-  ("playing" in at("play").dataset ? stop() : play().catch(complain)));
-at("roll").addEventListener("click", (event) => seek(event).catch(complain));
-start().catch(complain);
+  ("playing" in at("play").dataset ? stop() : play().catch(showError)));
+at("roll").addEventListener("click", (event) => seek(event).catch(showError));
+start().catch(showError);

@@ -1,207 +1,234 @@
-"""The report's charts, as inline SVG and HTML: no script, no picture, nothing to fetch.
+"""Charts as inline SVG: no script, nothing to fetch.
 
 Conventions
-    box         a chart is drawn in a box of WIDTH by HEIGHT units and scaled to its column, so
-                its labels keep about the size of the text
-    classes     colours come from the page's style sheet, by class, for light and dark alike
-    text        every string from outside goes through `text`; numbers need not
+    box       a chart is drawn in a box of WIDTH by HEIGHT units and scaled to its column, so its
+              labels are about as large as the text
+    classes   colours come from style.css, by class, for light and dark alike
+    Markup    strings that are put into Markup are escaped
 """
 
-import html
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
-from pipeline.report.build.histograms import Measure
-from pipeline.report.number_format import count, digits, share, short
-from shards.console import visible
+from markupsafe import Markup
+
+from pipeline.report.compute.histograms import Measure
+from pipeline.report.number_format import digits, short
+from pipeline.report.schema import Distribution
 
 WIDTH, HEIGHT = 400, 150
 LEFT, RIGHT, TOP, FLOOR = 6, 394, 22, 124
-MOST_TICKS = 7
-
-
-def text(value: Any) -> str:
-    """Anything as text that a browser shows and never obeys.
-
-    Markup is escaped; for control and formatting characters see `shards.console.visible`.
-    """
-    return html.escape(visible(value))
-
-
-def name(value: str) -> str:
-    """A file's name as text of its own direction."""
-    return f'<bdi class="name">{text(value)}</bdi>'
-
-
-def bars(
-    rows: Iterable[tuple[str, int, str]],
-    whole: int,
-    *,
-    longest: int | None = None,
-    kind: str = "",
-) -> str:
-    """A table of horizontal bars.
-
-    Args:
-        rows: label, number, and a class for the row: main, lost, or none.
-        whole: what 100 % is.
-        longest: the number whose bar fills the column; the whole by default.
-        kind: a class for the table; wide leaves more room for labels.
-    """
-    full = max(longest or whole, 1)
-    lines = [
-        f'<tr class="{row}"><th scope="row">{text(label)}</th><td class="bar">'
-        f"{_bar(number / full)}</td>"
-        f'<td class="n">{count(number)}</td><td class="p">{share(number, whole)}</td></tr>'
-        for label, number, row in rows
-    ]
-    return f'<table class="bars {kind}"><tbody>{"".join(lines)}</tbody></table>'
-
-
-def _bar(part: float) -> str:
-    """A bar of a table; nothing for nothing, but never nothing for something."""
-    return f'<i style="width:{100 * part:.2f}%"></i>' if part else ""
-
-
-def histogram(measure: Measure, spread: dict[str, Any]) -> str:
-    """One distribution: bars, its median, and what to look for."""
-    if not spread["songs"]:
-        return figure(measure.title, '<p class="none">No song to measure.</p>', measure.look_for)
-    drawing = _drawing(measure, spread)
-    unit = f" {measure.unit}" if measure.unit else ""
-    summary = (
-        f"Median {_value(spread['median'])}{unit}, 90 % of songs from {_value(spread['p5'])} "
-        f"to {_value(spread['p95'])}"
-    )
-    return figure(
-        measure.title, svg(f"{measure.title}: {summary}", drawing), measure.look_for, summary
-    )
-
-
-def _drawing(measure: Measure, spread: dict[str, Any]) -> str:
-    edges, counts = spread["edges"], spread["counts"]
-    cells = [("outside", f"under {_value(edges[0])}", spread["below"])] if spread["below"] else []
-    first = len(cells)
-    for low, high, songs in zip(edges, edges[1:], counts, strict=False):
-        hint = _value(low) if measure.whole else f"{_value(low)} to {_value(high)}"
-        cells.append(("", hint, songs))
-    if spread["above"]:
-        cells.append(("outside", f"{_value(edges[-1])} and more", spread["above"]))
-    cell = (RIGHT - LEFT) / len(cells)
-    top = max(songs for _, _, songs in cells)
-    columns = "".join(
-        column(LEFT + cell * n, cell, FLOOR - tall, tall, kind, f"{hint}: {count(songs)} songs")
-        for n, (kind, hint, songs) in enumerate(cells)
-        for tall in [max(songs / top * (FLOOR - TOP), 1)]
-        if songs
-    )
-    axis = Axis(measure, edges, LEFT + cell * first, cell)
-    room = RIGHT
-    marks = ""
-    if spread["above"]:
-        marks, room = label(RIGHT, FLOOR + 15, f"{_value(edges[-1])}+", "end"), RIGHT - 50
-    marks += _ticks(axis, room) + _median(axis, spread["median"])
-    return columns + line(LEFT, FLOOR, RIGHT, FLOOR, "axis") + marks
+MAX_TICKS = 7
+NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 @dataclass(frozen=True)
-class Axis:
-    """Where values lie: bin k is drawn from left + k * cell on; whole numbers at its middle."""
+class Chart:
+    """A drawing, its title, what to look for in it, and a summary of its figures.
 
-    measure: Measure
-    edges: Sequence[float]
-    left: float
-    cell: float
+    `drawing` is None where there is nothing to draw; a `wide` one keeps its size and scrolls.
+    """
 
-    def x(self, value: float) -> float:
-        """Place of a value inside the edges."""
-        k = min(bisect_right(self.edges, value), len(self.edges) - 1) - 1
-        within = (value - self.edges[k]) / (self.edges[k + 1] - self.edges[k])
-        return self.left + self.cell * (k + within + self.measure.whole / 2)
+    title: str
+    drawing: Markup | None
+    look_for: str
+    summary: str = ""
+    wide: bool = False
 
-    def labelled(self) -> list[float]:
-        """The edges to label: powers of two, or round multiples, as many as there is room for."""
-        if self.measure.is_log:
-            powers = [edge for edge in self.edges if edge & (edge - 1) == 0]
-            return powers[:: -(-len(powers) // MOST_TICKS) or 1]
-        spread, width = self.edges[-1] - self.edges[0], self.edges[1] - self.edges[0]
-        steps = [step for step in self.measure.label_every if _is_multiple(step, width)]
-        step = next((step for step in steps if spread / step <= MOST_TICKS), steps[-1])
-        last = len(self.edges) - self.measure.whole
-        return [edge for edge in self.edges[:last] if _is_multiple(edge, step)]
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a histogram: its height, what it shows when pointed at, and its class."""
+
+    number: float
+    hint: str
+    kind: str = ""
+
+
+def histogram(
+    title: str,
+    columns: Sequence[Column],
+    ticks: Sequence[tuple[float, str]],
+    look_for: str,
+    summary: str = "",
+    median: tuple[float, str] | None = None,
+) -> Chart:
+    """Columns over an axis.
+
+    Args:
+        title, look_for, summary: of the chart.
+        columns: from left to right.
+        ticks: labels of the axis by their position, in columns.
+        median: the position of a dashed line, and its label.
+    """
+    top = max((column.number for column in columns), default=0)
+    if not top:
+        return Chart(title, None, look_for)
+    width = (RIGHT - LEFT) / len(columns)
+    parts = []
+    for n, column in enumerate(columns):
+        height = max(column.number / top * (FLOOR - TOP), 1)
+        if column.number:
+            parts.append(rectangle(LEFT + width * n, width, FLOOR - height, height, column))
+    parts.append(line(LEFT, FLOOR, RIGHT, FLOOR, "axis"))
+    for position, words in ticks:
+        x = LEFT + width * position
+        anchor = "start" if x < LEFT + 16 else "end" if x > RIGHT - 16 else "middle"
+        parts += line(x, FLOOR, x, FLOOR + 3, "axis"), label(x, FLOOR + 15, words, anchor)
+    if median:
+        x = LEFT + width * median[0]
+        anchor = "start" if x < WIDTH / 4 else "end" if x > 3 * WIDTH / 4 else "middle"
+        parts.append(label(x, TOP - 9, f"median {median[1]}", anchor, "median"))
+        parts.append(line(x, TOP - 5, x, FLOOR, "median"))
+    description = f"{title}: {summary}" if summary else title
+    return Chart(title, svg(description, parts), look_for, summary)
+
+
+def mirrored_histograms(
+    title: str,
+    up: Sequence[Column],
+    down: Sequence[Column],
+    ticks: Sequence[tuple[int, str]],
+    look_for: str,
+) -> Chart:
+    """Two histograms on one axis, the first upwards, the second downwards.
+
+    Args:
+        title, look_for: of the chart.
+        up, down: as many columns each.
+        ticks: labels between the two, by the column that they stand at.
+    """
+    above, below = (max((column.number for column in half), default=0) for half in (up, down))
+    if not above + below:
+        return Chart(title, None, look_for)
+    width, scale = (RIGHT - LEFT) / len(up), 124 / (above + below)
+    middle = 4 + scale * above
+    parts = []
+    for half, is_up in ((up, True), (down, False)):
+        for n, column in enumerate(half):
+            height = max(column.number * scale, 1)
+            y = middle - height if is_up else middle + 16
+            if column.number:
+                parts.append(rectangle(LEFT + width * n, width, y, height, column))
+    for n, words in ticks:
+        parts.append(label(LEFT + width * (n + 0.5), middle + 12, words, "middle"))
+    return Chart(title, svg(title, parts), look_for)
+
+
+def distribution_chart(measure: Measure, spread: Distribution) -> Chart:
+    """The histogram of one measure of the songs, with its median."""
+    median, edges = spread["median"], spread["edges"]
+    if median is None:
+        return Chart(measure.title, None, measure.look_for)
+    columns: list[Column] = []
+    if spread["below"]:
+        columns += columns_of([spread["below"]], [f"under {_value(edges[0])}"], "songs", "outside")
+    first = len(columns)
+    names = [
+        _value(low) if measure.whole else f"{_value(low)} to {_value(high)}"
+        for low, high in pairwise(edges)
+    ]
+    columns += columns_of(spread["counts"], names, "songs")
+    ticks = [
+        (first + _position(measure, edges, edge), _value(edge))
+        for edge in _labelled(measure, edges)
+    ]
+    if spread["above"]:
+        name = f"{_value(edges[-1])} and more"
+        columns += columns_of([spread["above"]], [name], "songs", "outside")
+        room = len(columns) * (1 - 50 / (RIGHT - LEFT))  # for the label of the last column
+        ticks = [tick for tick in ticks if tick[0] <= room]
+        ticks.append((len(columns), f"{_value(edges[-1])}+"))
+    line_at = first + _position(measure, edges, median)
+    unit = f" {measure.unit}" if measure.unit else ""
+    return histogram(
+        measure.title,
+        columns,
+        ticks,
+        measure.look_for,
+        f"Median {_value(median)}{unit}, 90 % of songs from {_value(spread['p5'])} "
+        f"to {_value(spread['p95'])}",
+        (line_at, _value(median)) if edges[0] <= median < edges[-1] else None,
+    )
+
+
+def _position(measure: Measure, edges: Sequence[float], value: float) -> float:
+    """Where a value inside the edges lies, in bins; a whole number in the middle of its bin."""
+    bin_ = min(bisect_right(edges, value), len(edges) - 1) - 1
+    within = (value - edges[bin_]) / (edges[bin_ + 1] - edges[bin_])
+    return bin_ + within + measure.whole / 2
+
+
+def _labelled(measure: Measure, edges: Sequence[float]) -> Sequence[float]:
+    """The edges to label: powers of two, or round multiples, as many as there is room for."""
+    if measure.is_log:
+        powers = [edge for edge in edges if int(edge) & (int(edge) - 1) == 0]
+        return powers[:: -(-len(powers) // MAX_TICKS) or 1]
+    spread, width = edges[-1] - edges[0], edges[1] - edges[0]
+    steps = [step for step in measure.label_every if _is_multiple(step, width)]
+    step = next((step for step in steps if spread / step <= MAX_TICKS), steps[-1])
+    return [edge for edge in edges[: len(edges) - measure.whole] if _is_multiple(edge, step)]
 
 
 def _is_multiple(value: float, step: float) -> bool:
     return abs(value / step - round(value / step)) < 1e-6 and (value == 0 or value >= step)
 
 
-def column(x: float, cell: float, y: float, tall: float, kind: str, hint: str) -> str:
-    """One column of a chart, `cell` wide with a little air, and what it says when pointed at."""
-    gap = min(1.0, cell / 4)
-    return (
-        f'<rect class="column {kind}" x="{x + gap / 2:.1f}" y="{y:.1f}" '
-        f'width="{cell - gap:.1f}" height="{tall:.1f}"><title>{text(hint)}</title></rect>'
-    )
-
-
-def _ticks(axis: Axis, room: float) -> str:
-    """Labels under the axis, as far as there is room."""
-    marks = ""
-    for value in axis.labelled():
-        x = axis.x(value)
-        if x <= room:
-            anchor = "start" if x < LEFT + 12 else "end" if x > RIGHT - 12 else "middle"
-            marks += line(x, FLOOR, x, FLOOR + 3, "axis")
-            marks += label(x, FLOOR + 15, _value(value), anchor)
-    return marks
-
-
-def _median(axis: Axis, median: float) -> str:
-    """A line at the median, where it lies inside the bins, with its value above."""
-    if not axis.edges[0] <= median < axis.edges[-1]:
-        return ""
-    x = axis.x(median)
-    anchor = "start" if x < WIDTH / 4 else "end" if x > 3 * WIDTH / 4 else "middle"
-    words = label(x, TOP - 9, f"median {_value(median)}", anchor, "median")
-    return line(x, TOP - 5, x, FLOOR, "median") + words
-
-
-def key_name(key: int) -> str:
-    """C4 is middle C, key 60."""
-    names = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-    return f"{names[key % 12]}{key // 12 - 1}"
-
-
-def _value(number: float) -> str:
+def _value(number: float | None) -> str:
+    if number is None:
+        return "-"
     return short(number) if number >= 1_000_000 else digits(number)
 
 
-def svg(title: str, drawing: str, wide: float = WIDTH, tall: float = HEIGHT) -> str:
-    """A drawing with its title, for those who hear the page."""
-    return (
-        f'<svg viewBox="0 0 {wide:g} {tall:g}" role="img" aria-label="{text(title)}">'
-        f"{drawing}</svg>"
-    )
+def note_name(pitch: int) -> str:
+    """C4 is middle C, MIDI pitch 60."""
+    return f"{NOTE_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
-def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def octave_ticks() -> list[tuple[int, str]]:
+    """Every C of the 128 pitches, with its name."""
+    return [(pitch, note_name(pitch)) for pitch in range(0, 128, 12)]
+
+
+def columns_of(
+    numbers: Sequence[float], names: Sequence[str], unit: str, kind: str = ""
+) -> list[Column]:
+    """Columns whose hints are their name, number and unit."""
+    return [
+        Column(number, f"{name}: {number:,} {unit}", kind)
+        for name, number in zip(names, numbers, strict=True)
+    ]
+
+
+def rectangle(x: float, width: float, y: float, height: float, column: Column) -> Markup:
+    """A column at its place, `width` wide with a little space to the next."""
+    gap = min(1.0, width / 4)
+    return Markup(
+        '<rect class="column {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
+        "<title>{}</title></rect>"
+    ).format(column.kind, x + gap / 2, y, width - gap, height, column.hint)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     """A line of a class of the style sheet."""
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def label(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
-    """Words inside a drawing; anchor is start, middle or end."""
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text(words)}</text>'
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
+        kind, x1, y1, x2, y2
     )
 
 
-def figure(title: str, drawing: str, look_for: str, summary: str = "") -> str:
-    """A drawing with its title, a figure or two, and the sentence that says what to look for."""
-    under = f'<span class="summary">{text(summary)}.</span> ' if summary else ""
-    return (
-        f"<figure><h3>{text(title)}</h3>{drawing}"
-        f"<figcaption>{under}{text(look_for)}</figcaption></figure>"
+def label(x: float, y: float, words: str, anchor: str, kind: str = "") -> Markup:
+    """Text inside a drawing; anchor is start, middle or end."""
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
+        kind, x, y, anchor, words
+    )
+
+
+def svg(
+    description: str, parts: Sequence[Markup], width: float = WIDTH, height: float = HEIGHT
+) -> Markup:
+    """A drawing, with a description for screen readers."""
+    return Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>').format(
+        width, height, description, Markup("").join(parts)
     )

@@ -43,7 +43,7 @@ def chromium() -> Iterator[Any]:
 
 
 def set_screen(driver: Any, width: int, *, dark: bool = False, height: int = 900) -> None:
-    """Give the page a width and a taste for light or dark."""
+    """Set the width of the page, and light or dark mode."""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -51,9 +51,9 @@ def set_screen(driver: Any, width: int, *, dark: bool = False, height: int = 900
 
 
 def console(driver: Any) -> list[str]:
-    """What the page has complained of since the last call."""
-    said = [entry for entry in driver.get_log("browser") if entry["level"] != "INFO"]
-    return [entry["message"] for entry in said]
+    """Warnings and errors of the page since the last call."""
+    messages = [entry for entry in driver.get_log("browser") if entry["level"] != "INFO"]
+    return [entry["message"] for entry in messages]
 
 
 OVERLAPS = """
@@ -70,7 +70,7 @@ for (const svg of document.querySelectorAll("svg")) {
 }
 return found;
 """
-"""Labels of one chart that lie on one another."""
+"""Labels of one chart that overlap."""
 
 OUTSIDE = """
 const scrolls = (element) => element && (getComputedStyle(element).overflowX !== "visible"

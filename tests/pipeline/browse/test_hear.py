@@ -1,4 +1,4 @@
-"""What the tokens kept, heard: a rendered song beside the file that it came from."""
+"""Rendered songs compared with the files that they came from: what the tokens kept."""
 
 import dataclasses
 

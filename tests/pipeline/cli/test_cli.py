@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli.commands import cli
+from pipeline.cli import cli
 
 
 def run(*words):
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
-def complaint(*words) -> str:
-    """What a command says on stderr as it fails with one line and status 1."""
+def error_of(*words) -> str:
+    """What a command prints on stderr when it fails with one line and status 1."""
     result = run(*words)
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
@@ -28,8 +28,18 @@ def complaint(*words) -> str:
 @pytest.mark.parametrize("name", cli.commands)
 def test_every_commands_help_ends_in_an_example(name):
     text = run(name, "--help").output
-    assert "Example:" in text
-    assert f"pipeline {name}" in text
+    about, _, example = text.partition("Example:")
+    assert len(about.split()) > 5
+    assert example.lstrip().startswith(f"pipeline {name}")
+
+
+def test_settings_prints_every_option_of_run_with_its_help():
+    text = "".join(run("settings").stdout.split())
+    own = {"sources", "out", "name", "restart"}
+    for option in cli.commands["run"].params:
+        if option.name not in own:
+            assert f"{option.name}=" in text
+            assert "".join(option.help.split()) in text
 
 
 def test_every_setting_has_its_place_in_the_help_of_run():
@@ -39,19 +49,19 @@ def test_every_setting_has_its_place_in_the_help_of_run():
 
 
 def test_a_source_that_is_not_there(tmp_path):
-    assert "no such file or folder" in complaint("run", tmp_path / "none", "--out", tmp_path)
+    assert "no such file or folder" in error_of("run", tmp_path / "none", "--out", tmp_path)
 
 
 def test_a_folder_without_midi_files(tmp_path):
     (tmp_path / "midi").mkdir()
     (tmp_path / "midi" / "README.txt").write_text("nothing here")
-    assert ".mid" in complaint("run", tmp_path / "midi", "--out", tmp_path / "out")
+    assert ".mid" in error_of("run", tmp_path / "midi", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_no_source_and_no_data_folder_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line = complaint("run")
+    line = error_of("run")
     assert "pipeline fetch" in line
     assert "pipeline demo" in line
     assert list(tmp_path.iterdir()) == []
@@ -75,13 +85,13 @@ def test_a_typo_in_an_option_is_refused(demo, tmp_path):
     ],
 )
 def test_a_value_out_of_bounds_is_refused(demo, tmp_path, option, value, words):
-    assert words in complaint("run", demo[0], "--out", tmp_path / "out", option, value)
+    assert words in error_of("run", demo[0], "--out", tmp_path / "out", option, value)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_dataset_that_exists_is_not_overwritten(demo, dataset):
     before = (dataset.path / "dataset.json").read_bytes()
-    assert "--restart" in complaint("run", demo[0], "--out", dataset.path.parent)
+    assert "--restart" in error_of("run", demo[0], "--out", dataset.path.parent)
     assert (dataset.path / "dataset.json").read_bytes() == before
 
 
@@ -90,20 +100,20 @@ def copy_of(dataset, tmp_path):
 
 
 def test_a_path_that_holds_no_dataset_or_several(dataset, tmp_path):
-    assert "no such folder" in complaint("report", tmp_path / "none")
-    assert "holds no dataset" in complaint("report", tmp_path)
+    assert "no such folder" in error_of("report", tmp_path / "none")
+    assert "holds no dataset" in error_of("report", tmp_path)
     copy_of(dataset, tmp_path)
     assert run("report", tmp_path).exit_code == 0
     shutil.copytree(dataset.path, tmp_path / "other")
-    line = complaint("report", tmp_path)
+    line = error_of("report", tmp_path)
     assert "lakh" in line
     assert "other" in line
 
 
 def test_a_dataset_of_another_format_version_is_refused(dataset, tmp_path):
     manifest = copy_of(dataset, tmp_path) / "dataset.json"
-    manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 9'))
-    assert "format version 9, this program reads 2" in complaint("report", tmp_path)
+    manifest.write_text(manifest.read_text().replace('"format_version": 3', '"format_version": 9'))
+    assert "format version 9, this program reads 3" in error_of("report", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +127,13 @@ def test_a_damaged_shard_is_named(dataset, tmp_path, damage):
     assert result.exit_code == 1
     assert "tokens-00000.npy" in result.stdout
     if len(shard.read_bytes()) < 1000:
-        assert "tokens-00000.npy is damaged" in complaint("show", tmp_path, 0)
+        assert "tokens-00000.npy is damaged" in error_of("show", tmp_path, 0)
 
 
 def test_a_shard_of_another_length_is_named(dataset, tmp_path):
     shard = copy_of(dataset, tmp_path) / "steps-00000.npy"
     np.save(shard, np.load(shard)[:-7])
-    assert "steps-00000.npy holds" in complaint("show", tmp_path, 0)
+    assert "steps-00000.npy holds" in error_of("show", tmp_path, 0)
 
 
 @pytest.mark.parametrize("changed", ["51", " 50", "5e1"])
@@ -155,8 +165,8 @@ def test_a_song_is_found_by_number_md5_and_path(dataset):
     path, md5 = dataset.index["path"][3].as_py(), dataset.index["md5"][3].as_py()
     for wanted in ("3", path, md5):
         assert md5 in run("show", dataset.path, wanted).stdout
-    assert "has no song 'zzz'" in complaint("show", dataset.path, "zzz")
-    assert "songs of" in complaint("show", dataset.path, ".mid")
+    assert "has no song 'zzz'" in error_of("show", dataset.path, "zzz")
+    assert "songs of" in error_of("show", dataset.path, ".mid")
 
 
 def test_a_rendered_song_is_read_back_with_its_notes(dataset, tmp_path):
@@ -169,6 +179,6 @@ def test_a_rendered_song_is_read_back_with_its_notes(dataset, tmp_path):
 def test_encode_refuses_a_file_without_music(dataset, tmp_path):
     (tmp_path / "page.mid").write_text("<html>")
     words = ["--vocabulary", dataset.path / "vocabulary.json", "-o", tmp_path / "song.npz"]
-    assert "page.mid" in complaint("encode", tmp_path / "page.mid", *words)
-    assert "none.mid" in complaint("encode", tmp_path / "none.mid", *words)
+    assert "page.mid" in error_of("encode", tmp_path / "page.mid", *words)
+    assert "none.mid" in error_of("encode", tmp_path / "none.mid", *words)
     assert not (tmp_path / "song.npz").exists()

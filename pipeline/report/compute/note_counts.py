@@ -1,15 +1,14 @@
-"""Counts over the kept songs, made by the workers while they have each song in hand.
+"""Counts over the kept songs, made by the workers while they have each song in memory.
 
-A worker counts for its slice and publishes the counts beside the slice's other parts; to finish
-the dataset they are only added up. Everything is a whole number, so the sum is the same in any
-order: one worker or eight, resumed or not.
+Each worker publishes the counts of its slice; to build the report they are added up. All counts
+are integers, so the sum does not depend on the order: one worker or eight, resumed or not.
 
-A worker cannot know which songs are copies of one another, so copies count like all others
-here. What is known of each song by itself is in the index, and is reported without copies.
+A worker cannot know which songs are duplicates, so here duplicates are counted like all others.
+Statistics per song come from the index instead, and leave duplicates out.
 
 Conventions
-    family   of programs, as in `shards.gm.FAMILIES`, eight programs each
-    grid     a number of steps a beat that onsets could have been snapped to
+    family   eight programs, as in `shards.gm.FAMILIES`
+    grid     a number of steps per beat that onsets could have been rounded to
     error    distance of an onset from the nearest step of a grid, in whole microseconds
 """
 
@@ -30,15 +29,15 @@ from shards.song import DEFAULT_TEMPO, NOTE, Song
 from shards.vocabulary import PROGRAMS, VELOCITY_BINS, VELOCITY_SHIFT, Vocabulary
 
 GRIDS = (4, 6, 8, 12, 16, 24, 32, 48)
-"""Steps a beat that the report lets a reader choose from."""
+"""Steps per beat that the report compares."""
 ERROR_BINS = 61
-"""Errors in bins of a millisecond; the last holds all from 60 ms on."""
-MOST_SOUNDING = 32
+"""Bins of one millisecond each; the last one holds every error from 60 ms on."""
+MAX_SOUNDING = 32
 """Notes sounding at once; more are counted as this many."""
 
 
-def parts_of(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
-    """What is counted, with its shape.
+def array_shapes(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each array of counts.
 
     songs               kept songs
     tokens              how often each token occurs, by id
@@ -53,9 +52,9 @@ def parts_of(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
     grid_exact          onsets that lie on a step, by grid
     grid_errors         onsets by grid and error
     grid_microseconds   sum of the errors, by grid
-    kit_notes           notes by what decided whether a drum kit plays them, as in
-                        `percussion.DECISIONS`; the first, nothing said, is not counted
-    kit_songs           songs with such notes
+    decision_notes      notes by the evidence that decided whether a drum kit plays them, as in
+                        `percussion.DECISIONS`; the first, no evidence, is not counted
+    decision_songs      songs with such notes
     """
     return {
         "songs": (),
@@ -66,89 +65,96 @@ def parts_of(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
         "pitches": (len(FAMILIES), 128),
         "velocities": (2, VELOCITY_BINS),
         "durations": (vocabulary.max_duration + 1,),
-        "sounding": (MOST_SOUNDING + 1,),
+        "sounding": (MAX_SOUNDING + 1,),
         "grid_exact": (len(GRIDS),),
         "grid_errors": (len(GRIDS), ERROR_BINS),
         "grid_microseconds": (len(GRIDS),),
-        "kit_notes": (len(DECISIONS),),
-        "kit_songs": (len(DECISIONS),),
+        "decision_notes": (len(DECISIONS),),
+        "decision_songs": (len(DECISIONS),),
     }
 
 
-class Tally:
-    """The counts of some songs; one vector, so that adding two tallies adds two vectors.
+class NoteCounts:
+    """The counts of some songs, in one vector, so that adding counts is adding vectors.
 
     Args:
-        vocabulary: what tokens and instruments mean.
-        counts: shape (size,), int64; of an earlier tally. Zeros by default.
+        vocabulary: defines tokens and instrument classes.
+        vector: shape (size,), int64; earlier counts to go on from. Zeros by default.
 
     Attributes:
-        counts: all counts in one vector.
-        parts: views on it by name, as in `parts_of`.
+        vector: all counts.
+        arrays: views of it by name, as in `array_shapes`.
 
     Raises:
-        ValueError: counts of another length, made with another vocabulary.
+        ValueError: the vector has another length: it was made with another vocabulary.
     """
 
-    def __init__(self, vocabulary: Vocabulary, counts: np.ndarray | None = None) -> None:
-        shapes = parts_of(vocabulary)
+    def __init__(self, vocabulary: Vocabulary, vector: np.ndarray | None = None) -> None:
+        shapes = array_shapes(vocabulary)
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         self.vocabulary = vocabulary
-        self.counts = np.zeros(sum(sizes), np.int64) if counts is None else counts
-        if self.counts.shape != (sum(sizes),):
-            raise ValueError(f"a tally has {sum(sizes)} counts, not {self.counts.shape}")
-        pieces = np.split(self.counts, np.cumsum(sizes)[:-1])
-        self.parts: Mapping[str, np.ndarray] = MappingProxyType(
+        self.vector = np.zeros(sum(sizes), np.int64) if vector is None else vector
+        _check_size(self.vector, sum(sizes))
+        views = np.split(self.vector, np.cumsum(sizes)[:-1])
+        self.arrays: Mapping[str, np.ndarray] = MappingProxyType(
             {
-                name: piece.reshape(shape)
-                for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+                name: view.reshape(shape)
+                for (name, shape), view in zip(shapes.items(), views, strict=True)
             }
         )
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.vocabulary, self.counts + other.counts)
+    def __add__(self, other: "NoteCounts") -> "NoteCounts":
+        return NoteCounts(self.vocabulary, self.vector + other.vector)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tally) and np.array_equal(self.counts, other.counts)
+        return isinstance(other, NoteCounts) and np.array_equal(self.vector, other.vector)
 
-    __hash__ = None
+    __hash__ = None  # pyright: ignore[reportAssignmentType] (mutable, so not hashable)
 
     def count(self, song: Song, encoded: EncodedSong, recording: Recording) -> None:
-        """Add one kept song, as it is stored, and the onsets of its file as they were played."""
-        parts = self.parts
-        parts["songs"][...] += 1
+        """Add one kept song as it is stored, and the onsets of its file before rounding."""
+        arrays = self.arrays
+        arrays["songs"][...] += 1
         tokens = np.bincount(encoded.tokens, minlength=len(self.vocabulary))
-        parts["tokens"][...] += tokens
-        parts["token_songs"][...] += tokens > 0
+        arrays["tokens"][...] += tokens
+        arrays["token_songs"][...] += tokens > 0
         self._count_notes(song.notes)
         self._count_onsets(recording.notes, recording.tempos, recording.ticks_per_beat)
         for decision, notes in recording.percussion.items():
-            parts["kit_notes"][DECISIONS.index(decision)] += notes
-            parts["kit_songs"][DECISIONS.index(decision)] += 1
+            arrays["decision_notes"][DECISIONS.index(decision)] += notes
+            arrays["decision_songs"][DECISIONS.index(decision)] += 1
 
     def _count_onsets(self, notes: np.ndarray, tempos: np.ndarray, ticks_per_beat: int) -> None:
-        parts = self.parts
+        arrays = self.arrays
+        (starts,) = _columns(notes, "start")
+        tempo_ticks, microseconds = _columns(tempos, "tick", "microseconds")
         _count_errors(
-            *_columns(notes, "start"),
-            *_columns(tempos, "tick", "microseconds"),
+            starts,
+            tempo_ticks,
+            microseconds,
             _grid_distances(ticks_per_beat),
             DEFAULT_TEMPO[1],
-            parts["grid_exact"],
-            parts["grid_errors"],
-            parts["grid_microseconds"],
+            arrays["grid_exact"],
+            arrays["grid_errors"],
+            arrays["grid_microseconds"],
         )
 
     def _count_notes(self, notes: np.ndarray) -> None:
-        parts = self.parts
+        arrays, fields = self.arrays, ("start", "duration", "instrument", "pitch", "velocity")
+        starts, durations, instruments, pitches, velocities = _columns(notes, *fields)
         playing = _count_notes(
-            *_columns(notes, "start", "duration", "instrument", "pitch", "velocity"),
-            parts["instrument_notes"],
-            parts["pitches"],
-            parts["velocities"],
-            parts["durations"],
-            parts["sounding"],
+            starts,
+            durations,
+            instruments,
+            pitches,
+            velocities,
+            arrays["instrument_notes"],
+            arrays["pitches"],
+            arrays["velocities"],
+            arrays["durations"],
+            arrays["sounding"],
         )
-        parts["instrument_songs"][...] += playing
+        arrays["instrument_songs"][...] += playing
 
 
 def _columns(records: np.ndarray, *names: str) -> list[np.ndarray]:
@@ -158,60 +164,73 @@ def _columns(records: np.ndarray, *names: str) -> list[np.ndarray]:
 
 def warm_up() -> None:
     """Load the compiled kernels, or compile them, as `pipeline.midi.warm_up` does the reader's."""
-    tally = Tally(Vocabulary())
-    tally._count_notes(np.zeros(0, NOTE))
-    tally._count_onsets(np.zeros(0, NOTE_DTYPE), np.zeros(0, TEMPO_DTYPE), 96)
+    counts = NoteCounts(Vocabulary())
+    counts._count_notes(np.zeros(0, NOTE))
+    counts._count_onsets(np.zeros(0, NOTE_DTYPE), np.zeros(0, TEMPO_DTYPE), 96)
 
 
-def tally_fragment(number: int) -> str:
-    """File name of a slice's tally."""
-    return f"tally-{number:05d}.npy"
+def note_counts_fragment(number: int) -> str:
+    """File name of a slice's counts."""
+    return f"note-counts-{number:05d}.npy"
 
 
-def total(vocabulary: Vocabulary, tallies: Iterable[np.ndarray]) -> Tally:
-    """The sum of the counts of any number of tallies, in any order; of none, zeros."""
-    whole = Tally(vocabulary)
-    for counts in tallies:
-        if counts.shape != whole.counts.shape:
-            raise ValueError(f"a tally has {whole.counts.shape} counts, not {counts.shape}")
-        whole.counts += counts
+def sum_counts(vocabulary: Vocabulary, vectors: Iterable[np.ndarray]) -> NoteCounts:
+    """Add up the count vectors of any number of slices, in any order."""
+    whole = NoteCounts(vocabulary)
+    for vector in vectors:
+        _check_size(vector, len(whole.vector))
+        whole.vector += vector
     return whole
+
+
+def _check_size(vector: np.ndarray, size: int) -> None:
+    if vector.shape != (size,):
+        raise ValueError(f"expected a vector of {size} counts, not of shape {vector.shape}")
 
 
 @njit(cache=True)
 def _count_notes(
-    starts, lengths, instruments, pitches, velocities, by_class, by_pitch, loudness, held, sounding
+    starts,
+    durations,
+    instruments,
+    pitches,
+    velocities,
+    by_class,
+    by_pitch,
+    by_velocity,
+    by_duration,
+    sounding,
 ):
     """Count the notes of one song.
 
     Args:
-        starts, lengths, instruments, pitches, velocities: of the notes, by start.
-        by_class, by_pitch, loudness, held, sounding: parts of a tally, added to.
+        starts, durations, instruments, pitches, velocities: of the notes, by start.
+        by_class, by_pitch, by_velocity, by_duration, sounding: arrays of counts, added to.
 
     Returns:
-        bool, by class: which play in this song.
+        bool, by class: the classes that play in this song.
     """
     playing = np.zeros(len(by_class), np.bool_)
-    first, last = -1, 0  # the stretch from the first onset of a program to its last sound
+    first, last = -1, 0  # from the first onset of a program to its last sound
     for i in range(len(starts)):
         instrument = instruments[i]
         playing[instrument] = True
         by_class[instrument] += 1
-        loudness[np.int64(instrument >= PROGRAMS), velocities[i] >> VELOCITY_SHIFT] += 1
+        by_velocity[np.int64(instrument >= PROGRAMS), velocities[i] >> VELOCITY_SHIFT] += 1
         if instrument < PROGRAMS:
             by_pitch[instrument >> 3, pitches[i]] += 1
-            held[lengths[i]] += 1
+            by_duration[durations[i]] += 1
             first = starts[i] if first < 0 else first
-            last = max(last, starts[i] + lengths[i])
+            last = max(last, starts[i] + durations[i])
     change = np.zeros(max(last - first, 0) + 1, np.int32)
     for i in range(len(starts)):
         if instruments[i] < PROGRAMS:
             change[starts[i] - first] += 1
-            change[starts[i] + lengths[i] - first] -= 1
-    now, most = 0, len(sounding) - 1
+            change[starts[i] + durations[i] - first] -= 1
+    now, top = 0, len(sounding) - 1
     for step in range(len(change) - 1):
         now += change[step]
-        sounding[min(now, most)] += 1
+        sounding[min(now, top)] += 1
     return playing
 
 
@@ -233,10 +252,10 @@ def _count_errors(starts, tempo_ticks, tempos, distances, tempo, exact, errors, 
 
     Args:
         starts: onsets in ticks, ascending.
-        tempo_ticks, tempos: changes of tempo [microseconds a beat], by tick.
+        tempo_ticks, tempos: changes of tempo [microseconds per beat], by tick.
         distances: from `_grid_distances`.
         tempo: before the first change.
-        exact, errors, microseconds: parts of a tally, added to.
+        exact, errors, microseconds: arrays of counts, added to.
     """
     ticks_per_beat, grids = distances.shape
     last = errors.shape[1] - 1

@@ -1,4 +1,4 @@
-"""The what-if table against the rules and the queries whose outcome it foretells."""
+"""The what-if table against the rules and queries whose effect it predicts."""
 
 import dataclasses
 
@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.clean.rules import RULES, Limits, rejection
-from pipeline.cli.commands import cli
-from pipeline.report.build.what_if import SHARES, what_if
+from pipeline.cli import cli
+from pipeline.report.compute.what_if import SHARES, what_if
 from shards.layout import INDEX_SCHEMA
-from shards.where import holds
+from shards.where import matching_songs
 from tests.pipeline.report.test_report import make_tables
 
 OPEN = Limits(
@@ -21,11 +21,11 @@ OPEN = Limits(
     min_seconds=0,
     max_notes_per_second=999,
     max_lengthened=9,
-    max_same_pitch=99,
-    max_same_duration=99,
+    max_same_pitch_share=99,
+    max_same_duration_share=99,
     max_merged=9,
 )
-"""Bounds that all songs of the made-up index stay within."""
+"""Thresholds that all songs of the synthetic index pass."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def tables():
     rows = index.to_pylist()
     for number, row in enumerate(rows):
         row |= {name: max(value, 1) for name, value in row.items() if type(value) is int}
-        row["same_duration"] = None if number % 7 == 0 else float(random.random())
+        row["same_duration_share"] = None if number % 7 == 0 else float(random.random())
         row["key_fit"] = None if number % 7 == 0 else float(random.random())
         row["durations_lengthened"] = int(random.integers(0, row["notes"]))
         row["bpm"] = float(random.gamma(30, 4))
@@ -48,34 +48,35 @@ def table(tables):
     return what_if(*tables, OPEN)
 
 
-def test_a_query_keeps_the_songs_that_the_table_says(tables, table):
+def test_a_query_keeps_the_songs_that_the_table_predicts(tables, table):
     representative = tables[0]["representative"].to_numpy()
     for row in table:
-        unknown = f" or {row['measured']} is null" if row["rule"] else ""
-        for keep in row["keeps"][::4]:
-            where = f"{row['measured']} {row['sense']} {keep['threshold']}{unknown}"
+        unknown = f" or {row['expression']} is null" if row["rule"] else ""
+        for keep in row["thresholds"][::4]:
+            where = f"{row['expression']} {row['comparison']} {keep['threshold']}{unknown}"
             if keep["threshold"] is not None:
-                assert keep["songs"] == (holds(tables[0], where) & representative).sum(), where
+                fits = matching_songs(tables[0], where)
+                assert keep["songs"] == (fits & representative).sum(), where
 
 
-def test_a_run_with_that_bound_would_keep_the_songs_that_the_table_says(tables, table):
+def test_a_run_with_a_threshold_keeps_the_songs_that_the_table_predicts(tables, table):
     songs = [row for row in tables[0].to_pylist() if row["representative"]]
     assert [rejection(song, OPEN) for song in songs] == [None] * len(songs)
     for row in table[: len(RULES)]:
         kind = type(getattr(Limits(), row["setting"]))
-        for keep in row["keeps"]:
+        for keep in row["thresholds"]:
             limits = dataclasses.replace(OPEN, **{row["setting"]: kind(keep["threshold"])})
             kept = [song for song in songs if rejection(song, limits) is None]
             assert len(kept) == keep["songs"], (row["setting"], keep)
 
 
-def test_a_bound_keeps_its_share_and_the_next_tighter_one_does_not(tables, table):
+def test_a_threshold_keeps_its_share_and_the_next_tighter_one_does_not(tables, table):
     songs = tables[0].filter(tables[0]["representative"])
-    for row in (row for row in table if row["measured"] in INDEX_SCHEMA.names):
-        sign = 1 if row["sense"] == ">=" else -1
-        values = sign * np.array(songs[row["measured"]].to_pylist(), np.float64)
+    for row in (row for row in table if row["expression"] in INDEX_SCHEMA.names):
+        sign = 1 if row["comparison"] == ">=" else -1
+        values = sign * np.array(songs[row["expression"]].to_pylist(), np.float64)
         passing = int(np.isnan(values).sum()) if row["rule"] else 0
-        for keep in row["keeps"]:
+        for keep in row["thresholds"]:
             wanted = keep["share"] * len(values)
             if keep["threshold"] is None:
                 assert (~np.isnan(values)).sum() + passing < wanted
@@ -85,25 +86,25 @@ def test_a_bound_keeps_its_share_and_the_next_tighter_one_does_not(tables, table
             assert keep["songs"] >= wanted > (values >= tighter).sum() + passing
 
 
-def test_files_that_a_rule_turned_down_are_told_with_their_figures(tables, table):
+def test_files_that_a_rule_rejected_are_shown_with_their_values(tables, table):
     ledger = tables[1].to_pylist()
     for row in table[: len(RULES)]:
         values = [one["value"] for one in ledger if one["rule"] == row["rule"]]
-        down = row["turned_down"]
-        assert down["files"] == len(values)
+        rejected = row["rejected"]
+        assert rejected["files"] == len(values)
         if values:
-            ends = (max, min) if row["sense"] == ">=" else (min, max)
-            assert [down["nearest"], down["furthest"]] == [end(values) for end in ends]
-    assert sum(row["turned_down"]["files"] for row in table[: len(RULES)]) > 0
+            ends = (max, min) if row["comparison"] == ">=" else (min, max)
+            assert [rejected["nearest"], rejected["furthest"]] == [end(values) for end in ends]
+    assert sum(row["rejected"]["files"] for row in table[: len(RULES)]) > 0
 
 
-def test_an_index_of_nothing_has_no_bounds():
+def test_an_empty_index_has_no_thresholds():
     index, ledger = (table.slice(0, 0) for table in make_tables(3))
-    keeps = [keep for row in what_if(index, ledger, Limits()) for keep in row["keeps"]]
+    keeps = [keep for row in what_if(index, ledger, Limits()) for keep in row["thresholds"]]
     assert {(keep["threshold"], keep["songs"]) for keep in keeps} == {(None, None)}
 
 
-def test_the_command_tells_bounds_and_what_a_condition_keeps(dataset):
+def test_the_command_prints_thresholds_and_what_a_condition_keeps(dataset):
     result = CliRunner().invoke(cli, ["what-if", str(dataset.path)])
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -114,7 +115,7 @@ def test_the_command_tells_bounds_and_what_a_condition_keeps(dataset):
     rows = [line.split() for line in result.stdout.splitlines()]
     found = {row[0]: int(row[1]) for row in rows if row[0] in ("train", "valid", "test")}
     index = dataset.index
-    fits = holds(index, where) & index["representative"].to_numpy()
+    fits = matching_songs(index, where) & index["representative"].to_numpy()
     split = np.array(index["split"].to_pylist())
     assert found == {name: int((fits & (split == name)).sum()) for name in found}
     assert 0 < sum(found.values()) < sum(index["representative"].to_pylist())

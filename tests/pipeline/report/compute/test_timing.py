@@ -3,9 +3,10 @@
 import pyarrow as pa
 import pytest
 
+from pipeline.report.compute.timing import merge, timings_page_path, timings_path
 from pipeline.report.html.timing_page import clock, timings_html
-from pipeline.report.build.timing import merge, read_timings, timings_page_path
 from shards.layout import LEDGER_SCHEMA
+from shards.reader import read_json
 
 EMPTY = dict.fromkeys(LEDGER_SCHEMA.names)
 
@@ -22,21 +23,21 @@ def part(began, *seconds):
 def test_two_workers_at_once_take_half_the_time():
     one, other = part(100.0, 1.0, 1.0), part(100.0, 0.5, 1.5)
     timings = merge([one, other], ledger_of(4))
-    assert (timings["elapsed"], timings["busy"]) == (2.0, 4.0)
-    assert sum(timings["throughput"]) == sum(timings["by_time"]) == timings["files"] == 4
+    assert (timings["elapsed_seconds"], timings["busy_seconds"]) == (2.0, 4.0)
+    assert sum(timings["throughput"]) == sum(timings["files_by_seconds"]) == timings["files"] == 4
     assert timings["throughput"][15] == timings["throughput"][30] == 1
     assert timings["throughput"][-1] == 2
 
 
-def test_the_night_in_which_a_run_was_stopped_is_left_out():
+def test_time_in_which_a_run_was_stopped_is_left_out():
     parts = [part(0.0, 2.0), part(30_000.0, 1.0), part(2.0, 1.0)]
     timings = merge(parts, ledger_of(3))
-    assert timings["elapsed"] == pytest.approx(4.0)
+    assert timings["elapsed_seconds"] == pytest.approx(4.0)
     assert [row["path"] for row in timings["slowest"]] == ["0.mid", "1.mid", "2.mid"]
 
 
 def test_a_run_leaves_its_times_beside_the_dataset(dataset):
-    timings = read_timings(dataset.path)
+    timings = read_json(timings_path(dataset.path))
     ledger = dataset.ledger()
     assert timings["files"] == ledger.num_rows == sum(timings["throughput"])
     assert len(timings["slowest"]) == 20
@@ -46,7 +47,7 @@ def test_a_run_leaves_its_times_beside_the_dataset(dataset):
     assert {(row["path"], row["bytes"]) for row in timings["slowest"]} <= known
     page = timings_page_path(dataset.path).read_text()
     assert page == timings_html(timings)
-    assert "Files a second" in page
+    assert "Files per second" in page
 
 
 def test_times_are_written_as_people_say_them():

@@ -1,4 +1,4 @@
-"""The workers' counts: they add up in any order, and are what a plain count of the songs says."""
+"""The workers' counts: they add up in any order, and equal a plain count of the songs."""
 
 import dataclasses
 from collections import Counter
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.midi import read_midi
-from pipeline.report.build.note_counts_json import measure_tally
-from pipeline.report.build.note_counts import GRIDS, Tally, total
-from pipeline.running.slice_task import FileProcessor
+from pipeline.process_file import FileProcessor
+from pipeline.report.compute.note_counts import GRIDS, NoteCounts, sum_counts
+from pipeline.report.compute.note_counts_json import note_counts_report
 from pipeline.sources.listing import list_files
 from shards.gm import FAMILY_NAMES
 from shards.reader import read_json
@@ -21,44 +21,44 @@ from shards.vocabulary import CodecSettings, Vocabulary
 from tests.pipeline.conftest import SETTINGS
 
 VOCABULARY = Vocabulary(CodecSettings(steps_per_beat=4, max_duration=1))
-SIZE = len(Tally(VOCABULARY).counts)
-tallies = st.integers(0, 2**32 - 1).map(
-    lambda seed: Tally(VOCABULARY, np.random.default_rng(seed).integers(0, 2**40, SIZE))
+SIZE = len(NoteCounts(VOCABULARY).vector)
+random_counts = st.integers(0, 2**32 - 1).map(
+    lambda seed: NoteCounts(VOCABULARY, np.random.default_rng(seed).integers(0, 2**40, SIZE))
 )
 
 
-@given(tallies, tallies, tallies)
-def test_tallies_add_up_in_any_order(a, b, c):
-    zero = Tally(VOCABULARY)
+@given(random_counts, random_counts, random_counts)
+def test_counts_add_up_in_any_order(a, b, c):
+    zero = NoteCounts(VOCABULARY)
     assert a + zero == a == zero + a
     assert a + b == b + a
-    assert (a + b) + c == a + (b + c) == total(VOCABULARY, [c.counts, a.counts, b.counts])
+    assert (a + b) + c == a + (b + c) == sum_counts(VOCABULARY, [c.vector, a.vector, b.vector])
 
 
-def test_a_tally_of_another_vocabulary_is_refused():
+def test_counts_of_another_vocabulary_are_refused():
     with pytest.raises(ValueError, match="counts"):
-        Tally(VOCABULARY, np.zeros(SIZE + 1, np.int64))
+        NoteCounts(VOCABULARY, np.zeros(SIZE + 1, np.int64))
 
 
-def tally_of(folder, files):
+def counts_of(folder, files):
     processor = FileProcessor(SETTINGS)
     for file in files:
         processor.process(file)
-    return processor.tally
+    return processor.note_counts
 
 
 def test_parts_counted_apart_are_the_whole_counted_at_once(demo, dataset):
     files = list(list_files([demo[0]], 8_000_000))
-    whole = tally_of(demo[0], files)
+    whole = counts_of(demo[0], files)
     cuts = (0, 3, 4, 30, len(files))
-    parts = [tally_of(demo[0], files[a:b]) for a, b in pairwise(cuts)]
-    assert total(dataset.vocabulary, [part.counts for part in reversed(parts)]) == whole
-    assert measure_tally(whole) == read_json(dataset.path / "report.json")["counts"]
+    parts = [counts_of(demo[0], files[a:b]) for a, b in pairwise(cuts)]
+    assert sum_counts(dataset.vocabulary, [part.vector for part in reversed(parts)]) == whole
+    assert note_counts_report(whole) == read_json(dataset.path / "report.json")["note_counts"]
 
 
 @pytest.fixture(scope="module")
 def counts(dataset):
-    return read_json(dataset.path / "report.json")["counts"]
+    return read_json(dataset.path / "report.json")["note_counts"]
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def test_tokens_are_those_of_the_shards(counts, dataset, stored):
     for kind, letter in first_letters.items():
         mine = [name for name in times if name[0] == letter]
         assert by_kind[kind]["used"] == len(mine)
-        assert by_kind[kind]["times"] == sum(times[name] for name in mine)
+        assert by_kind[kind]["occurrences"] == sum(times[name] for name in mine)
         assert by_kind[kind]["tokens"] == sum(
             name[0] == letter for name in dataset.vocabulary.names
         )
     known = {name for name in dataset.vocabulary.names if "unused" not in name} - {"<pad>"}
-    assert set(found["never"]) == known - set(times)
-    shown = [(one["name"], one["times"], one["songs"]) for one in found["rarest"]]
+    assert set(found["never_used"]) == known - set(times)
+    shown = [(one["name"], one["occurrences"], one["songs"]) for one in found["rarest"]]
     assert shown == [(name, times[name], songs[name]) for name, _, _ in shown]
     assert [n for _, n, _ in shown] == sorted(times.values())[: len(shown)]
 
@@ -105,7 +105,7 @@ def test_notes_are_those_of_the_shards(counts, dataset, stored):
     ]
     pitched = [note for note in notes if note[2] < 128]
     heat = Counter((instrument // 8, pitch) for _, _, instrument, pitch, _ in pitched)
-    assert counts["heat"] == {
+    assert counts["pitches"] == {
         family: [heat[n, pitch] for pitch in range(128)] for n, family in enumerate(FAMILY_NAMES)
     }
     for kind, drums in (("programs", False), ("drums", True)):
@@ -130,7 +130,7 @@ def test_sounding_notes_are_those_of_every_step(counts, stored):
 
 
 def test_grid_errors_are_those_of_the_files_in_exact_fractions(counts, demo, dataset):
-    alike = Counter()  # onsets by place in the beat, ticks a beat and tempo
+    alike = Counter()  # onsets by position in the beat, ticks per beat and tempo
     for path in dataset.index["path"].to_pylist():
         recording = read_midi((demo[0] / path).read_bytes())
         resolution, tempos = recording.ticks_per_beat, [(0, 500_000), *recording.tempos.tolist()]
@@ -147,7 +147,7 @@ def test_grid_errors_are_those_of_the_files_in_exact_fractions(counts, demo, dat
             total_ms[grid] += often * off
     onsets = sum(alike.values())
     for grid in counts["grids"]:
-        steps = grid["steps"]
+        steps = grid["steps_per_beat"]
         assert grid["onsets"] == sum(grid["errors"]) == onsets
         assert grid["exact"] == exact[steps]
         # The kernel cuts errors to whole microseconds, so near a bin's edge it may differ.
@@ -161,20 +161,22 @@ def test_decisions_about_drum_kits_are_those_of_the_files(counts, demo, dataset)
         made = read_midi((demo[0] / row["path"]).read_bytes()).percussion
         notes.update(made)
         songs.update({*made})
-    said = {one["decision"]: (one["notes"], one["songs"]) for one in counts["kits"]}
-    assert said == {decision: (notes[decision], songs[decision]) for decision in notes}
-    assert [one["notes"] for one in counts["kits"]] == sorted(notes.values(), reverse=True)
-    assert said
+    found = {one["decision"]: (one["notes"], one["songs"]) for one in counts["drum_decisions"]}
+    assert found == {decision: (notes[decision], songs[decision]) for decision in notes}
+    assert [one["notes"] for one in counts["drum_decisions"]] == sorted(
+        notes.values(), reverse=True
+    )
+    assert found
 
 
 def test_each_decision_about_a_kit_is_counted_by_itself(demo, dataset):
-    tally, row = Tally(dataset.vocabulary), dataset.index.slice(0, 1).to_pylist()[0]
+    added, row = NoteCounts(dataset.vocabulary), dataset.index.slice(0, 1).to_pylist()[0]
     recording = read_midi((demo[0] / row["path"]).read_bytes())
     encoded = dataset.song(0)
     for made in ({"gs_part_mode": 5, "track_name": 2}, {"track_name": 4}, {}):
         changed = dataclasses.replace(recording, percussion=made)
-        tally.count(dataset.codec.decode(encoded), encoded, changed)
-    assert measure_tally(tally)["kits"] == [
+        added.count(dataset.codec.decode(encoded), encoded, changed)
+    assert note_counts_report(added)["drum_decisions"] == [
         {"decision": "track_name", "notes": 6, "songs": 2},
         {"decision": "gs_part_mode", "notes": 5, "songs": 1},
     ]

@@ -1,4 +1,4 @@
-"""Two datasets side by side: each figure is its own dataset's, and what differs is said."""
+"""A comparison of two datasets: each figure is its own dataset's, and differences are shown."""
 
 import re
 
@@ -6,11 +6,13 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.clean.rules import Limits
-from pipeline.cli.commands import cli
+from pipeline.cli import cli
 from pipeline.config import DataSettings, IngestSettings
-from pipeline.report.compare import compare_html, compare_text, read_side, tables
-from shards.console import visible
+from pipeline.report.compute.compare import compare, read_side
+from pipeline.report.html.compare_page import compare_html
+from pipeline.report.terminal.compare import compare_text
 from shards.reader import read_json
+from shards.text import visible
 from shards.vocabulary import CodecSettings
 
 OTHER = DataSettings(
@@ -26,7 +28,7 @@ def sides(demo, dataset, build):
 
 
 def rows_of(sides, title):
-    return {row.label.strip(): row for row in dict(tables(*sides))[title]}
+    return {row.label.strip(): row for row in compare(*sides)[title]}
 
 
 def test_the_settings_that_differ_are_named_and_no_other(sides):
@@ -38,7 +40,7 @@ def test_the_settings_that_differ_are_named_and_no_other(sides):
 
 
 def test_every_stage_of_both_funnels_adds_up(sides):
-    rows = list(dict(tables(*sides))["files"])
+    rows = list(compare(*sides)["files"])
     for side in (0, 1):
         left = None
         for row in rows:
@@ -61,10 +63,10 @@ def test_figures_and_changes_are_those_of_the_reports(sides, dataset):
     assert tokens.numbers == tuple(report["vocabulary"]["tokens"] for report in (a, b))
 
 
-def test_a_dataset_beside_itself_has_no_change(sides):
-    parts = tables(sides[0], sides[0])
-    assert dict(parts)["settings that differ"] == []
-    assert all(row.a == row.b and row.change == "" for _, rows in parts for row in rows)
+def test_a_dataset_compared_with_itself_has_no_change(sides):
+    tables = compare(sides[0], sides[0])
+    assert tables["settings that differ"] == []
+    assert all(row.a == row.b and row.change == "" for rows in tables.values() for row in rows)
 
 
 def test_the_text_fits_a_terminal_and_the_page_is_whole(sides):
@@ -92,5 +94,5 @@ def test_the_command_writes_text_and_page(dataset, tmp_path):
     words = ["compare", str(dataset.path), str(dataset.path), "-o", str(tmp_path / "both.html")]
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 0, result.output
-    assert "median of a song" in result.stdout
+    assert "median per song" in result.stdout
     assert "Two datasets" in (tmp_path / "both.html").read_text()

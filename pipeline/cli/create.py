@@ -1,0 +1,204 @@
+"""Commands that write a dataset, or prepare for it: demo, fetch, run, encode, settings."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.group import Folder, cli, report_summary
+from pipeline.config import DataSettings
+from pipeline.demo import DemoSettings, compose_corpus, is_demo
+from pipeline.running.pool_settings import PoolSettings
+from pipeline.sources.fetch import ARCHIVES, LAKH, download
+from shards.console import STOPPED
+from shards.errors import LakhxlError
+from shards.layout import REPORT_PAGE
+from shards.settings import describe, options_for, take
+
+STAGES: dict[str, type] = {
+    field.name: field.default_factory  # pyright: ignore[reportAssignmentType] (they are classes)
+    for field in dataclasses.fields(DataSettings)
+}
+"""The settings class of each stage."""
+
+NO_DATA = (
+    "there is no folder ./data here. Name a folder of MIDI files (`pipeline run FOLDER`), "
+    "download the Lakh MIDI Dataset (`pipeline fetch lmd_full`), or compose a small corpus to "
+    "try things on (`pipeline demo data`)"
+)
+
+
+@cli.command()
+@click.argument("folder", type=Folder())
+@click.option("--restart", is_flag=True, help="Replace a demo corpus that is already there.")
+@options_for(DemoSettings)
+def demo(folder: Path, restart: bool, **options: Any) -> None:
+    """Compose a small corpus at FOLDER, with planted faults, to try everything on.
+
+    Nothing is downloaded; the same seed gives the same files.
+
+    \b
+    Example:
+        pipeline demo data
+    """
+    if restart and is_demo(folder):
+        shutil.rmtree(folder)
+    corpus = compose_corpus(folder, take(DemoSettings, options))
+    click.echo(
+        f"{folder}: {corpus.songs} songs, {corpus.minutes:.0f} minutes of music, and "
+        f"{len(corpus.planted)} files with planted faults or duplicates"
+    )
+
+
+@cli.command()
+@click.argument("archive", metavar="NAME", type=click.Choice(tuple(ARCHIVES)))
+@click.option(
+    "--to",
+    type=Folder(),
+    default=Path("data"),
+    show_default=True,
+    help="The folder to download into.",
+)
+@click.option("--address", default=LAKH, show_default=True, help="The URL of the archives.")
+def fetch(archive: str, to: Path, address: str) -> None:
+    """Download the Lakh MIDI Dataset, or a part of it, and verify its checksum.
+
+    lmd_full has 178,561 files in 1.8 GB, lmd_matched 45,129 in 1.4 GB, clean_midi 17,257 in
+    0.2 GB. To resume a download that was stopped, give the same command again.
+
+    \b
+    Example:
+        pipeline fetch lmd_full --to data
+        pipeline run data/lmd_full.tar.gz
+    """
+    try:
+        path = download(archive, to, address)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; {to} keeps the part that came: the same command resumes", err=True)
+        raise click.exceptions.Exit(STOPPED) from None
+    click.echo(f"{path}\nto read it without unpacking:  pipeline run {path}")
+
+
+def data_options(command: Callable) -> Callable:
+    """Give a command every setting of a dataset as an option."""
+    for cls in reversed(STAGES.values()):
+        command = options_for(cls)(command)
+    return command
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, type=Folder(), metavar="[SOURCE]...")
+@click.option(
+    "--out",
+    type=Folder(),
+    default=Path("shards"),
+    show_default=True,
+    help="The folder that datasets go into.",
+)
+@click.option("--name", default="lakh", show_default=True, help="The dataset's folder in --out.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Start over, replacing a dataset or an unfinished run of this name.",
+)
+@options_for(PoolSettings)
+@data_options
+def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **options: Any) -> None:
+    """Read every MIDI file in the SOURCEs (by default ./data) and write a dataset.
+
+    A SOURCE is a folder, searched to any depth, a file, or an archive (.tar, .tar.gz, .tar.xz,
+    .zip), which is read without unpacking it. A folder that holds only archives stands for
+    them.
+
+    The dataset appears only when it is complete. To resume a run that was stopped, by Ctrl-C or
+    by a power cut, give the same command again.
+
+    \b
+    Example:
+        pipeline run data --workers 16
+        pipeline run lmd_full.tar.gz more/midi --name everything
+    """
+    from pipeline.running.worker import start_server
+
+    pool_settings = take(PoolSettings, options)
+    data_settings = DataSettings(**{stage: take(cls, options) for stage, cls in STAGES.items()})
+    if not sources and not Path("data").is_dir():
+        raise LakhxlError(NO_DATA)
+    folder = out / _plain_name(name)
+    start_server()  # it loads its libraries while the files are listed
+
+    from pipeline.report.compute.timing import timings_page_path
+    from pipeline.running.execute import execute
+    from pipeline.running.prepare import prepare
+    from pipeline.running.progress_bars import ListingBar, RunBar
+
+    try:
+        with ListingBar() as bar:
+            prepared = prepare(
+                sources or (Path("data"),),
+                folder,
+                data_settings,
+                restart=restart,
+                on_listing=bar.show,
+            )
+        for note in prepared.notes:
+            click.echo(note, err=True)
+        with RunBar(prepared.files, prepared.earlier.files) as bar:
+            dataset = execute(prepared, pool_settings, bar.show)
+    except KeyboardInterrupt:
+        click.echo(
+            f"stopped; {folder}.partial keeps what is done: the same command resumes", err=True
+        )
+        raise click.exceptions.Exit(STOPPED) from None
+    click.echo(report_summary(dataset.path))
+    click.echo(f"\ndataset  {dataset.path}\nreport   {dataset.path / REPORT_PAGE}")
+    click.echo(f"times    {timings_page_path(dataset.path)}")
+
+
+def _plain_name(name: str) -> str:
+    if not name or Path(name).name != name or name.endswith(".partial"):
+        raise LakhxlError(f"--name {name!r} is not a plain folder name; --out names its parent")
+    return name
+
+
+@cli.command(name="settings")
+def list_settings() -> None:
+    """Print every setting of `run`: its default, what is allowed, and the reason for it.
+
+    A setting is an option of `run`: max_notes is --max-notes.
+
+    \b
+    Example:
+        pipeline settings
+    """
+    click.echo("What a dataset holds; stored in its dataset.json\n")
+    click.echo(describe(DataSettings))
+    click.echo("\n\nHow a run is executed; none of it changes the dataset\n")
+    click.echo(describe(PoolSettings))
+
+
+@cli.command()
+@click.argument("file", type=Folder())
+@click.option(
+    "--vocabulary", type=Folder(), required=True, help="vocabulary.json of a dataset or a run."
+)
+@click.option("--output", "-o", type=Folder(), required=True, help="The .npz file to write.")
+def encode(file: Path, vocabulary: Path, output: Path) -> None:
+    """Encode one MIDI FILE as `run` would, without filtering: five arrays in an .npz file.
+
+    \b
+    Example:
+        pipeline encode song.mid --vocabulary shards/lakh/vocabulary.json -o song.npz
+    """
+    import numpy as np
+
+    from pipeline.process_file import encode_file
+    from shards.reader import read_vocabulary
+    from shards.writer import publish
+
+    encoded = encode_file(file, read_vocabulary(vocabulary))
+    publish(output, lambda stream: np.savez(stream, **vars(encoded)))
+    click.echo(f"{output}: {len(encoded)} tokens")

@@ -1,0 +1,229 @@
+"""Commands that read a dataset: verify, audit, report, what-if, compare, show, render, browse."""
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from pipeline.cli.group import Folder, cli, report_summary
+from shards.console import progress_bar
+from shards.errors import LakhxlError
+from shards.layout import REPORT_PAGE
+from shards.text import visible
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+def verify(dataset: Path) -> None:
+    """Check that DATASET is intact: every file's checksum, every song's tokens.
+
+    \b
+    Example:
+        pipeline verify shards/lakh
+    """
+    from shards import open_dataset
+    from shards.verify import verify as find_faults
+
+    with progress_bar(total=0, desc="verifying", unit=" songs") as bar:
+        faults = list(find_faults(dataset, bar.reset, bar.update))
+    for fault in faults:
+        click.echo(fault)
+    if faults:
+        raise LakhxlError(f"{dataset}: {len(faults)} faults found")
+    intact = open_dataset(dataset)
+    files = len(intact.manifest["files"])
+    click.echo(f"{intact.path} is intact: {len(intact)} songs, {files} files")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+def audit(dataset: Path) -> None:
+    """Search DATASET for duplicates: clusters, the largest, and leakage between splits.
+
+    Leakage is measured from the tokens, independently of the stored clusters; any is an error.
+
+    \b
+    Example:
+        pipeline audit shards/lakh
+    """
+    from pipeline.duplicates.audit import audit as audit_dataset
+    from shards import open_dataset
+
+    opened = open_dataset(dataset)
+    with progress_bar(total=len(opened), desc="auditing", unit=" songs") as bar:
+        found = audit_dataset(opened, bar.update)
+    click.echo(f"{found.songs:,} songs in {found.clusters:,} clusters of duplicates")
+    for kind, songs in found.duplicates.items():
+        click.echo(f"  {songs:>7,}  {kind}")
+    for number, songs, path in found.largest:
+        click.echo(f"  cluster {number}: {songs} songs, kept {path}")
+    click.echo(f"leakage across splits: {len(found.leaks)} pairs")
+    click.echo(
+        f"a split by file would have leaked {100 * found.leaked_by_file:.1f} % of what it held out"
+    )
+    for one, other, similarity in found.leaks:
+        click.echo(f"  songs {one} and {other}: similarity {similarity:.2f}")
+    if found.leaks:
+        raise LakhxlError(f"{opened.path}: {len(found.leaks)} pairs of duplicates across splits")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+def report(dataset: Path) -> None:
+    """Summarize DATASET: which files were found, which were dropped and why, what songs hold.
+
+    \b
+    Example:
+        pipeline report shards/lakh
+    """
+    from shards import open_dataset
+
+    path = open_dataset(dataset).path
+    click.echo(report_summary(path))
+    click.echo(f"\nmore in {path / REPORT_PAGE}")
+
+
+@cli.command(name="what-if")
+@click.argument("dataset", type=Folder())
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Show instead how many songs this condition over the index keeps.",
+)
+def what_if(dataset: Path, where: str | None) -> None:
+    """Show how many songs of DATASET other filter thresholds would keep.
+
+    A threshold found here needs no new run: give it to `trainer fit --where`.
+
+    \b
+    Example:
+        pipeline what-if shards/lakh --where "instruments >= 3 and meter = '4/4'"
+    """
+    from pipeline.report.schema import read_report
+    from pipeline.report.terminal.what_if import what_if_text, where_text
+    from shards import open_dataset
+
+    opened = open_dataset(dataset)
+    click.echo(where_text(opened.index, where) if where else what_if_text(read_report(opened.path)))
+
+
+@cli.command()
+@click.argument("a", type=Folder())
+@click.argument("b", type=Folder())
+@click.option("--output", "-o", type=Folder(), help="Also write a page with charts, to this .html.")
+def compare(a: Path, b: Path, output: Path | None) -> None:
+    """Compare two datasets, A and B: the settings that differ, and every figure of both.
+
+    \b
+    Example:
+        pipeline compare shards/lakh shards/lakh-strict -o compare.html
+    """
+    from pipeline.report.compute.compare import read_side
+    from pipeline.report.terminal.compare import compare_text
+
+    sides = read_side(a), read_side(b)
+    click.echo(compare_text(*sides))
+    if output:
+        from pipeline.report.html.compare_page import compare_html
+        from shards.writer import write_text
+
+        write_text(output, compare_html(*sides))
+        click.echo(f"\ncharts in {visible(output)}")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+@click.argument("song")
+@click.option("--image", type=Folder(), help="Also draw a piano roll, to this .png.")
+def show(dataset: Path, song: str, image: Path | None) -> None:
+    """Print everything recorded about one SONG of DATASET.
+
+    SONG is its number, the start of its md5, or part of its path.
+
+    \b
+    Example:
+        pipeline show shards/lakh 11 --image song.png
+    """
+    from pipeline.browse.song_facts import facts_text, find_song, removed_silences
+    from shards import open_dataset
+
+    opened = open_dataset(dataset)
+    number = find_song(opened, song)
+    click.echo(facts_text(opened, number))
+    if image:
+        from shards.render.pianoroll import save_piano_roll
+
+        title = opened.index["path"][number].as_py()
+        decoded = opened.codec.decode(opened.song(number))
+        silences = removed_silences(opened, number)
+        save_piano_roll(decoded, opened.vocabulary, image, title=title, silences=silences)
+        click.echo(f"{'piano roll':<20}{visible(image)}")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+@click.argument("song")
+@click.option(
+    "--output", "-o", type=Folder(), required=True, help="The .mid or .wav file to write."
+)
+@click.option(
+    "--soundfont", type=Folder(), help="An .sf2 file for .wav; by default what Debian installs."
+)
+def render(dataset: Path, song: str, output: Path, soundfont: Path | None) -> None:
+    """Write one SONG of DATASET as a .mid file, or play it to a .wav file.
+
+    This lets you hear what the tokens keep. A .wav needs the `audio` extra, FluidSynth and a
+    soundfont.
+
+    \b
+    Example:
+        pipeline render shards/lakh 11 -o song.mid
+        pipeline render shards/lakh 11 -o song.wav
+    """
+    from pipeline.browse.song_facts import find_song
+    from shards import open_dataset
+    from shards.render.midi import write_midi
+
+    opened = open_dataset(dataset)
+    decoded = opened.codec.decode(opened.song(find_song(opened, song)))
+    if output.suffix.lower() == ".wav":
+        from shards.render.audio import write_wav
+
+        write_wav(decoded, output, opened.vocabulary, soundfont)
+    elif output.suffix.lower() in (".mid", ".midi"):
+        write_midi(decoded, output, opened.vocabulary)
+    else:
+        raise LakhxlError(f"{output}: expected a name that ends in .mid or .wav")
+    seconds = float(decoded.seconds(decoded.end))
+    click.echo(f"{visible(output)}: {len(decoded.notes)} notes, {seconds:.1f} s")
+
+
+@cli.command()
+@click.argument("dataset", type=Folder())
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="The port to serve on; 0 picks a free one.",
+)
+@click.option("--open/--no-open", "open_page", default=True, help="Open the page in a browser.")
+def browse(dataset: Path, port: int, open_page: bool) -> None:
+    """Serve DATASET as a web page: search and filter songs, see piano rolls, listen.
+
+    The server answers this machine only, needs no network and only reads. Ctrl-C ends it.
+
+    \b
+    Example:
+        pipeline browse shards/lakh
+    """
+    from pipeline.browse.server import serve
+    from shards import open_dataset
+
+    with serve(open_dataset(dataset), port) as server:
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        click.echo(f"{address}  (Ctrl-C ends it)")
+        if open_page:
+            click.launch(address)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()

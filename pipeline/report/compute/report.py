@@ -1,0 +1,284 @@
+"""Build report.json: what was found, what was removed and why, and what the dataset holds.
+
+Pages and terminal only display it. It is a function of the index, the ledger and the workers'
+counts alone: the same tables give the same bytes.
+
+Conventions
+    file      a row of the ledger
+    kept      a file whose song is in the dataset: a row of the index
+    songs     the representative songs, one of each cluster; every distribution is over them, and
+              train, valid and test are made of them
+    lost      the files that one stage of the funnel has and the next lacks, by reason; these add
+              up exactly
+"""
+
+# pyarrow.compute makes its functions at import, where pyright cannot see them
+# pyright: reportAttributeAccessIssue=false
+
+import math
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clean.rules import Limits
+from pipeline.midi.events import TIERS
+from pipeline.report.compute.histograms import MEASURES, distribution
+from pipeline.report.compute.note_counts import NoteCounts
+from pipeline.report.compute.note_counts_json import note_counts_report
+from pipeline.report.compute.what_if import what_if
+from pipeline.report.number_format import significant
+from pipeline.report.schema import (
+    LOSSES,
+    REPORT_VERSION,
+    BlockUse,
+    Cluster,
+    Control,
+    Duplicates,
+    Example,
+    Loss,
+    Programs,
+    Reading,
+    Reason,
+    Report,
+    Stage,
+    Total,
+)
+from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
+from shards.layout import SPLITS
+from shards.vocabulary import PROGRAMS
+
+EXAMPLES = 5
+"""Files shown of each reason: the first, the last, and others spread evenly between."""
+BLOCK_SIZES = (256, 512, 1024, 2048, 4096)
+LARGEST = 10
+"""Clusters shown."""
+
+
+def build_report(index: pa.Table, ledger: pa.Table, counts: NoteCounts, limits: Limits) -> Report:
+    """Summarize a dataset from what its workers measured; no token is read again.
+
+    Args:
+        index: `shards.layout.INDEX_SCHEMA`, one row per kept song.
+        ledger: `shards.layout.LEDGER_SCHEMA`, one row per input file.
+        counts: over the kept songs.
+        limits: thresholds that the songs were filtered by.
+    """
+    songs, vocabulary = index.filter(index["representative"]), counts.vocabulary
+    reasons = _reasons(ledger)
+    return {
+        "report_version": REPORT_VERSION,
+        "vocabulary": {
+            "tokens": len(vocabulary),
+            "instruments": vocabulary.instruments,
+            "steps_per_beat": vocabulary.settings.steps_per_beat,
+            "fingerprint": vocabulary.fingerprint,
+        },
+        "funnel": _funnel(index, ledger, songs, reasons),
+        "reasons": [{**reason, "examples": _examples(ledger, reason)} for reason in reasons],
+        "totals": _totals(index, songs),
+        "distributions": {
+            measure.name: distribution(measure.values(songs), measure.edges) for measure in MEASURES
+        },
+        "meters": _by_frequency(songs["meter"]),
+        "keys": _by_frequency(songs["key"].drop_null()),
+        "pitch": _pitch(songs),
+        "programs": _programs(songs),
+        "losses": {name: _loss(songs, name) for name in LOSSES},
+        "controls": {
+            "bends": _control(songs, "bends", "bend_tokens"),
+            "modulations": _control(songs, "modulations", "modulation_tokens"),
+        },
+        "silence": {
+            "songs": _rows_above_zero(songs["silence_seconds"]),
+            "hours": _sum(songs["silence_seconds"]) / 3600,
+        },
+        "unaligned_songs": _rows_above_zero(songs["unaligned"].cast(pa.int8())),
+        "what_if": what_if(index, ledger, limits),
+        "reading": _reading(ledger),
+        "duplicates": _duplicates(index),
+        "blocks": _blocks(songs.filter(pc.equal(songs["split"], "train"))),
+        "note_counts": note_counts_report(counts),
+    }
+
+
+def _funnel(
+    index: pa.Table, ledger: pa.Table, songs: pa.Table, reasons: list[Reason]
+) -> list[Stage]:
+    """From files found to songs trained on: each stage, and what the next one lacks."""
+    unread = [reason for reason in reasons if reason["outcome"] != "rejected"]
+    rejected = [reason for reason in reasons if reason["outcome"] == "rejected"]
+    readable = ledger.num_rows - sum(reason["files"] for reason in unread)
+    distinct_files = pc.count_distinct(index["md5"], mode="all").as_py()
+    duplicates: list[Reason] = [
+        {"outcome": "kept", "rule": "identical_file", "files": index.num_rows - distinct_files},
+        {"outcome": "kept", "rule": "near_duplicate", "files": distinct_files - songs.num_rows},
+    ]
+    stages = (
+        ("found", ledger.num_rows, unread),
+        ("readable", readable, rejected),
+        ("kept", index.num_rows, [reason for reason in duplicates if reason["files"]]),
+        ("representative", songs.num_rows, []),
+    )
+    return [{"stage": name, "files": files, "lost": lost} for name, files, lost in stages]
+
+
+def _reasons(ledger: pa.Table) -> list[Reason]:
+    """Why files were not kept, the most frequent reason first."""
+    dropped = ledger.filter(pc.not_equal(ledger["outcome"], "kept")).select(["outcome", "rule"])
+    groups = dropped.group_by(["outcome", "rule"]).aggregate([([], "count_all")]).to_pylist()
+    rows: list[Reason] = [
+        {"outcome": group["outcome"], "rule": group["rule"], "files": group["count_all"]}
+        for group in groups
+    ]
+    return sorted(rows, key=lambda row: (-row["files"], row["outcome"], row["rule"] or ""))
+
+
+def _examples(ledger: pa.Table, reason: Reason) -> list[Example]:
+    found = pc.equal(ledger["outcome"], reason["outcome"])
+    rule = ledger["rule"]
+    same = pc.is_null(rule) if reason["rule"] is None else pc.equal(rule, reason["rule"])
+    rows = np.flatnonzero(pc.fill_null(pc.and_(found, same), False).to_numpy())
+    shown = rows[np.unique(np.linspace(0, len(rows) - 1, EXAMPLES).astype(np.int64))]
+    columns = ["path", "bytes", "value", "threshold", "detail"]
+    examples = [
+        {name: _finite(value) for name, value in row.items()}
+        for row in ledger.select(columns).take(shown).to_pylist()
+    ]
+    return cast(list[Example], examples)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _totals(index: pa.Table, songs: pa.Table) -> dict[str, Total]:
+    """Size of what was kept, of the representative songs, and of each split."""
+    tables = {"kept": index, "representative": songs}
+    tables |= {split: songs.filter(pc.equal(songs["split"], split)) for split in SPLITS}
+    return {
+        name: {
+            "songs": table.num_rows,
+            "tokens": _sum(table["tokens"]),
+            "notes": _sum(table["notes"]),
+            "bars": _sum(table["bars"]),
+            "hours": significant(_sum(table["seconds"]) / 3600),
+        }
+        for name, table in tables.items()
+    }
+
+
+def _sum(column: pa.ChunkedArray) -> Any:
+    wide = pa.float64() if pa.types.is_floating(column.type) else pa.int64()
+    return pc.sum(column.cast(wide), min_count=0).as_py()
+
+
+def _rows_above_zero(column: pa.ChunkedArray) -> int:
+    return pc.sum(pc.greater(column, 0), min_count=0).as_py()
+
+
+def _by_frequency(column: pa.ChunkedArray) -> dict[str, int]:
+    """Each value with its number of rows, the most frequent first."""
+    pairs = [(pair["values"], pair["counts"]) for pair in column.value_counts().to_pylist()]
+    return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _pitch(songs: pa.Table) -> dict[str, list[int]]:
+    """Songs by their lowest and by their highest pitch, 128 counts each; drums not counted."""
+    return {
+        name: np.bincount(songs[name].drop_null().to_numpy(), minlength=128).tolist()
+        for name in ("pitch_low", "pitch_high")
+    }
+
+
+def _programs(songs: pa.Table) -> Programs:
+    lists = songs["programs"].combine_chunks()
+    programs = pc.list_flatten(lists).to_numpy().astype(np.int64)
+    song = pc.list_parent_indices(lists).to_numpy()
+    families = len(FAMILY_NAMES)
+    song_and_family = song * families + programs * families // PROGRAMS
+    is_first = np.diff(song_and_family, prepend=-1) != 0  # programs ascend within a song
+    by_family = np.bincount(song_and_family[is_first] % families, minlength=families).tolist()
+    by_program = np.bincount(programs, minlength=PROGRAMS).tolist()
+    return {
+        "songs": dict(zip(PROGRAM_NAMES, by_program, strict=True)),
+        "family_songs": {
+            **dict(zip(FAMILY_NAMES, by_family, strict=True)),
+            "Drums": _rows_above_zero(songs["drum_share"]),
+        },
+    }
+
+
+def _loss(songs: pa.Table, name: str) -> Loss:
+    return {"occurrences": _sum(songs[name]), "songs": _rows_above_zero(songs[name])}
+
+
+def _control(songs: pa.Table, changes: str, tokens: str) -> Control:
+    return {**_loss(songs, changes), "tokens": _sum(songs[tokens])}
+
+
+def _reading(ledger: pa.Table) -> Reading:
+    tiers = _by_frequency(ledger["tier"].drop_null())
+    repairs = ledger["repairs"].combine_chunks().drop_null()
+    start, stop = repairs.offsets[0].as_py(), repairs.offsets[-1].as_py()
+    pairs = pa.table(
+        {"code": repairs.keys[start:stop], "times": repairs.items[start:stop].cast(pa.int64())}
+    )
+    groups = pairs.group_by("code").aggregate([([], "count_all"), ("times", "sum")]).to_pylist()
+    groups.sort(key=lambda group: (-group["count_all"], group["code"]))
+    return {
+        "tiers": {tier: tiers.get(tier, 0) for tier in TIERS},
+        "repairs": {
+            group["code"]: {"files": group["count_all"], "occurrences": group["times_sum"]}
+            for group in groups
+        },
+    }
+
+
+def _blocks(songs: pa.Table) -> list[BlockUse]:
+    inputs = songs["tokens"].to_numpy().astype(np.int64) - 1
+    return [
+        {
+            "block_size": size,
+            "inputs": int(inputs.sum()),
+            "cropped": int((inputs % size).sum()),
+            "songs_cropped": int((inputs < size).sum()),
+            "padded": int((-inputs % size).sum()),
+        }
+        for size in BLOCK_SIZES
+    ]
+
+
+def _duplicates(index: pa.Table) -> Duplicates:
+    clusters = index.group_by("cluster").aggregate(
+        [([], "count_all"), ("split", "count_distinct"), ("md5", "count_distinct")]
+    )
+    clusters = clusters.sort_by([("count_all", "descending"), ("cluster", "ascending")])
+    sizes = np.bincount(clusters["count_all"].to_numpy())
+    same_file = index.group_by("md5").aggregate([("split", "count_distinct")])
+    return {
+        "clusters": clusters.num_rows,
+        "sizes": [[size, int(sizes[size])] for size in np.flatnonzero(sizes).tolist()],
+        "largest": [_cluster(index, row) for row in clusters.slice(0, LARGEST).to_pylist()],
+        "clusters_in_two_splits": _in_two_splits(clusters),
+        "files_in_two_splits": _in_two_splits(same_file),
+    }
+
+
+def _in_two_splits(groups: pa.Table) -> int:
+    return _rows_above_zero(pc.subtract(groups["split_count_distinct"], 1))
+
+
+def _cluster(index: pa.Table, row: dict[str, Any]) -> Cluster:
+    """One cluster by its representative song, or by its first song where it has none."""
+    members = np.flatnonzero(pc.equal(index["cluster"], row["cluster"]).to_numpy())
+    representative = index["representative"].take(members).to_numpy()
+    song = int(members[representative.argmax()])
+    return {
+        "songs": row["count_all"],
+        "distinct_files": row["md5_count_distinct"],
+        "song": song,
+        "path": index["path"][song].as_py(),
+        "split": index["split"][song].as_py(),
+    }

@@ -1,0 +1,163 @@
+"""The report on one screen of 80 columns and 40 lines, whatever the dataset holds."""
+
+from collections.abc import Sequence
+
+from pipeline.report.compute.histograms import MEASURES
+from pipeline.report.number_format import count, digits, hours, reason_name, share, short
+from pipeline.report.schema import Reason, Report, leaks
+from shards.layout import SPLITS
+
+COLUMNS = 80
+BAR_WIDTH = 26
+CURVE_WIDTH = 22
+MAX_REASONS = 5
+"""Reasons shown by name; the less frequent ones are added up in one line."""
+STAGES = {
+    "found": "files found",
+    "readable": "readable",
+    "kept": "kept",
+    "representative": "different songs",
+}
+LABELS = {
+    "tokens": "tokens",
+    "notes": "notes",
+    "seconds": "seconds",
+    "bars": "bars",
+    "bpm": "beats per minute",
+    "notes_per_second": "notes per second",
+    "instruments": "instruments",
+    "polyphony": "notes sounding at once",
+    "onset_error_ms": "onset error, ms",
+}
+"""The distributions shown."""
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def report_text(report: Report) -> str:
+    """The report in at most 40 lines of 80 columns."""
+    blocks = (_funnel(report), _splits(report), _distributions(report), _remarks(report))
+    return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def _funnel(report: Report) -> list[str]:
+    found = report["funnel"][0]["files"]
+    reasons = [reason for stage in report["funnel"] for reason in stage["lost"]]
+    named = sorted(reasons, key=lambda reason: -reason["files"])[:MAX_REASONS]
+    lines = []
+    for stage in report["funnel"]:
+        files = stage["files"]
+        lines.append(_bar_line(STAGES[stage["stage"]], count(files), files, found))
+        for name, lost in _losses(stage["lost"], named):
+            lines.append(_bar_line(f"  {name}", f"- {count(lost)}", lost, found))
+    return lines
+
+
+def _losses(lost: Sequence[Reason], named: Sequence[Reason]) -> list[tuple[str, int]]:
+    """The files that one stage loses: the named reasons, and the others added up."""
+    rows = [(reason_name(reason), reason["files"]) for reason in lost if reason in named]
+    others = [reason["files"] for reason in lost if reason not in named]
+    return [*rows, (f"{len(others)} more", sum(others))] if others else rows
+
+
+def _bar_line(label: str, number: str, files: int, found: int) -> str:
+    line = f"{label[:26]:<26} {number:>11} {share(files, found):>9}  {bar(files, found)}"
+    return line.rstrip()
+
+
+def bar(part: float, whole: float, width: int = BAR_WIDTH) -> str:
+    """A bar to an eighth of a cell, `width` cells for the whole; not empty unless `part` is 0."""
+    if not part or not whole:
+        return ""
+    eighths = max(1, round(8 * width * part / whole))
+    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+
+
+def _splits(report: Report) -> list[str]:
+    lines = [f"{'':<16}{'songs':>10}{'tokens':>12}{'notes':>12}{'music':>14}"]
+    for name in SPLITS:
+        total = report["totals"][name]
+        lines.append(
+            f"{name:<16}{count(total['songs']):>10}{short(total['tokens']):>12}"
+            f"{short(total['notes']):>12}{hours(total['hours']):>14}"
+        )
+    return lines
+
+
+def _distributions(report: Report) -> list[str]:
+    lines = [f"{'per song':<26}{'5 %':>8}{'median':>9}{'95 %':>9}"]
+    for name in (measure.name for measure in MEASURES if measure.name in LABELS):
+        spread = report["distributions"][name]
+        p5, median, p95 = (_number(spread[key]) for key in ("p5", "median", "p95"))
+        line = f"{LABELS[name]:<26}{p5:>8}{median:>9}{p95:>9}   {curve(spread['counts'])}"
+        lines.append(line.rstrip())
+    return lines
+
+
+def _number(number: float | None) -> str:
+    if number is None:
+        return "-"
+    return short(number) if number >= 1_000_000 else digits(number)
+
+
+def curve(counts: Sequence[int], width: int = CURVE_WIDTH) -> str:
+    """A histogram in one line: neighbours added up to fit, an empty bin blank."""
+    if not any(counts):
+        return ""
+    each = -(-len(counts) // width)
+    sums = [sum(counts[at : at + each]) for at in range(0, len(counts), each)]
+    top = max(sums)
+    return "".join(LEVELS[-(-8 * number // top) - 1] if number else " " for number in sums)
+
+
+def _remarks(report: Report) -> list[str]:
+    total = report["totals"]["representative"]
+    songs, losses = total["songs"], report["losses"]
+    families = sorted(report["programs"]["family_songs"].items(), key=lambda pair: -pair[1])[:5]
+    merged, outside = (losses[f"notes_{why}"]["occurrences"] for why in ("merged", "outside_map"))
+    read = total["notes"] + merged + outside
+    tiers, silence = report["reading"]["tiers"], report["silence"]
+    unaligned, leaked = report["unaligned_songs"], leaks(report["duplicates"])
+    rows = (
+        ("played by", [f"{name} {share(number, songs)}" for name, number in families if number]),
+        ("meters", [f"{m} {share(n, songs)}" for m, n in [*report["meters"].items()][:4]]),
+        ("read as", [f"{tier} {count(files)}" for tier, files in tiers.items()]),
+        ("notes lost", [f"{share(merged, read)} merged",
+                        f"{share(outside, read)} drums outside the map"]),
+        ("grid error, ms", _grids(report)),
+        ("controls", _controls(report)),
+        ("unaligned", [f"{count(unaligned)} songs, {share(unaligned, songs)}"]),
+        ("silence removed", [f"{hours(silence['hours'])} in {count(silence['songs'])} songs"]),
+        ("leakage", [f"{leaked} duplicates across splits" if leaked else
+                     "none: no duplicate across splits"]),
+    )  # fmt: skip
+    return [_list(name, items) for name, items in rows if items]
+
+
+def _controls(report: Report) -> list[str]:
+    """The songs with pitch bend and modulation, and the tokens that encoding them costs."""
+    total = report["totals"]["representative"]
+    bend, mod = report["controls"]["bends"], report["controls"]["modulations"]
+    return [
+        f"bend {share(bend['songs'], total['songs'])} of songs",
+        f"mod {share(mod['songs'], total['songs'])}",
+        f"cost {share(bend['tokens'], total['tokens'])}, "
+        f"{share(mod['tokens'], total['tokens'])} tokens",
+    ]
+
+
+def _grids(report: Report) -> list[str]:
+    """The mean distance of onsets from each grid's steps, this dataset's in brackets."""
+    own = report["vocabulary"]["steps_per_beat"]
+    errors = [(g["steps_per_beat"], g["mean_ms"]) for g in report["note_counts"]["grids"]]
+    return [
+        f"[{steps}: {error:.1f}]" if steps == own else f"{steps}: {error:.1f}"
+        for steps, error in errors
+        if error is not None
+    ]
+
+
+def _list(name: str, items: Sequence[str]) -> str:
+    """As many of the items as one line holds."""
+    line = f"{name:<17}{', '.join(items)}"
+    return line if len(line) <= COLUMNS else _list(name, items[:-1])
