@@ -1,8 +1,19 @@
-"""A dataset in, a trained Transformer-XL out. Never imports the pipeline."""
+"""Train a Transformer-XL on a dataset, and generate music with it. Never imports the pipeline.
+
+data/        dataset -> batches
+model/       the Transformer-XL, its memory and its loss
+run/         the run folder and checkpoints
+training/    the training step and loop
+generation/  songs from a model
+evaluation/  loss on held-out songs
+judging/     samples compared with held-out songs
+cli/         the `trainer` command
+config.py    every setting; presets.py: named sets of them
+"""
 
 import os
 
-# Before torch is loaded: its CPU threads are to sleep while they wait for each other, not spin.
-# On two cores with one other busy process, spinning trains the tiny preset at 600-780 tokens/s
-# and sleeping at 5,000. Whoever knows better sets the variable.
+# Before torch is loaded: make its CPU threads sleep, not spin, while they wait for each other. On
+# two cores with one other busy process, the tiny preset trains at 5,000 tokens/s with sleeping
+# threads and at 600-780 with spinning ones. A value set by the user is kept.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

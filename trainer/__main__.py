@@ -1,6 +1,6 @@
 """`python -m trainer` is the `trainer` command."""
 
-from trainer.cli.commands import cli
+from trainer.cli import cli
 
 if __name__ == "__main__":
     cli(prog_name="trainer")

@@ -1,142 +1,136 @@
-"""Every setting of a run: the model's, the training's, and those the dataset dictates.
+"""Every setting of a run: those of the model, those of the training, and those the dataset gives.
 
-All are saved as config.json in the run folder; `--set name=value` takes the name of any field of
-`ModelConfig` or `TrainConfig` that the dataset does not dictate.
+A run folder keeps them all as config.json. `--set name=value` takes the name of any field of
+`ModelConfig` or `TrainConfig`, except those that the dataset gives.
 """
 
 import dataclasses
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from shards import settings
 from shards.errors import SettingError
+from shards.reader import SongSource
 from shards.settings import setting
 from shards.vocabulary import Vocabulary
 
-KNN_BACKENDS = ("topk", "dense", "faiss", "hnsw")
+KNN_BACKENDS = ("topk", "faiss")
 RTF_MODES = ("off", "shift", "window", "strict")
 
 FROM_VOCABULARY = ("vocab_size", "instrument_classes", "max_bar_steps")
-"""Fields of ModelConfig that come with the dataset."""
+"""Fields of ModelConfig that the dataset gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of a Transformer-XL."""
+    """Sizes and options of a Transformer-XL."""
 
     vocab_size: int = setting(512, "Tokens in the vocabulary; given by the dataset.", low=1)
     instrument_classes: int = setting(175, "Instrument classes; given by the dataset.", low=1)
     max_bar_steps: int = setting(192, "Steps in the longest bar; given by the dataset.", low=1)
-    layers: int = setting(6, "Blocks of attention and feed-forward net.", low=1)
-    d_model: int = setting(384, "Width of the residual stream; a multiple of heads.", low=2)
-    heads: int = setting(6, "Attention heads; 64 a head is what attention kernels like.", low=1)
-    mlp_ratio: int = setting(4, "Width of the feed-forward net, in widths of the model.", low=1)
+    layers: int = setting(6, "Layers, each of attention and a feed-forward network.", low=1)
+    d_model: int = setting(384, "Width of the residual stream; a multiple of 2 * heads.", low=2)
+    heads: int = setting(
+        6,
+        "Attention heads per layer; attention kernels are fastest at d_model / heads = 64.",
+        low=1,
+    )
+    mlp_ratio: int = setting(4, "Hidden width of the feed-forward network / d_model.", low=1)
     memory: int = setting(
         256,
-        "Tokens of the past that each layer keeps. As many as a block holds is what the paper "
-        "trains with; 0 switches the memory off.",
+        "Earlier tokens whose keys and values each layer keeps. Equal to block_size by default, "
+        "as in the Transformer-XL paper; 0: no memory.",
         low=0,
     )
     window: int | None = setting(
         None,
-        "Tokens that a position sees, itself included; none: the whole memory and what of the "
-        "block lies before it.",
+        "Tokens a position may attend to, itself included; none: all earlier tokens in memory "
+        "and block.",
         low=1,
     )
     position_encoding: str = setting(
         "rope",
-        "How distance is told: rope rotates queries and keys and keeps the fast attention "
-        "kernels; txl is the Transformer-XL's own scheme; t5 learns a bias for each distance.",
+        "How attention learns distances: rope, rotate queries and keys, which works with the fast "
+        "attention kernels; txl, the Transformer-XL's sinusoids; t5, a learned bias per distance.",
         choices=("rope", "txl", "t5"),
     )
     qk_norm: bool = setting(
-        False,
-        "Bring queries and keys of each head to length 1 and learn how sharp it looks; the presets "
-        "do: 0.27 nats lower after 100 steps.",
-    )
-    activation: str = setting(
-        "gelu", "Of the feed-forward net; relu2 is the square of ReLU.", choices=("gelu", "relu2")
-    )
-    zero_init: bool = setting(
-        False, "Start the projections back into the residual stream at zero: layers fade in."
-    )
-    tied: bool = setting(
-        False, "Let the token head share its matrix with the token embedding; saves memory."
+        True,
+        "Normalize queries and keys to root mean square 1 and learn a scale per head: the loss "
+        "is 0.27 nats lower after 100 steps.",
     )
     instrument_head: str = setting(
-        "plain",
-        "What the instrument head sees: plain, what the token head sees; conditional, also the "
-        "token whose instrument it names: after 100 steps 0.08 nats higher, after 300 0.12 lower, "
-        "after 1,500 0.31 lower. The presets take it.",
+        "conditional",
+        "Input of the instrument head: plain, the hidden state; conditional, also the token whose "
+        "instrument it predicts. Against plain, conditional is 0.08 nats worse after 100 steps, "
+        "0.12 better after 300 and 0.31 better after 1,500.",
         choices=("plain", "conditional"),
     )
-    velocity: str = setting(
-        "none",
-        "How loud notes are: none, the model does not know; embed, it is told of past notes; "
-        "predict, a third head also says it of the next.",
-        choices=("none", "embed", "predict"),
+    velocity_head: bool = setting(
+        False,
+        "Embed the velocities of past notes, and predict the next note's with a third head. Off: "
+        "without it the model ignores velocities.",
     )
     knn: bool = setting(
         False,
-        "Keep what leaves the memory, while the song plays, and let one layer look it up. Off: "
-        "it has not lowered the loss on real songs yet.",
+        "Keep keys and values that leave the memory until the song ends, and let one layer "
+        "retrieve from them. Off: it has not lowered the loss on real songs yet.",
     )
     knn_layer: int | None = setting(
-        None, "Which layer looks up, counted from 0.  none: the second to last.", low=0
+        None, "Layer that retrieves, counted from 0; none: the second to last.", low=0
     )
-    knn_k: int = setting(32, "Neighbours of a query; more helped nobody (Wu et al. 2022).", low=1)
+    knn_k: int = setting(32, "Neighbours per query; more did not help in Wu et al. 2022.", low=1)
     knn_backend: str = setting(
         "topk",
-        "How neighbours are found: topk and faiss exactly, hnsw nearly, dense takes all keys. "
-        "At 8,192 keys topk adds 15 % to a step, dense 58 %; faiss and hnsw need the extra knn.",
+        "Library that finds the exact nearest neighbours: topk, this package's own, adds 15 % to "
+        "a step at 8,192 keys; faiss, a flat index, needs the extra `knn`.",
         choices=KNN_BACKENDS,
     )
     knn_capacity: int | None = setting(
         None,
-        "Tokens of a song that a lane keeps, beyond which the oldest go.  none: as many as the "
-        "dataset's longest song has.",
+        "Tokens that the kNN memory keeps per lane; beyond that the oldest are overwritten. "
+        "none: as many as the dataset's longest song has.",
         low=1,
     )
     rtf: str = setting(
         "off",
-        "Reverse teacher forcing, in training: off; shift, attention does not see its own "
-        "place; window, nor its own window of tokens; strict, nor are some inputs there at all.",
+        "Reverse teacher forcing, in training only. shift: mask each position's own key; window: "
+        "also mask the rest of its window; strict: also replace random inputs by a learned vector.",
         choices=RTF_MODES,
     )
     max_bars: int = setting(
-        512,
-        "Bars that are told apart; all later ones count as the last. Most songs have 60-200.",
-        low=1,
+        512, "Bar numbers with an embedding of their own; later bars share the last one.", low=1
     )
     dropout: float = setting(
-        0.1, "Share dropped of embeddings, attention weights and both outputs of a layer.", low=0
+        0.1,
+        "Dropout of embeddings, attention weights, and the output of each attention and "
+        "feed-forward network.",
+        low=0,
+        below=1,
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Refuse sizes that do not fit together."""
         settings.check(self)
         if self.d_model % (2 * self.heads):
             raise SettingError(
                 f"d_model is {self.d_model}; expected a multiple of twice heads = {2 * self.heads}"
             )
-        if not self.dropout < 1:
-            raise SettingError(f"dropout is {self.dropout}; expected less than 1")
         if self.knn_layer is not None and self.knn_layer >= self.layers:
             raise SettingError(
                 f"knn_layer is {self.knn_layer}; expected less than layers = {self.layers}"
             )
 
     @property
-    def knn_at(self) -> int | None:
-        """The layer that looks up; None where none does."""
+    def retrieving_layer(self) -> int | None:
+        """Number of the layer that retrieves from the kNN memory; None without one."""
         if not self.knn:
             return None
         return max(self.layers - 2, 0) if self.knn_layer is None else self.knn_layer
 
     def for_vocabulary(self, vocabulary: Vocabulary) -> "ModelConfig":
-        """The same model for another dataset."""
+        """The same settings for another vocabulary."""
         return dataclasses.replace(
             self,
             vocab_size=len(vocabulary),
@@ -147,102 +141,110 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How it is trained, and how often it is looked at."""
+    """How a model is trained, and how often it is validated and saved."""
 
-    steps: int = setting(100_000, "Training steps. The learning rate falls until the last.", low=1)
+    steps: int = setting(100_000, "Training steps; the learning rate falls until the last.", low=1)
     batch_size: int = setting(16, "Lanes: songs played side by side.", low=1)
     accumulate: int = setting(
         1,
-        "Groups that the lanes are worked off in, one after the other, where all at once need "
-        "too much memory; divides batch. The step stays the same.",
+        "Groups of lanes computed one after the other within a step, to save GPU memory; a "
+        "divisor of batch_size. The gradient is the same.",
         low=1,
     )
-    block_size: int = setting(256, "Tokens that a lane plays in one step.", low=1)
+    block_size: int = setting(256, "Tokens per lane and step.", low=1)
     mode: str = setting(
         "join",
-        "What follows a song's last token: join, the next song at once; pad, nothing until the "
-        "next block; crop, a song's last block is left out where it is not full.",
+        "What follows a song's last token: join, the next song in the same block, so that every "
+        "position has a target; pad, padding up to the next block; crop, as pad, but a song's "
+        "last block is dropped if it is not full.",
         choices=("join", "pad", "crop"),
     )
     optimizer: str = setting(
-        "adamw",
-        "adamw for all, or muon for the matrices inside the layers and adamw for the rest.",
+        "muon",
+        "muon: Muon for the matrices inside the layers, AdamW for the rest; with qk_norm 0.15 nats "
+        "lower than AdamW alone after 100 steps. adamw: AdamW for everything.",
         choices=("adamw", "muon"),
     )
-    lr: float = setting(
-        1e-3, "Highest learning rate; about 1 / sqrt(width) times 0.02 suits AdamW.", low=0
-    )
+    lr: float = setting(1e-3, "Peak learning rate; about 0.02 / sqrt(d_model) suits AdamW.", low=0)
     gate_lr: float = setting(
         0.02,
-        "Highest learning rate of the kNN memory's gates: a number moves by about the rate a step, "
-        "and a gate's ends lie several units apart, whatever the width.",
+        "Peak learning rate of the kNN memory's gates. AdamW moves a weight by about the learning "
+        "rate per step, and a gate logit must travel several units, so gates need a higher rate.",
         low=0,
     )
-    final_lr_ratio: float = setting(0.1, "Learning rate at the last step, as a share.", low=0)
+    final_lr_ratio: float = setting(
+        0.1, "Learning rate of the last step / peak learning rate.", low=0, high=1
+    )
     warmup_steps: int = setting(500, "Steps over which the learning rate rises.", low=0)
-    weight_decay: float = setting(0.1, "Pull on matrices towards zero, times learning rate.", low=0)
+    weight_decay: float = setting(
+        0.1, "Decoupled weight decay of matrices, multiplied by the learning rate.", low=0
+    )
     beta2: float = setting(
         0.98,
-        "Memory of AdamW's second moment; 0.999 is too slow for runs of thousands of steps.",
+        "AdamW's beta2; the usual 0.999 averages over too many steps for runs of thousands.",
         low=0,
+        high=0.999999,
     )
     rtf_probability: float = setting(
-        0.5, "Share of the lanes, drawn anew in each step, that rtf is applied to.", low=0
+        0.5, "Fraction of lanes, drawn anew in each step, that rtf applies to.", low=0, high=1
     )
     rtf_max_window: int = setting(
-        8, "Longest window of rtf window; rtf strict hides at least one input in so many.", low=1
+        8,
+        "Largest window that rtf=window draws; rtf=strict replaces at least one input in as many "
+        "tokens.",
+        low=1,
     )
-    grad_clip: float = setting(1.0, "Longest gradient that is let through, in the 2-norm.", low=0)
+    grad_clip: float = setting(1.0, "Clip gradients to this L2 norm.", low=0)
     precision: str = setting(
         "auto",
-        "Of the matrix products: fp32, bf16, or auto, which is bf16 on a GPU that has it.",
+        "Precision of matrix products: fp32, bf16, or auto, which is bf16 on GPUs that have it.",
         choices=("auto", "fp32", "bf16"),
     )
-    compile: bool = setting(False, "Compile the model; worth its minutes in runs of hours.")
+    compile: bool = setting(
+        False, "Compile the model by torch.compile, which takes minutes: worth it in long runs."
+    )
     where: str | None = setting(
         None,
-        "Train and validate only on songs for which this SQL condition over the index's columns "
-        "is true, as in --where \"instruments >= 3 and meter = '4/4'\".",
+        "Train and validate only on songs that meet this SQL condition over the index's columns, "
+        "such as \"instruments >= 3 and meter = '4/4'\".",
     )
-    seed: int = setting(0, "Of weights, order of songs and dropout; each keyed by it.", low=0)
+    seed: int = setting(0, "Seed of initial weights, song order, dropout and rtf.", low=0)
     log_every: int = setting(10, "Steps between lines of metrics.jsonl.", low=1)
     evaluate_every: int = setting(1000, "Steps between validations.", low=1)
     evaluate_batches: int | None = setting(
         None,
-        "Batches in each validation; none: the whole split. The last is always whole.",
+        "Batches per validation; none: the whole split. The last validation is always whole.",
         low=1,
     )
     patience: int | None = setting(
-        None, "Stop after so many validations in a row without a new best; none: never.", low=1
+        None, "Stop after this many validations in a row without a new best; none: never.", low=1
     )
     sample_bars: int = setting(
-        8, "Bars of a song to write at each validation, drawn for TensorBoard; 0: none.", low=0
+        8, "Bars of a song to write at each validation and draw in TensorBoard; 0: none.", low=0
     )
     checkpoint_every: int = setting(1000, "Steps between checkpoints.", low=1)
-    keep_checkpoints: int = setting(2, "Checkpoints kept, besides the best.", low=1)
+    keep_checkpoints: int = setting(2, "Checkpoints to keep, in addition to the best.", low=1)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Refuse lanes that do not divide into groups."""
         settings.check(self)
         if self.batch_size % self.accumulate:
             raise SettingError(
-                f"accumulate is {self.accumulate}; expected a divisor of batch_size = {self.batch_size}"
+                f"accumulate is {self.accumulate}; expected a divisor of "
+                f"batch_size = {self.batch_size}"
             )
-        for name, most in (("final_lr_ratio", 1.0), ("beta2", 0.999999), ("rtf_probability", 1.0)):
-            if not getattr(self, name) <= most:
-                raise SettingError(f"{name} is {getattr(self, name)}; expected at most {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A run's settings."""
+    """All settings of a run."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
 
-def for_dataset(config: Config, dataset: Any) -> Config:
-    """The same settings, with what a dataset dictates or is to decide."""
+def for_dataset(config: Config, dataset: SongSource) -> Config:
+    """The same settings, with those filled in that the dataset gives."""
     model = config.model.for_vocabulary(dataset.vocabulary)
     if model.knn and model.knn_capacity is None:
         longest = int(max(dataset.index["tokens"].to_numpy(), default=1))
@@ -251,11 +253,11 @@ def for_dataset(config: Config, dataset: Any) -> Config:
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
-    """Apply `name=value` texts, each to the part that has a field of that name.
+    """Apply texts of the form `name=value`, each to the part that has a field of that name.
 
     Raises:
-        SettingError: a text without `=`, an unknown name (with the nearest), a setting that the
-            dataset dictates, or a value that is not allowed.
+        SettingError: a text without `=`, an unknown name (with the closest known one), a setting
+            that the dataset gives, or a value that is not allowed.
     """
     model, train = settings.to_json(config.model), settings.to_json(config.train)
     for text in assignments:

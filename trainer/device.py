@@ -1,4 +1,4 @@
-"""Which device a model runs on, and in which precision."""
+"""The device that a model runs on, its precision and its memory."""
 
 import contextlib
 import resource
@@ -9,14 +9,15 @@ import torch
 from shards.errors import LakhxlError
 
 
-def choose(name: str | None) -> torch.device:
-    """The device of a name; without one the best there is: cuda, mps, cpu.
+def choose_device(name: str | None) -> torch.device:
+    """The named device; without a name the first available of cuda, mps, cpu.
 
     Raises:
-        LakhxlError: there is no such device here.
+        LakhxlError: the device is not available.
     """
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -26,36 +27,32 @@ def choose(name: str | None) -> torch.device:
     return device
 
 
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
-
-
-def describe(device: torch.device) -> str:
-    """The device in words."""
+def device_name(device: torch.device) -> str:
+    """The device, with the GPU's model or the number of CPU threads."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
 
 
-def precision(setting: str, device: torch.device) -> torch.dtype:
-    """The type of matrix products: bf16 where asked for, or where a GPU has it and may choose."""
-    if setting == "auto":
-        setting = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return torch.bfloat16 if setting == "bf16" else torch.float32
+def matmul_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype of matrix products for a setting `precision`; auto: bf16 on GPUs that have it."""
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
-    """Let torch choose where `dtype` is safe; nothing at all for fp32."""
+    """torch.autocast to `dtype`; does nothing for fp32."""
     if dtype is torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
 
 
 def memory_in_use(device: torch.device) -> int:
-    """Bytes: at most, of the GPU by torch; or now, of the main memory by this process."""
+    """Peak GPU allocation, or the process's current resident set size on a CPU, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except FileNotFoundError:  # no Linux: the most so far, in bytes there
+    except FileNotFoundError:  # not Linux: the peak, which macOS gives in bytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

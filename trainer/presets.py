@@ -3,34 +3,19 @@
 tiny    minutes on two CPU cores: enough to hear that it learns
 small   an evening on one GPU
 base    days on one GPU with 40 GB or more
-
-All with Muon and QK-norm, which won by far among the ingredients tried (docs/log.md, 2026-11-25),
-and with an instrument head that knows its note: after tiny's 1,500 steps 2.197 nats a token, with
-a plain one 2.507.
 """
 
 from shards.errors import SettingError
 from trainer.config import Config, ModelConfig, TrainConfig
 
-WON = {"qk_norm": True, "instrument_head": "conditional"}
-OPTIMIZER = "muon"
-
 PRESETS = {
     "tiny": Config(
         # Many short lanes: after 300 steps 3.29, against 3.43 with 32 x 64 and 3.61 with 16 x 128.
-        model=ModelConfig(
-            layers=4,
-            d_model=192,
-            heads=3,
-            memory=256,
-            dropout=0.0,
-            **WON,
-        ),
+        model=ModelConfig(layers=4, d_model=192, heads=3, memory=256, dropout=0.0),
         train=TrainConfig(
             steps=1500,
             batch_size=64,
             block_size=32,
-            optimizer=OPTIMIZER,
             lr=2e-3,
             warmup_steps=100,
             evaluate_every=250,
@@ -39,16 +24,9 @@ PRESETS = {
         ),
     ),
     "small": Config(
-        model=ModelConfig(
-            layers=8,
-            d_model=512,
-            heads=8,
-            memory=512,
-            **WON,
-        ),
+        model=ModelConfig(layers=8, d_model=512, heads=8, memory=512),
         train=TrainConfig(
             steps=100_000,
-            optimizer=OPTIMIZER,
             batch_size=32,
             block_size=512,
             lr=1e-3,
@@ -57,16 +35,9 @@ PRESETS = {
         ),
     ),
     "base": Config(
-        model=ModelConfig(
-            layers=16,
-            d_model=768,
-            heads=12,
-            memory=1024,
-            **WON,
-        ),
+        model=ModelConfig(layers=16, d_model=768, heads=12, memory=1024),
         train=TrainConfig(
             steps=300_000,
-            optimizer=OPTIMIZER,
             batch_size=32,
             block_size=1024,
             lr=5e-4,
@@ -80,7 +51,7 @@ PRESETS = {
 
 
 def preset(name: str) -> Config:
-    """The settings of a name.
+    """The settings of a preset.
 
     Raises:
         SettingError: there is no such preset.

@@ -1,6 +1,8 @@
 """Small songs, a dataset on disk and its twin in memory, and small models."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +17,14 @@ from trainer.config import Config, ModelConfig, TrainConfig
 from trainer.model import linear
 from trainer.model.transformer import TransformerXL
 
-torch.set_num_threads(1)  # models this small only wait for a second thread
+torch.set_num_threads(1)  # models this small are slower with two
 
 
 class Twin:
-    """What `shards.open_dataset` gives, without a disk."""
+    """A `shards.reader.SongSource` in memory."""
 
     def __init__(self, songs: Sequence[EncodedSong], splits: Sequence[str]) -> None:
-        self.songs, self.path = list(songs), "memory"
+        self.songs, self.path = list(songs), Path("memory")
         self.vocabulary = Vocabulary()
         self.codec = Codec(self.vocabulary)
         self.index = pa.table(
@@ -42,7 +44,7 @@ class Twin:
 
 
 def compose(notes: int, *, seed: int) -> Song:
-    """A song with a pattern in it: a scale that walks, over drums."""
+    """A song with a pattern: a rising scale over drums."""
     random = np.random.default_rng(seed)
     rows = np.empty(notes, NOTE)
     rows["start"] = np.arange(notes) // 2 * 6
@@ -61,7 +63,7 @@ def encode_songs(lengths: Sequence[int]) -> list[EncodedSong]:
 
 
 def write_dataset(folder, songs, splits):
-    """A dataset on disk, with only the columns that training looks at filled in."""
+    """A dataset on disk; only the index columns that training reads are filled in."""
     vocabulary = Vocabulary()
     folder.mkdir(parents=True)
     writer.write_shard(folder, 0, songs, vocabulary.step_dtype)
@@ -87,6 +89,8 @@ def write_dataset(folder, songs, splits):
 
 LENGTHS = (40, 31, 57, 22, 35, 48, 29, 33)
 SPLITS = ("train",) * 6 + ("valid",) * 2
+PLAIN: dict[str, Any] = {"qk_norm": False, "instrument_head": "plain"}
+"""Options of small models: without targets, only a plain instrument head predicts."""
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +100,7 @@ def vocabulary():
 
 @pytest.fixture(scope="session")
 def twin():
-    """Six songs to train on and two to validate with, in memory."""
+    """Six songs for training and two for validation, in memory."""
     return Twin(encode_songs(LENGTHS), SPLITS)
 
 
@@ -114,13 +118,14 @@ def dataset(dataset_folder):
 
 @pytest.fixture
 def config(vocabulary):
-    """Settings of a model that trains in milliseconds."""
+    """Settings of a training whose steps take milliseconds."""
     return Config(
         model=ModelConfig(
-            layers=2, d_model=16, heads=2, memory=24, dropout=0.1, max_bars=16
+            layers=2, d_model=16, heads=2, memory=24, dropout=0.1, max_bars=16, **PLAIN
         ).for_vocabulary(vocabulary),
         train=TrainConfig(
             steps=12,
+            optimizer="adamw",
             batch_size=3,
             block_size=16,
             lr=1e-2,
@@ -135,14 +140,15 @@ def config(vocabulary):
 
 @pytest.fixture
 def make_model(vocabulary):
-    """Builds small models; the same settings give the same weights."""
+    """A function that builds small models; the same settings give the same weights."""
 
     def make(**settings) -> TransformerXL:
         small = {"layers": 2, "d_model": 16, "heads": 2, "memory": 12, "dropout": 0.0}
+        small |= PLAIN
         model = TransformerXL(ModelConfig(**small | settings).for_vocabulary(vocabulary))
         generator = torch.Generator().manual_seed(0)
         model.initialize(generator)
-        for parameter in model.parameters():  # far from the start, where every part matters
+        for parameter in model.parameters():  # so that every part has an effect
             parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
         return model.eval()
 
@@ -166,5 +172,5 @@ def make_dataset():
 
 @pytest.fixture
 def onednn(monkeypatch):
-    """Products by oneDNN where it is, however small: models in tests are."""
-    monkeypatch.setattr(linear, "LEAST_WORK", 0)
+    """Use oneDNN, where it is available, for products as small as those of models in tests."""
+    monkeypatch.setattr(linear, "MIN_WORK", 0)

@@ -1,4 +1,4 @@
-"""`trainer judge`: arguments and echo only."""
+"""`trainer judge`: the samples of trained models compared with held-out songs."""
 
 from pathlib import Path
 from typing import Any
@@ -8,19 +8,19 @@ import click
 from shards.console import progress_bar
 from shards.settings import options_for, take
 from shards.writer import write_json
-from trainer.cli.options import FOLDER, held_out_options
-from trainer.device import choose
-from trainer.evaluation import evaluate
-from trainer.generation.instruments import parse_band
+from trainer.cli.options import PATH, held_out_options, sampling_device_option
+from trainer.device import choose_device
+from trainer.evaluation import held_out
+from trainer.generation.instruments import parse_instruments
 from trainer.judging import judge
 
 
 @click.command(name="judge")
-@held_out_options(least=2)
+@held_out_options(min_songs=2)
 @options_for(judge.JudgeConfig)
-@click.option("-o", "--out", type=FOLDER, help="The picture, .png.  [RUN/judgement/SPLIT.png]")
-@click.option("--device", help="cuda, mps or cpu.  [cpu: one token at a time is no work for a GPU]")
-def judge_(
+@click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/judgement/SPLIT.png]")
+@sampling_device_option
+def judge_command(
     paths: tuple[Path, ...],
     split: str,
     where: str | None,
@@ -29,38 +29,38 @@ def judge_(
     device: str | None,
     **values: Any,
 ) -> None:
-    """Let each RUN write, and hold its samples against songs that it was not trained on.
+    """Compare samples of each RUN with held-out songs.
 
-    Key, rhythm, texture, repetition, each as a distribution, and how far it lies from that of the
-    held-out songs, beside how far those lie from each other; and the longest run of notes copied
-    from a song the run was trained on. The figures go to RUN/judgement/SPLIT.json.
+    Key, rhythm, texture and repetition are compared as distributions: the distance of the samples
+    from the held-out songs, next to the distance of held-out songs from each other. Also finds
+    the longest run of notes that a sample copies from a training song. The numbers go to
+    RUN/judgement/SPLIT.json.
 
     \b
     Example:
         trainer judge runs/lakh-tiny
         trainer judge runs/rope runs/txl shards/ --count 64 --bars 32 --temperature 0.9
     """
-    from trainer.judging import plot as judge_plot
+    from trainer.judging import plot
 
     config = take(judge.JudgeConfig, values)
-    place = choose(device or "cpu")
-    runs, dataset = evaluate.sort_out(paths)
+    chosen_device = choose_device(device or "cpu")
+    runs, dataset = held_out.open_runs(paths)
     if config.instruments:
-        parse_band(config.instruments, dataset.vocabulary)
-    where = evaluate.condition(runs, where)
-    numbers = evaluate.choose_songs(dataset, split, songs, where)
-    held_out = judge.beginnings(dataset, numbers, config.bars)
+        parse_instruments(config.instruments, dataset.vocabulary)
+    where = held_out.common_where(runs, where)
+    numbers = held_out.choose_songs(dataset, split, songs, where)
+    references = judge.first_bars(dataset, numbers, config.bars)
     results = []
-    for opened in runs:
-        samples = judge.write_samples(opened, config, place, progress_bar)
-        found = judge.judge(
-            opened, dataset, held_out, samples, split=split, config=config, bar=progress_bar
+    for run in runs:
+        samples = judge.generate_samples(run, config, chosen_device, progress_bar)
+        result = judge.judge(
+            run, dataset, references, samples, split=split, config=config, bar=progress_bar
         )
-        folder = opened.path / "judgement"
+        folder = run.path / "judgement"
         folder.mkdir(exist_ok=True)
-        write_json(folder / f"{split}.json", found)
-        results.append(found)
+        write_json(folder / f"{split}.json", result)
+        results.append(result)
     out = out or runs[0].path / "judgement" / f"{split}.png"
-    judge_plot.save(results, out)
-    click.echo(judge.table(results))
-    click.echo(f"\npicture  {out}")
+    plot.save(results, out)
+    click.echo(f"{judge.table(results)}\n\nplot     {out}")

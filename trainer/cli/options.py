@@ -1,4 +1,4 @@
-"""Options that several commands of the trainer have."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,22 +8,29 @@ import click
 
 from shards.layout import SPLITS
 
-FOLDER = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
+
+device_option = click.option("--device", help="cuda, mps or cpu.  [the first available]")
+sampling_device_option = click.option(
+    "--device", help="cuda, mps or cpu.  [cpu: a GPU is no faster at one token at a time]"
+)
 
 
-def held_out_options(least: int) -> Callable[[Any], Any]:
-    """Which runs, and which songs to hold them against; at least so many, where they are drawn."""
+def held_out_options(min_songs: int) -> Callable[[Any], Any]:
+    """Arguments of evaluate and judge: RUN..., --split, --where, --songs (at least `min_songs`)."""
     options = (
-        click.argument("paths", metavar="RUN... [DATASET]", nargs=-1, required=True, type=FOLDER),
+        click.argument("paths", metavar="RUN... [DATASET]", nargs=-1, required=True, type=PATH),
         click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True),
         click.option(
             "--where",
             metavar="SQL",
-            help="Only songs of the index for which this is true; true for all.  "
-            "[that of the runs]",
+            help="Only songs that match this condition over the index; true: all.  "
+            "[the condition of the runs]",
         ),
         click.option(
-            "--songs", type=click.IntRange(min=least), help="Only so many, drawn at random.  [all]"
+            "--songs",
+            type=click.IntRange(min=min_songs),
+            help="Only this many songs, drawn at random.  [all]",
         ),
     )
 

@@ -1,50 +1,53 @@
-"""Memory maps -> tensors: what each lane is fed, and what it is to predict.
+"""Memory maps -> tensors: the inputs and targets of a batch.
 
 Conventions
     B lanes, T tokens in a block
-    input     token t of a song, for every t but the last
-    target    token t + 1 of the same song: every token but <sos> is a target exactly once
-    segment_id     which playing of which song a position belongs to; PADDING where there is none
-    place     how many tokens of the song lie before
+    input       token t of a song, for every t but the last
+    target      token t + 1 of the same song, so every token but <sos> is a target exactly once
+    segment_id  which playing of which song a token belongs to; PADDING for padding
+    position    how many tokens of the song come before
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from shards.codec import EncodedSong
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS, Vocabulary
-from trainer.data.sampler import NOTHING, PADDING, ContiguousBatchSampler, Piece
+from shards.reader import SongSource
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS, Kind
+from trainer.data.sampler import NO_SONG, PADDING, ContiguousBatchSampler, Span
 
 IGNORED = -100
-"""Target where there is nothing to predict; what torch's cross_entropy leaves out."""
+"""Target where there is nothing to predict; what torch's cross_entropy ignores."""
 
-MOST_KNOWN = 4096
-"""Songs whose arrays are kept at hand; views, so that each takes a kilobyte, however long."""
+EMPTY = -1
+"""segment_id of a memory slot that was never written. Differs from those of songs, which count from
+0, and from PADDING."""
+
+MAX_CACHED_SONGS = 4096
+"""Songs whose arrays are cached; they are views, so each takes a kilobyte whatever its length."""
 
 
 class Batch(NamedTuple):
-    """One step's inputs and targets, each shape (B, T), int64 unless said otherwise.
+    """Inputs and targets of one step, each of shape (B, T), int64 unless noted.
 
     Attributes:
-        tokens: ids; <pad> where nothing is played.
-        instruments: class at both tokens of a note, else the number of classes, which stands
-            for none.
-        bars, steps: where the token stands in time.
+        tokens: ids; <pad> in padding.
+        instruments: class at both tokens of a note; elsewhere the number of classes, for none.
+        bars, steps: bar, and step within the bar, at which the token stands.
         segment_ids, positions: see above.
-        velocities: bin at a pitch, else the number of bins, which stands for none.
-        targets: the next token; IGNORED where nothing is played.
-        instrument_targets: class of the next token where that is a pitch or a control, else
-            IGNORED.
-        velocity_targets: bin of the next token where that is a pitch, else IGNORED.
-        min_distance: how far back the nearest key lies that a position may see; none: 0, itself.
-        masked_inputs: bool; where the input is kept from the model.
+        velocities: bin at a pitch; elsewhere the number of bins, for none.
+        targets: the next token; IGNORED in padding.
+        instrument_targets: class of the next token if that is a pitch or control, else IGNORED.
+        velocity_targets: bin of the next token if that is a pitch, else IGNORED.
+        min_distance: how many tokens back the nearest key is that a query may attend to. None: 0,
+            its own.
+        masked_inputs: bool; True where a learned vector replaces the input.
 
-    All but the first five may be None: targets where nothing is to be learned, as in generation.
+    All but the first five may be None: generation, for example, has no targets.
     """
 
     tokens: Tensor
@@ -60,186 +63,171 @@ class Batch(NamedTuple):
     min_distance: Tensor | None = None
     masked_inputs: Tensor | None = None
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """Apply a function to every column that is not None."""
+        return Batch._make(None if column is None else function(column) for column in self)
+
     def lanes(self, first: int, last: int) -> "Batch":
-        """Lanes [first, last) of it, a view."""
-        return Batch(*(None if column is None else column[first:last] for column in self))
+        """Lanes [first, last), as views."""
+        return self.map(lambda column: column[first:last])
 
 
-class Songs(Protocol):
-    """What is needed of a dataset: the arrays of a song, by its number."""
-
-    vocabulary: Vocabulary
-    index: Any
-
-    def song(self, number: int) -> EncodedSong:
-        """The arrays of one song."""
-        ...
-
-
-class Columns:
-    """Room for batches, as the model takes them, in one piece of memory that is copied at once.
+class BatchBuffer:
+    """A batch's columns in one tensor, so that they are copied to a device in one transfer.
 
     Args:
         lanes: B.
-        tokens: T, or those of several blocks one after the other.
-        pinned: lock the memory, so that a GPU can fetch it by itself.
+        tokens: T, or the tokens of several consecutive blocks.
+        pinned: lock the memory pages, so that a GPU can copy from them asynchronously.
 
     Attributes:
-        whole: shape (columns, B, tokens), int64.
-        arrays: each column of it as shape (B, tokens), by name; write to them.
+        tensor: shape (columns, B, tokens), int64.
+        arrays: each column of it as an array of shape (B, tokens), by name; write to them.
     """
 
     NAMES = Batch._fields[: Batch._fields.index("min_distance")]
 
     def __init__(self, lanes: int, tokens: int, *, pinned: bool = False) -> None:
         shape = len(self.NAMES), lanes, tokens
-        self.whole = torch.empty(shape, dtype=torch.long, pin_memory=pinned)
-        self._array = self.whole.numpy()
+        self.tensor = torch.empty(shape, dtype=torch.long, pin_memory=pinned)
+        self._array = self.tensor.numpy()
         self.arrays = dict(zip(self.NAMES, self._array, strict=True))
 
-    def take(self, other: "Columns", first: int) -> None:
-        """Copy what another room holds from token `first` on, as much as fits."""
+    def copy_from(self, other: "BatchBuffer", first: int) -> None:
+        """Copy the tokens of another buffer from `first` on, as many as fit."""
         self._array[:] = other._array[:, :, first : first + self._array.shape[2]]
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device, as a copy, in one transfer; to a GPU without waiting for it."""
-        return Batch(*self.whole.to(device, non_blocking=True, copy=True).unbind())
+        """A copy on a device, in one transfer; asynchronous to a GPU."""
+        return Batch(*self.tensor.to(device, non_blocking=True, copy=True).unbind())
 
 
-class Blocks(Dataset[tuple[np.ndarray, ...]]):
+class Blocks(Dataset[BatchBuffer]):
     """The blocks that a sampler names; in mode join the dataset of a `DataLoader`, with `collate`.
 
     Args:
-        songs: where the arrays are.
+        dataset: where the songs are.
         numbers: shape (songs,); the dataset's number of each of the sampler's songs.
         block_size: T.
     """
 
-    def __init__(self, songs: Songs, numbers: np.ndarray, block_size: int) -> None:
-        self.songs, self.block_size = songs, block_size
+    def __init__(self, dataset: SongSource, numbers: np.ndarray, block_size: int) -> None:
+        self.dataset, self.block_size = dataset, block_size
         self.numbers: list[int] = numbers.tolist()
-        self._known: dict[int, tuple[np.ndarray, ...]] = {}
-        self._numbers = np.arange(block_size)
-        self._said = _what_is_said(songs.vocabulary)
+        self._cache: dict[int, tuple[np.ndarray, ...]] = {}
+        self._counting = np.arange(block_size)
+        ids = np.arange(len(dataset.vocabulary))
+        self._lacks_instrument = ~dataset.vocabulary.has_instrument(ids)
+        self._is_not_pitch = dataset.vocabulary.kind(ids) != Kind.PITCH
 
-    def __getitem__(self, pieces: tuple[Piece, ...] | None) -> Columns:
+    def __getitem__(self, spans: tuple[Span, ...] | None) -> BatchBuffer:
         """One lane's block, as a batch of one lane."""
-        columns = self.columns(1)
-        self.fill(columns, [pieces])
-        return columns
+        buffer = self.buffer(1)
+        self.fill(buffer, [spans])
+        return buffer
 
-    def columns(self, lanes: int, *, blocks: int = 1, pinned: bool = False) -> Columns:
-        """Room for a batch, or several."""
-        return Columns(lanes, blocks * self.block_size, pinned=pinned)
+    def buffer(self, lanes: int, *, blocks: int = 1, pinned: bool = False) -> BatchBuffer:
+        """A buffer for one batch, or for several consecutive ones."""
+        return BatchBuffer(lanes, blocks * self.block_size, pinned=pinned)
 
-    def fill(self, columns: Columns, batch: Sequence[Sequence[Piece] | None]) -> None:
-        """Copy what a sampler names into a batch's columns.
+    def fill(self, buffer: BatchBuffer, lanes: Sequence[Sequence[Span] | None]) -> None:
+        """Copy what a sampler names into a buffer.
 
         Args:
-            columns: of as many lanes as `batch` names.
-            batch: the pieces of each lane, in order; None where it is idle. What they leave of
-                the columns is padding.
+            buffer: with as many lanes as `lanes`.
+            lanes: the spans of each lane, in order; None for an idle lane. What they leave of the
+                buffer becomes padding.
         """
-        arrays, width = columns.arrays, columns.whole.shape[2]
-        for lane, pieces in enumerate(batch):
+        arrays, width = buffer.arrays, buffer.tensor.shape[2]
+        for lane, spans in enumerate(lanes):
             at = 0
-            for piece in pieces or ():
-                here = lane, slice(at, at + piece.stop - piece.start)
-                self._copy(arrays, here, piece)
+            for span in spans or ():
+                here = lane, slice(at, at + span.stop - span.start)
+                self._copy(arrays, here, span)
                 at = here[1].stop
             if at < width:
                 _pad(arrays, (lane, slice(at, width)))
-        self._tell_apart(arrays)
+        self._map_missing(arrays)
 
-    def _copy(self, arrays: dict[str, np.ndarray], here: tuple[int, slice], piece: Piece) -> None:
-        """One piece, as it lies in the dataset."""
-        song, start, stop, segment_id = piece
-        if song == NOTHING:
+    def _copy(self, arrays: dict[str, np.ndarray], here: tuple[int, slice], span: Span) -> None:
+        """Copy one span as it is in the dataset."""
+        song, start, stop, segment_id = span
+        if song == NO_SONG:
             _pad(arrays, here)
             return
-        tokens, classes, bins, bars, steps = self._song(song)
+        tokens, instruments, velocities, bars, steps = self._song(song)
         now, after = slice(start, stop), slice(start + 1, stop + 1)
         arrays["segment_ids"][here] = segment_id
-        arrays["positions"][here] = self._count(stop)[now]
+        arrays["positions"][here] = self._count_to(stop)[now]
         arrays["tokens"][here], arrays["targets"][here] = tokens[now], tokens[after]
-        arrays["instruments"][here] = classes[now]
-        arrays["instrument_targets"][here] = classes[after]
-        arrays["velocities"][here], arrays["velocity_targets"][here] = bins[now], bins[after]
+        arrays["instruments"][here] = instruments[now]
+        arrays["instrument_targets"][here] = instruments[after]
+        arrays["velocities"][here] = velocities[now]
+        arrays["velocity_targets"][here] = velocities[after]
         arrays["bars"][here], arrays["steps"][here] = bars[now], steps[now]
 
-    def _tell_apart(self, arrays: dict[str, np.ndarray]) -> None:
-        """Name what has no class or bin, and leave out targets that the heads have none for."""
-        classes, bins = arrays["instruments"], arrays["velocities"]
-        np.putmask(classes, classes == NO_INSTRUMENT, self.songs.vocabulary.instruments)
-        np.putmask(bins, bins == NO_VELOCITY, VELOCITY_BINS)
-        said = self._said.take(arrays["targets"], mode="clip")  # IGNORED: as of <pad>, nothing
-        np.putmask(arrays["instrument_targets"], said == 0, IGNORED)
-        np.putmask(arrays["velocity_targets"], said != PITCH, IGNORED)
+    def _map_missing(self, arrays: dict[str, np.ndarray]) -> None:
+        """Give inputs without instrument or velocity the class for none; ignore such targets."""
+        instruments, velocities = arrays["instruments"], arrays["velocities"]
+        np.putmask(instruments, instruments == NO_INSTRUMENT, self.dataset.vocabulary.instruments)
+        np.putmask(velocities, velocities == NO_VELOCITY, VELOCITY_BINS)
+        for name, is_ignored in (
+            ("instrument_targets", self._lacks_instrument),
+            ("velocity_targets", self._is_not_pitch),
+        ):  # clip takes IGNORED to token 0, <pad>, which has neither
+            np.putmask(arrays[name], is_ignored.take(arrays["targets"], mode="clip"), IGNORED)
 
-    def _count(self, stop: int) -> np.ndarray:
-        """0, 1, 2 … to `stop` and beyond."""
-        if len(self._numbers) < stop:
-            self._numbers = np.arange(2 * stop)
-        return self._numbers
+    def _count_to(self, stop: int) -> np.ndarray:
+        """0, 1, 2 … to at least `stop` - 1."""
+        if len(self._counting) < stop:
+            self._counting = np.arange(2 * stop)
+        return self._counting
 
     def _song(self, song: int) -> tuple[np.ndarray, ...]:
-        """The arrays of a song; those asked for lately are at hand."""
-        known = self._known.get(song)
-        if known is None:
-            if len(self._known) >= MOST_KNOWN:
-                del self._known[next(iter(self._known))]
-            arrays = self.songs.song(self.numbers[song])
-            known = (
+        """The arrays of a song; those of recent ones are cached."""
+        cached = self._cache.get(song)
+        if cached is None:
+            if len(self._cache) >= MAX_CACHED_SONGS:
+                del self._cache[next(iter(self._cache))]
+            arrays = self.dataset.song(self.numbers[song])
+            cached = (
                 arrays.tokens,
                 arrays.instruments,
                 arrays.velocities,
                 arrays.bars,
                 arrays.steps,
             )
-            self._known[song] = known
-        return known
+            self._cache[song] = cached
+        return cached
 
 
-def collate(lanes: list[Columns]) -> Batch:
+def collate(lanes: list[BatchBuffer]) -> Batch:
     """Put the lanes' blocks together."""
-    batches = [lane.to(torch.device("cpu")) for lane in lanes]
-    columns = zip(*batches, strict=True)
-    return Batch(*(None if column[0] is None else torch.cat(column) for column in columns))
+    columns = torch.cat([lane.tensor for lane in lanes], dim=1)
+    return Batch(*columns.unbind())
 
 
-def once(
+def one_epoch(
     sampler: ContiguousBatchSampler,
     blocks: Blocks,
     device: torch.device,
     *,
     lanes: slice | None = None,
 ) -> Iterator[Batch]:
-    """The batches of one epoch, on a device; of some of the sampler's lanes, or of all."""
+    """The batches of epoch 0, on a device; of some of the sampler's lanes, or of all."""
     lanes = lanes or slice(None)
     sampler.set_epoch(0)
-    columns = blocks.columns(len(range(sampler.batch_size)[lanes]))
-    for pieces in sampler.walk():
-        blocks.fill(columns, pieces[lanes])
-        yield columns.to(device)
+    buffer = blocks.buffer(len(range(sampler.batch_size)[lanes]))
+    for spans in sampler.iter_steps():
+        blocks.fill(buffer, spans[lanes])
+        yield buffer.to(device)
 
 
 def _pad(arrays: dict[str, np.ndarray], here: tuple[int, slice]) -> None:
-    """Write that nothing is played."""
+    """Write padding."""
     for array in arrays.values():
         array[here] = 0
     arrays["segment_ids"][here] = PADDING
     arrays["targets"][here] = IGNORED
     arrays["instruments"][here] = NO_INSTRUMENT
     arrays["velocities"][here] = NO_VELOCITY
-
-
-PITCH, CONTROL = 2, 1
-"""What a token is to the heads beside the vocabulary's; all others are 0."""
-
-
-def _what_is_said(vocabulary: Vocabulary) -> np.ndarray:
-    """PITCH, CONTROL or 0 for each token, shape (V,)."""
-    said = np.zeros(len(vocabulary), np.uint8)
-    said[vocabulary.pitch0 : vocabulary.duration1] = PITCH
-    said[vocabulary.bend0 : vocabulary.unused0] = CONTROL
-    return said

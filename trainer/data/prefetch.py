@@ -1,8 +1,8 @@
-"""Batches made ready in the background while the step before them computes.
+"""Prepares batches in a thread while the step before them computes.
 
-A thread copies what the sampler names from the memory maps into a few fixed pieces of memory,
-pinned where a GPU is to fetch them, and hands them round: nothing is allocated while training.
-What a batch holds is the sampler's alone to say, so how far the thread is ahead changes nothing.
+The thread copies what the sampler names from the memory maps into a few fixed buffers, pinned if a
+GPU copies from them, so nothing is allocated while training. The sampler alone decides what a batch
+holds, so how far the thread is ahead changes no number.
 """
 
 import queue
@@ -10,42 +10,47 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from trainer.data.batches import Batch, Blocks, Columns
+from trainer.data.batches import Batch, BatchBuffer, Blocks
 from trainer.data.sampler import ContiguousBatchSampler
 
 AHEAD = 4
-"""Batches that may be ready. The thread is a hundred times as fast as a step; this many bridge
-the moment when a shard is mapped or an epoch planned."""
+"""Batches that may be ready. The thread is a hundred times as fast as a step; this many bridge the
+time in which a shard is mapped or an epoch planned."""
 
-SPAN = 1 << 16
-"""Tokens that are copied from the memory maps at once, or one batch if that is more. A short
-block costs as much to look up as a long one, so the thread fetches many steps of it together."""
-
-
-class _Room(NamedTuple):
-    """Columns, and what tells that the GPU has fetched them."""
-
-    columns: Columns
-    fetched: Any  # torch.cuda.Event on a GPU, else None
+FETCH_TOKENS = 1 << 16
+"""Tokens that are copied from the memory maps at once, or one batch if that is more. Looking up a
+short block takes as long as a long one, so the thread fetches many steps together."""
 
 
-class Loader(Iterator[tuple[Batch, dict[str, int]]]):
-    """Batches from the sampler's position on, epoch after epoch; without end.
+class _Slot(NamedTuple):
+    """A buffer, and the event after which the GPU no longer reads it; None without a GPU."""
 
-    Each comes with the sampler's position after it, to go on from: the sampler itself is ahead.
+    buffer: BatchBuffer
+    is_read: torch.cuda.Event | None
+
+
+Position = dict[str, int]
+Ready = tuple[_Slot, Position] | BaseException
+Free = _Slot | None
+
+
+class Loader(Iterator[tuple[Batch, Position]]):
+    """Batches from the sampler's position on, epoch after epoch, without end.
+
+    Each comes with the sampler's position after it, to resume from: the sampler itself is ahead.
 
     Args:
-        sampler: with tail wrap or drop; its own from now on.
+        sampler: with tail wrap or drop; the loader's own from now on.
         blocks: of the same songs.
         device: where the batches go.
-        lanes: which of the sampler's lanes, where several devices share them; None: all.
+        lanes: which of the sampler's lanes, if several devices share them; None: all.
 
     Attributes:
-        waited: seconds that `next` has waited for the thread, in all.
+        waited: seconds that `next` has waited for the thread, in total.
     """
 
     def __init__(
@@ -61,75 +66,70 @@ class Loader(Iterator[tuple[Batch, dict[str, int]]]):
         on_gpu = device.type == "cuda"
         self.waited = 0.0
         self._device = device
-        span = max(1, SPAN // (count * blocks.block_size))
-        self._free: queue.SimpleQueue[_Room | None] = queue.SimpleQueue()
-        self._ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Free] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Ready] = queue.SimpleQueue()
         for _ in range(AHEAD):
             event = torch.cuda.Event() if on_gpu else None
-            self._free.put(_Room(blocks.columns(count, pinned=on_gpu), event))
+            self._free.put(_Slot(blocks.buffer(count, pinned=on_gpu), event))
+        steps = max(1, FETCH_TOKENS // (count * blocks.block_size))
+        fetched = blocks.buffer(count, blocks=steps)
         thread = threading.Thread(
-            target=_make_ready,
-            args=(
-                sampler,
-                blocks,
-                lanes,
-                blocks.columns(count, blocks=span),
-                self._free,
-                self._ready,
-            ),
+            target=_prepare,
+            args=(sampler, blocks, lanes, fetched, self._free, self._ready),
             name="loader",
             daemon=True,
         )
         thread.start()
-        self.close = weakref.finalize(self, _end, self._free, thread)  # also when it is forgotten
+        # a finalizer, so that the thread also ends if the loader is garbage-collected
+        self.close = weakref.finalize(self, _stop, self._free, thread)
 
-    def __next__(self) -> tuple[Batch, dict[str, int]]:
+    def __next__(self) -> tuple[Batch, Position]:
         """The next batch, on the device, and the position after it.
 
         Raises:
             ShardError: the dataset is damaged.
         """
-        begun = time.perf_counter()
-        made = self._ready.get()
-        self.waited += time.perf_counter() - begun
-        if isinstance(made, BaseException):
-            raise made
-        room, position = made
-        batch = room.columns.to(self._device)
-        if room.fetched is not None:
-            room.fetched.record()
-        self._free.put(room)
+        start = time.perf_counter()
+        ready = self._ready.get()
+        self.waited += time.perf_counter() - start
+        if isinstance(ready, BaseException):
+            raise ready
+        slot, position = ready
+        batch = slot.buffer.to(self._device)
+        if slot.is_read is not None:
+            slot.is_read.record()
+        self._free.put(slot)
         return batch, position
 
 
-def _end(free: queue.SimpleQueue[_Room | None], thread: threading.Thread) -> None:
-    """Let the thread end, and wait: one that frees tensors while Python shuts down aborts it."""
+def _stop(free: queue.SimpleQueue[Free], thread: threading.Thread) -> None:
+    """Stop the thread and wait: freeing tensors while Python shuts down aborts the process."""
     free.put(None)
     if thread is not threading.current_thread():  # garbage is collected in any thread
         thread.join()
 
 
-def _make_ready(
+def _prepare(
     sampler: ContiguousBatchSampler,
     blocks: Blocks,
     lanes: slice,
-    fetched: Columns,
-    free: queue.SimpleQueue[_Room | None],
-    ready: queue.SimpleQueue[Any],
+    fetched: BatchBuffer,
+    free: queue.SimpleQueue[Free],
+    ready: queue.SimpleQueue[Ready],
 ) -> None:
-    """The thread's work: fill what is free; None ends it. What goes wrong is the trainer's."""
+    """The thread's work: fill free buffers until one is None. Errors are raised in `__next__`."""
     try:
-        steps = fetched.whole.shape[2] // blocks.block_size
+        steps = fetched.tensor.shape[2] // blocks.block_size
         while True:
-            for begin, count, pieces in sampler.spans(steps):
-                blocks.fill(fetched, pieces[lanes])
+            for position, count, spans in sampler.iter_step_ranges(steps):
+                blocks.fill(fetched, spans[lanes])
                 for step in range(count):
-                    room = free.get()
-                    if room is None:
+                    slot = free.get()
+                    if slot is None:
                         return
-                    if room.fetched is not None:
-                        room.fetched.synchronize()
-                    room.columns.take(fetched, step * blocks.block_size)
-                    ready.put((room, {**begin, "step": begin["step"] + step + 1}))
-    except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
+                    if slot.is_read is not None:
+                        slot.is_read.synchronize()
+                    slot.buffer.copy_from(fetched, step * blocks.block_size)
+                    ready.put((slot, {**position, "step": position["step"] + step + 1}))
+    except BaseException as error:  # noqa: BLE001 - raised again in __next__
         ready.put(error)

@@ -1,19 +1,18 @@
 """Which lane plays which song when: the ragged contiguous sampler.
 
-A lane plays one song's consecutive blocks, then the next song's, so that what a block leaves in
-the memory belongs to the block after it. Songs are handed out in the epoch's order: whichever
-lane is free first takes the next one (the lowest of several), which keeps the lanes balanced to
-within one song.
+A lane plays one song's consecutive blocks, then the next song's, so that the memory a block leaves
+belongs to the block after it. Songs are assigned in the epoch's order, each to the lane that is
+free first (the lowest-numbered of several), so that lanes end within one song of each other.
 
 Conventions
-    lane    one row of the batch
-    block   the part of a song, or of several, that one step feeds to one lane
-    unit    what songs are measured in: blocks in modes crop and pad, tokens in mode join
-    time    units that a lane has played since the epoch's first step
-    segment_id   one playing of one song; its number never comes again, in any epoch
+    lane        one row of the batch
+    block       the tokens that one step feeds to one lane
+    span        tokens [start, stop) of one song in one lane
+    unit        what lengths and times are counted in: blocks in modes crop and pad, tokens in join
+    time        units since the epoch's first step
+    segment_id  numbers the playings of songs; never used twice, in any epoch
 
-Everything is a function of (seed, epoch, step): nothing is drawn on the way, and any position
-opens at once.
+Everything is a function of (seed, epoch, step): no state is needed to start at any position.
 """
 
 import heapq
@@ -28,17 +27,16 @@ from torch.utils.data import Sampler
 MODES = ("crop", "pad", "join")
 TAILS = ("drop", "drain", "wrap")
 
-
-NOTHING = -1
-"""Song of a piece in which a lane is idle."""
+NO_SONG = -1
+"""Song of a span in which a lane is idle."""
 
 PADDING = -2
-"""Visit of a position that nothing is played at. The memory's own "nothing here" is another
-number, so that padding never looks into the memory."""
+"""segment_id of padding. Differs from that of empty memory slots, so padding never attends to
+them."""
 
 
-class Piece(NamedTuple):
-    """Tokens [start, stop) of one song, within one block."""
+class Span(NamedTuple):
+    """Tokens [start, stop) of one song, within one lane."""
 
     song: int
     start: int
@@ -47,55 +45,55 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Turns:
+class LanePlan:
     """The songs of one lane in order of time; three lists of one length.
 
     Attributes:
-        times: when each begins; below 0 where an earlier epoch began it.
-        songs: which it is.
-        segment_ids: the number of the segment_id.
+        starts: time at which each song begins; negative where an earlier epoch began it.
+        songs: their numbers.
+        segment_ids: their segment_ids.
     """
 
-    times: list[int]
+    starts: list[int]
     songs: list[int]
     segment_ids: list[int]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Who plays what in one epoch.
+class EpochPlan:
+    """The songs of all lanes in one epoch.
 
     Attributes:
         lanes: the songs of each lane.
-        free: when the last song of each lane ends.
-        steps: steps in the epoch.
+        ends: time at which the last song of each lane ends.
+        steps: number of steps in the epoch.
     """
 
-    lanes: list[Turns]
-    free: list[int]
+    lanes: list[LanePlan]
+    ends: list[int]
     steps: int
 
 
 class ContiguousBatchSampler(Sampler[list[Any]]):
-    """Yields the batches of one epoch, one entry a lane; use as `DataLoader(batch_sampler=…)`.
+    """Yields the batches of one epoch, one entry per lane; for `DataLoader(batch_sampler=…)`.
 
-    In modes crop and pad an entry is `(song, block)`, in mode join the tuple of `Piece` that
-    fill the block. A lane that has nothing to play (tail drain only) gets None.
+    In modes crop and pad an entry is `(song, block)`, in mode join the tuple of `Span` that fills
+    the block. An idle lane (only with tail drain) gets None.
 
     Args:
-        lengths: tokens of each song that can be an input, that is, that have a next one; with
-            the default `block_size` of 1 the same as blocks. Songs of length 0 are left out.
+        lengths: tokens of each song that can be an input, that is, that have a next token; with
+            the default `block_size` of 1 this equals blocks. Songs of length 0 are skipped.
         batch_size: lanes.
         block_size: tokens in a block.
-        mode: crop (drop what does not fill a song's last block), pad (leave it part empty), or
-            join (the next song starts in the same block, so nothing is dropped or empty).
+        mode: crop (drop a song's last block if it is not full), pad (keep it, partly filled), or
+            join (the next song starts in the same block, so nothing is dropped or padded).
         tail: drop (stop when a lane finds no new song), drain (until every song has ended), or
             wrap (a free lane takes the first song of the next epoch; no lane is ever idle).
-        seed: order of the songs, a new one each epoch; None keeps the order given.
+        seed: shuffles the songs anew in each epoch; None keeps the order given.
 
     Raises:
-        ValueError: a length is negative, or a number of lanes or tokens below 1, or an unknown
-            mode or tail; or tail wrap and no song to play, which would never end.
+        ValueError: a length is negative, a number of lanes or tokens is below 1, a mode or tail
+            is unknown, or tail is wrap and every song is empty, which would never end.
     """
 
     def __init__(
@@ -126,7 +124,7 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
         self._songs = np.flatnonzero(self._units)
         if tail == "wrap" and not len(self._songs):
             raise ValueError("no song has anything to play")
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[int, EpochPlan] = {}
         self.epoch = self.step = 0
 
     def __len__(self) -> int:
@@ -134,20 +132,20 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
         return self.plan(self.epoch).steps
 
     def __iter__(self) -> Iterator[list[Any]]:
-        """Batches from the current position to the end of the epoch; then the next is current."""
-        for pieces in self.walk():
-            yield pieces if self.mode == "join" else [self._block(lane) for lane in pieces]
+        """Batches from the current position to the epoch's end; then the next epoch is current."""
+        for lanes in self.iter_steps():
+            yield lanes if self.mode == "join" else [self._as_block(spans) for spans in lanes]
 
-    def walk(self) -> Iterator[list[tuple[Piece, ...] | None]]:
-        """The same, but for every mode as `pieces` has it."""
+    def iter_steps(self) -> Iterator[list[tuple[Span, ...] | None]]:
+        """As `__iter__`, but with entries as those of `spans` in every mode."""
         epoch = self.epoch
         for step in range(self.step, len(self)):
             self.step = step + 1
-            yield self.pieces(epoch, step)
+            yield self.spans(epoch, step)
         self.set_epoch(epoch + 1)
 
-    def _block(self, pieces: tuple[Piece, ...] | None) -> tuple[int, int] | None:
-        return (pieces[0].song, pieces[0].start // self.block_size) if pieces else None
+    def _as_block(self, spans: tuple[Span, ...] | None) -> tuple[int, int] | None:
+        return (spans[0].song, spans[0].start // self.block_size) if spans else None
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the first step of an epoch."""
@@ -162,16 +160,16 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
         self.epoch, self.step = state["epoch"], state["step"]
 
     def order(self, epoch: int) -> np.ndarray:
-        """The songs of an epoch as they are handed out; those with nothing to play left out."""
+        """The songs of an epoch in the order they are assigned; without empty ones."""
         if self.seed is None:
             return self._songs
         return np.random.default_rng([self.seed, epoch]).permutation(self._songs)
 
-    def plan(self, epoch: int) -> Plan:
-        """Who plays what in an epoch.
+    def plan(self, epoch: int) -> EpochPlan:
+        """Which lane plays which song in an epoch.
 
-        With tail wrap an epoch starts with what the one before has left running, so opening
-        epoch n plans those before it too: 0.1 s each for 178,561 songs.
+        With tail wrap an epoch starts with the songs that the one before has not finished, so
+        opening epoch n plans all earlier ones too: 0.1 s each for 178,561 songs.
         """
         if epoch not in self._plans:
             before = None
@@ -182,69 +180,75 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
             self._plans = {epoch: self._make_plan(epoch, before)}
         return self._plans[epoch]
 
-    def _make_plan(self, epoch: int, before: Plan | None) -> Plan:
-        running, free = self._left_running(before)
+    def _make_plan(self, epoch: int, before: EpochPlan | None) -> EpochPlan:
+        unfinished, ends = self._unfinished(before)
         order = self.order(epoch)
-        taken = _hand_out(self._units[order].tolist(), free)
-        times, lanes = np.divmod(np.array(taken, np.int64), self.batch_size)
+        assigned = _assign_lanes(self._units[order].tolist(), ends)
+        starts, lane_of = np.divmod(np.array(assigned, np.int64), self.batch_size)
         segment_ids = epoch * len(self.lengths) + np.arange(len(order))
-        plan = []
-        for lane, left in enumerate(running):
-            mine = lanes == lane
-            columns = zip(left, (times, order, segment_ids), strict=True)
-            plan.append(Turns(*(old + column[mine].tolist() for old, column in columns)))
-        end = -(-max(free) // self._block_units)
-        return Plan(plan, free, end if self.tail == "drain" else min(free) // self._block_units)
+        lanes = []
+        for lane, left in enumerate(unfinished):
+            is_mine = lane_of == lane
+            columns = zip(left, (starts, order, segment_ids), strict=True)
+            lanes.append(LanePlan(*(old + column[is_mine].tolist() for old, column in columns)))
+        last = -(-max(ends) // self._block_units)
+        steps = last if self.tail == "drain" else min(ends) // self._block_units
+        return EpochPlan(lanes, ends, steps)
 
-    def _left_running(self, before: Plan | None) -> tuple[list[tuple[list[int], ...]], list[int]]:
-        """Times, songs and segment_ids that an epoch left unfinished, and when each lane is free."""
+    def _unfinished(
+        self, before: EpochPlan | None
+    ) -> tuple[list[tuple[list[int], ...]], list[int]]:
+        """What an epoch left to play.
+
+        Returns:
+            For each lane the starts, songs and segment_ids of what is unfinished; and the time at
+            which each lane is free, in the time of the next epoch.
+        """
         if before is None:
             return [([], [], [])] * self.batch_size, [0] * self.batch_size
         end = before.steps * self._block_units
-        running = []
-        for turns, free in zip(before.lanes, before.free, strict=True):
-            ends = [*turns.times[1:], free]  # a lane is never idle in between
-            first = bisect_right(ends, end)
-            times = [time - end for time in turns.times[first:]]
-            running.append((times, turns.songs[first:], turns.segment_ids[first:]))
-        return running, [time - end for time in before.free]
+        unfinished = []
+        for lane, lane_end in zip(before.lanes, before.ends, strict=True):
+            song_ends = [*lane.starts[1:], lane_end]  # a lane is never idle in between
+            first = bisect_right(song_ends, end)
+            starts = [start - end for start in lane.starts[first:]]
+            unfinished.append((starts, lane.songs[first:], lane.segment_ids[first:]))
+        return unfinished, [lane_end - end for lane_end in before.ends]
 
-    def pieces(self, epoch: int, step: int) -> list[tuple[Piece, ...] | None]:
-        """What each lane plays in one step, in tokens; None for a lane that is idle."""
-        played = [
-            tuple(piece for piece in lane if piece.song != NOTHING)
-            for lane in self.span(epoch, step, 1)
-        ]
-        return [lane or None for lane in played]
+    def spans(self, epoch: int, step: int) -> list[tuple[Span, ...] | None]:
+        """What each lane plays in one step; None for an idle lane."""
+        lanes = self.spans_and_gaps(epoch, step, 1)
+        return [tuple(span for span in lane if span.song != NO_SONG) or None for lane in lanes]
 
-    def spans(self, steps: int) -> Iterator[tuple[dict[str, int], int, list[list[Piece]]]]:
-        """The rest of the epoch, so many steps at once; then the next epoch is current.
+    def iter_step_ranges(
+        self, steps: int
+    ) -> Iterator[tuple[dict[str, int], int, list[list[Span]]]]:
+        """The rest of the epoch, `steps` steps at once; then the next epoch is current.
 
         Yields:
-            The position of the first step, how many steps there are, and of `span` the pieces.
+            The position of the first step, the number of steps, and `spans_and_gaps` of them.
         """
         while self.step < len(self):
-            begin, count = self.state_dict(), min(steps, len(self) - self.step)
+            position, count = self.state_dict(), min(steps, len(self) - self.step)
             self.step += count
-            yield begin, count, self.span(begin["epoch"], begin["step"], count)
+            yield position, count, self.spans_and_gaps(position["epoch"], position["step"], count)
         self.set_epoch(self.epoch + 1)
 
-    def span(self, epoch: int, step: int, steps: int) -> list[list[Piece]]:
-        """What each lane plays in so many steps from one on, gaps included.
+    def spans_and_gaps(self, epoch: int, step: int, steps: int) -> list[list[Span]]:
+        """What each lane plays in `steps` steps from `step` on; idle time is a span of NO_SONG.
 
-        A song that goes on through several steps is one piece; a gap is one of NOTHING.
+        A song that continues through several steps is one span.
         """
-        plan = self.plan(epoch)
         first = step * self._block_units
         last = first + steps * self._block_units
-        return [self._lane_pieces(turns, first, last) for turns in plan.lanes]
+        return [self._lane_spans(lane, first, last) for lane in self.plan(epoch).lanes]
 
-    def _lane_pieces(self, turns: Turns, first: int, last: int) -> list[Piece]:
-        """The parts of a lane's songs that lie in times [first, last), one after the other."""
-        scale = self.block_size // self._block_units  # tokens a unit
-        pieces, filled, whole = [], 0, (last - first) * scale
-        for at in range(max(bisect_right(turns.times, first) - 1, 0), len(turns.times)):
-            time, song = turns.times[at], turns.songs[at]
+    def _lane_spans(self, lane: LanePlan, first: int, last: int) -> list[Span]:
+        """What a lane plays in times [first, last), gaps included."""
+        scale = self.block_size // self._block_units  # tokens per unit
+        spans, filled, total = [], 0, (last - first) * scale
+        for at in range(max(bisect_right(lane.starts, first) - 1, 0), len(lane.starts)):
+            time, song = lane.starts[at], lane.songs[at]
             if time >= last:
                 break
             start = (max(first, time) - time) * scale
@@ -253,30 +257,30 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
             if start < stop:
                 begin = (max(first, time) - first) * scale
                 if begin > filled:
-                    pieces.append(_gap(begin - filled))
-                pieces.append(Piece(song, start, stop, turns.segment_ids[at]))
+                    spans.append(_gap(begin - filled))
+                spans.append(Span(song, start, stop, lane.segment_ids[at]))
                 filled = begin + stop - start
-        if filled < whole:
-            pieces.append(_gap(whole - filled))
-        return pieces
+        if filled < total:
+            spans.append(_gap(total - filled))
+        return spans
 
 
-def _gap(tokens: int) -> Piece:
-    return Piece(NOTHING, 0, tokens, PADDING)
+def _gap(tokens: int) -> Span:
+    return Span(NO_SONG, 0, tokens, PADDING)
 
 
-def _hand_out(units: list[int], free: list[int]) -> list[int]:
-    """Give each song to the lane that is free first; `free` is brought up to date.
+def _assign_lanes(units: list[int], ends: list[int]) -> list[int]:
+    """Assign each song to the lane that is free first; `ends` is updated in place.
 
     Returns:
-        For each song time * lanes + lane, which orders by time, then by lane.
+        For each song its start * lanes + lane, which sorts by start, then by lane.
     """
-    heap = [time * len(free) + lane for lane, time in enumerate(free)]
+    heap = [time * len(ends) + lane for lane, time in enumerate(ends)]
     heapq.heapify(heap)
-    taken = []
+    assigned = []
     for length in units:
-        taken.append(heap[0])
-        heapq.heapreplace(heap, heap[0] + length * len(free))
+        assigned.append(heap[0])
+        heapq.heapreplace(heap, heap[0] + length * len(ends))
     for key in heap:
-        free[key % len(free)] = key // len(free)
-    return taken
+        ends[key % len(ends)] = key // len(ends)
+    return assigned

@@ -1,17 +1,16 @@
-"""Which songs of a dataset a run trains on: a split, and a condition over the index."""
-
-from typing import Any
+"""Which songs of a dataset a run trains on: those of a split that meet an SQL condition."""
 
 import numpy as np
 
-from shards.where import holds
+from shards.reader import SongSource
+from shards.where import matching_songs
 
 
-def select(dataset: Any, split: str, where: str | None = None) -> np.ndarray:
-    """Numbers of the songs of a split that are no duplicates and have something to predict.
+def select(dataset: SongSource, split: str, where: str | None = None) -> np.ndarray:
+    """Numbers of a split's songs that are representatives and have something to predict.
 
     Args:
-        dataset: with the `index`.
+        dataset: its `index` is read.
         split: train, valid or test.
         where: an SQL condition over the index's columns, as `instruments >= 3 and meter = '4/4'`.
 
@@ -19,11 +18,11 @@ def select(dataset: Any, split: str, where: str | None = None) -> np.ndarray:
         shape (songs,), int64, ascending.
 
     Raises:
-        LakhxlError: the condition is not one.
+        LakhxlError: `where` is not a valid condition.
     """
     index = dataset.index
     wanted = (index["split"].to_numpy() == split) & index["representative"].to_numpy()
     wanted &= index["tokens"].to_numpy() > 1
     if where is not None:
-        wanted &= holds(index, where)
+        wanted &= matching_songs(index, where)
     return np.flatnonzero(wanted)

@@ -1,1 +1,9 @@
-"""TODO."""
+"""`trainer evaluate`: the loss of trained runs on held-out songs.
+
+Files:
+    held_out.py    choose the runs to compare and the held-out songs
+    token_loss.py  the loss of every single target
+    breakdown.py   mean losses by kind of target, with bootstrap intervals
+    evaluate.py    evaluate one run; the table of several
+    plot.py        the same as a picture
+"""

@@ -1,96 +1,93 @@
-"""Costs put together by what the targets are, with an interval that says how sure a mean is.
+"""Break a loss down by what the targets are, with 95 % bootstrap confidence intervals.
 
-Songs are what was drawn at random, and a song's targets go together: an interval is found by
-drawing as many songs again, with replacement, and taking the mean of what was drawn (the sum of
-costs over the sum of counts), many times over.
+The songs were sampled at random, and the targets of one song are not independent. The bootstrap
+therefore resamples songs: it draws as many songs, with replacement, and takes the mean of the draw
+(sum of losses over sum of counts), 1,000 times.
 
 Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 13.
 """
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
+from shards.codec import EncodedSong
 from shards.gm import FAMILIES
+from shards.reader import SongSource
 from shards.vocabulary import NO_INSTRUMENT, PROGRAMS, Kind, Vocabulary
-from trainer.evaluation.token_loss import Costs
+from trainer.evaluation.token_loss import SongLosses
+from trainer.model.loss import POSITION_EDGES, POSITION_NAMES
 
 DRAWS, LOW, HIGH = 1000, 2.5, 97.5
-PLACES = (0, 32, 128, 512, 2048, 8192)
-"""Where each range of positions in a song begins, in tokens."""
-KINDS = ("pitch", "duration", "rest", "length of rest", "meter", "tempo", "end", "other")
+KINDS = ("pitch", "duration", "rest", "rest duration", "meter", "tempo", "end", "control")
 FAMILY_NAMES = (*(name for name, _ in FAMILIES), "Drums")
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean, between what it could as well have been; of how many targets."""
+class Estimate(TypedDict):
+    """Mean, 95 % bootstrap interval, and number of targets."""
 
     mean: float
     low: float
     high: float
     count: int
 
-    def to_json(self) -> dict[str, float]:
-        """Plain data."""
-        return dict(vars(self))
 
-
-def means(
-    songs: np.ndarray, groups: np.ndarray, costs: np.ndarray, counts: np.ndarray, *, size: int
-) -> list[Mean | None]:
-    """The mean cost of each group.
+def bootstrap_means(
+    songs: np.ndarray, groups: np.ndarray, losses: np.ndarray, counts: np.ndarray, *, size: int
+) -> list[Estimate | None]:
+    """Estimate the mean loss of each group of targets.
 
     Args:
-        songs: shape (targets,); which song each is of, from 0.
-        groups: shape (targets,); which group, from 0; negative: none.
-        costs: shape (targets,).
-        counts: shape (targets,); what each adds to the divisor.
-        size: groups that there are.
+        songs: shape (targets,); the song of each target, from 0.
+        groups: shape (targets,); the group of each target, from 0; negative: none.
+        losses: shape (targets,).
+        counts: shape (targets,); what each target adds to the divisor.
+        size: number of groups.
 
     Returns:
-        For each group its mean; None where nothing was counted.
+        One per group; None if its divisor is 0.
     """
     inside = groups >= 0
-    number = int(songs.max()) + 1
+    song_count = int(songs.max()) + 1
     cells = songs[inside] * size + groups[inside]
 
     def by_song(values: np.ndarray) -> np.ndarray:
-        sums = np.bincount(cells, weights=values[inside], minlength=number * size)
-        return sums.reshape(number, size)
+        sums = np.bincount(cells, weights=values[inside], minlength=song_count * size)
+        return sums.reshape(song_count, size)
 
-    cost, count = by_song(costs), by_song(counts.astype(np.float64))
-    picks = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), DRAWS)
-    drawn_cost, drawn_count = picks @ cost, picks @ count
-    results: list[Mean | None] = []
+    loss, count = by_song(losses), by_song(counts.astype(np.float64))
+    picks = np.random.default_rng(0).multinomial(
+        song_count, np.full(song_count, 1 / song_count), DRAWS
+    )
+    drawn_loss, drawn_count = picks @ loss, picks @ count
+    estimates: list[Estimate | None] = []
     for group in range(size):
-        whole = count[:, group].sum()
-        if whole == 0:
-            results.append(None)
+        total = count[:, group].sum()
+        if total == 0:
+            estimates.append(None)
             continue
         valid = drawn_count[:, group] > 0
-        ratios = drawn_cost[valid, group] / drawn_count[valid, group]
-        low, high = np.percentile(ratios, [LOW, HIGH])
-        mean = cost[:, group].sum() / whole
-        results.append(Mean(float(mean), float(low), float(high), round(whole)))
-    return results
+        means = drawn_loss[valid, group] / drawn_count[valid, group]
+        low, high = np.percentile(means, [LOW, HIGH]).tolist()
+        mean = float(loss[:, group].sum() / total)
+        estimates.append({"mean": mean, "low": low, "high": high, "count": round(total)})
+    return estimates
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the targets of some songs are; each array of shape (targets,), in the order of `Costs`.
+    """What the targets of some songs are; flat arrays in the order of `SongLosses`.
 
     Attributes:
-        kinds: place in KINDS.
-        families: place in FAMILY_NAMES of both tokens of a note, else -1.
-        positions: place in PLACES.
-        meters: place in `meter_names` of the meter in force.
+        kinds: index into KINDS.
+        families: index into FAMILY_NAMES at both tokens of a note, else -1.
+        positions: index into POSITION_NAMES.
+        meters: index into `meter_names`, of the meter in force.
         meter_names: those that occur, the one with most targets first.
         notes: 1 at a pitch, else 0.
-        seconds: shape (songs,); how long each song lasts.
+        seconds: shape (songs,); duration of each song.
     """
 
     kinds: np.ndarray
@@ -102,8 +99,8 @@ class Targets:
     seconds: np.ndarray
 
     @classmethod
-    def of(cls, dataset: Any, numbers: np.ndarray) -> "Targets":
-        """Read what the targets of a dataset's songs are."""
+    def from_songs(cls, dataset: SongSource, numbers: np.ndarray) -> "Targets":
+        """Read the songs of a dataset and label their targets."""
         vocabulary = dataset.vocabulary
         parts: dict[str, list[np.ndarray]] = {}
         seconds = []
@@ -113,29 +110,27 @@ class Targets:
             seconds.append(float(decoded.seconds(decoded.end)))
             for name, labels in _labels(song, vocabulary).items():
                 parts.setdefault(name, []).append(labels)
-        whole = {name: np.concatenate(labels) for name, labels in parts.items()}
-        ids, meters, sizes = np.unique(whole.pop("meters"), return_inverse=True, return_counts=True)
+        flat = {name: np.concatenate(labels) for name, labels in parts.items()}
+        ids, meters, sizes = np.unique(flat.pop("meters"), return_inverse=True, return_counts=True)
         order = np.argsort(-sizes, kind="stable")
-        every = vocabulary.names
-        names = tuple(
-            every[ids[n]].removeprefix("m") if vocabulary.meters else "4/4" for n in order
-        )
+        names = [vocabulary.names[token].removeprefix("m") for token in ids[order]]
         return cls(
             meters=np.argsort(order)[meters],
-            meter_names=names,
+            meter_names=tuple(names) if vocabulary.meters else ("4/4",),
             seconds=np.array(seconds),
-            **whole,
+            **flat,
         )
 
 
-def _labels(song: Any, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+def _labels(song: EncodedSong, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """The arrays of `Targets` for one song; meters as token ids."""
     tokens = song.tokens.astype(np.int64)
     kind = vocabulary.kind(tokens)
-    before = np.roll(kind, 1)
+    after_pitch = np.roll(kind, 1) == Kind.PITCH
     kinds = np.select(
         [
             kind == Kind.PITCH,
-            (kind == Kind.DURATION) & (before == Kind.PITCH),
+            (kind == Kind.DURATION) & after_pitch,
             kind == Kind.SEP,
             kind == Kind.DURATION,
             kind == Kind.METER,
@@ -143,50 +138,51 @@ def _labels(song: Any, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
             kind == Kind.EOS,
         ],
         range(7),
-        7,
+        KINDS.index("control"),
     )
     instruments = song.instruments.astype(np.int64)
     family = np.where(instruments < PROGRAMS, instruments // 8, len(FAMILIES))
     last_meter = np.maximum.accumulate(np.where(kind == Kind.METER, np.arange(len(tokens)), 0))
-    usual = vocabulary.meter_id(4, 4) if vocabulary.meters else vocabulary.sos
-    positions = np.searchsorted(PLACES, np.arange(len(tokens) - 1), side="right") - 1
+    default = vocabulary.meter_id(4, 4) if vocabulary.meters else vocabulary.sos
+    positions = np.searchsorted(POSITION_EDGES, np.arange(len(tokens) - 1), side="right") - 1
     return {
         "kinds": kinds[1:],
         "families": np.where(instruments == NO_INSTRUMENT, -1, family)[1:],
-        "meters": np.where(last_meter > 0, tokens[last_meter], usual)[1:],
+        "meters": np.where(last_meter > 0, tokens[last_meter], default)[1:],
         "positions": positions,
         "notes": (kind == Kind.PITCH)[1:].astype(np.int64),
     }
 
 
-def overall(costs: Costs, targets: Targets) -> dict[str, Mean]:
-    """The loss, each head's own, bits a note and bits a second."""
-    songs, everything = costs.songs, np.zeros(len(costs.songs), np.int64)
+def overall(losses: SongLosses, targets: Targets) -> dict[str, Estimate]:
+    """The loss, each head's own loss, bits per note and bits per second of music."""
+    total, songs = losses.total, losses.songs
     ones = np.ones(len(songs))
-    found = {"loss": (costs.all, ones)}
-    for name, head in costs.heads.items():
-        found[name] = head, ones if name == "tokens" else targets.notes
-    found["bits_per_note"] = costs.all / math.log(2), targets.notes
-    share = targets.seconds / np.diff(costs.starts)  # each target's part of its song's time
-    found["bits_per_second"] = costs.all / math.log(2), share[songs]
-    return {name: means(songs, everything, *values, size=1)[0] for name, values in found.items()}
+    wanted = {"loss": (total, ones)}
+    for name, head in losses.heads.items():
+        wanted[name] = head, ones if name == "tokens" else targets.notes
+    wanted["bits_per_note"] = total / math.log(2), targets.notes
+    seconds = targets.seconds / np.diff(losses.starts)  # a song's duration, shared by its targets
+    wanted["bits_per_second"] = total / math.log(2), seconds[songs]
+    one_group = np.zeros(len(songs), np.int64)
+    found = {n: bootstrap_means(songs, one_group, *v, size=1)[0] for n, v in wanted.items()}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
-def breakdowns(costs: Costs, targets: Targets) -> dict[str, dict[str, Mean]]:
-    """The loss by kind of token, place in the song, family of instruments, and meter.
+def breakdowns(losses: SongLosses, targets: Targets) -> dict[str, dict[str, Estimate]]:
+    """The loss by kind of token, position in the song, instrument family, and meter.
 
-    In nats a target, but by family in nats a note: what its pitch, player and duration cost.
+    In nats per target; by family in nats per note, its pitch, instrument and duration together.
     """
     ones = np.ones(len(targets.kinds))
-    ends = [*(f"{low:,}-{high - 1:,}" for low, high in pairwise(PLACES))]
     wanted = {
         "token": (targets.kinds, KINDS, ones),
-        "place": (targets.positions, (*ends, f"{PLACES[-1]:,} on"), ones),
+        "position": (targets.positions, POSITION_NAMES, ones),
         "family": (targets.families, FAMILY_NAMES, targets.notes),
         "meter": (targets.meters, targets.meter_names, ones),
     }
-    found = {}
+    found, songs, total = {}, losses.songs, losses.total
     for title, (groups, names, counts) in wanted.items():
-        rows = means(costs.songs, groups, costs.all, counts, size=len(names))
+        rows = bootstrap_means(songs, groups, total, counts, size=len(names))
         found[title] = {n: row for n, row in zip(names, rows, strict=True) if row is not None}
     return found

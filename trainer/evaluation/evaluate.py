@@ -1,106 +1,61 @@
-"""`trainer evaluate`: how well runs predict songs that they have not seen, and which.
+"""`trainer evaluate`: the loss of trained runs on held-out songs, broken down.
 
-Each run is scored on its own, every target once; what is compared are the same targets. The
-result is one JSON object a run, a table with the runs side by side, and a picture.
+Every run predicts the same targets, each once. The result is one JSON object per run, a table
+that compares the runs, and a picture.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from shards import open_dataset
-from shards.errors import LakhxlError
-from shards.layout import is_dataset
-from trainer.data.selection import select
-from trainer.evaluation.breakdown import Mean, Targets, breakdowns, overall
-from trainer.evaluation.token_loss import score_songs, steps_needed
-from trainer.run.folder import CONFIG, Run, load_model, open_run
+from shards.reader import SongSource
+from trainer.evaluation.breakdown import Estimate, Targets, breakdowns, overall
+from trainer.evaluation.token_loss import SongLosses, count_batches, score_songs
+from trainer.run.folder import Run, load_model
 
-Bar = Callable[..., AbstractContextManager[tqdm]]
-UNITS = {
-    "loss": "nats a target, all heads",
-    "tokens": "nats a next token",
-    "instruments": "nats an instrument",
-    "velocities": "nats a velocity",
-    "bits_per_note": "bits a note",
-    "bits_per_second": "bits a second of music",
-    "memory": "Memory, tokens",
-    "knn": "kNN memory",
-    "token": "Kind of token",
-    "place": "Place in the song, tokens",
-    "family": "Family, nats a note",
-    "meter": "Meter",
+ProgressBar = Callable[..., AbstractContextManager[tqdm]]
+LABELS = {
+    "loss": "loss, nats per token",
+    "tokens": "token head, nats per token",
+    "instruments": "instrument head, nats per note",
+    "velocities": "velocity head, nats per note",
+    "bits_per_note": "bits per note",
+    "bits_per_second": "bits per second of music",
+    "memory": "Loss by memory length, tokens",
+    "knn": "Loss with and without kNN memory",
+    "token": "Loss by kind of token",
+    "position": "Loss by position in the song",
+    "family": "Nats per note, by instruments",
+    "meter": "Loss by meter",
 }
-"""Each figure and each way of taking the loss apart, in words."""
+"""Titles of the rows and of the breakdowns, for tables and plots; under 32 letters where a value
+follows."""
 
 
-def sort_out(paths: Iterable[Path]) -> tuple[list[Run], Any]:
-    """Tell runs from the dataset among some paths; without one the first run's is opened.
+class Evaluation(TypedDict):
+    """The result of one run, as in its JSON file."""
 
-    Raises:
-        LakhxlError: no run, more than one dataset, or runs of another vocabulary.
-    """
-    runs = [open_run(path) for path in paths if (path / CONFIG).exists()]
-    others = [path for path in paths if not (path / CONFIG).exists()]
-    if not runs:
-        raise LakhxlError(f"{', '.join(map(str, others))}: not a run folder among them")
-    if len(others) > 1:
-        raise LakhxlError(f"{others[1]} is not a run folder, and {others[0]} is the dataset")
-    if not others and not is_dataset(runs[0].dataset):
-        raise LakhxlError(f"{runs[0].dataset}, the dataset of {runs[0].path}, is gone: name one")
-    dataset = open_dataset(others[0] if others else runs[0].dataset)
-    for run in runs:
-        if run.vocabulary.fingerprint != dataset.vocabulary.fingerprint:
-            raise LakhxlError(
-                f"{run.path} has vocabulary {run.vocabulary.fingerprint}, but {dataset.path} has "
-                f"{dataset.vocabulary.fingerprint}: a run knows its own tokens only"
-            )
-    return runs, dataset
-
-
-def condition(runs: list[Run], where: str | None) -> str | None:
-    """The condition that songs must meet: the one asked for, else the one runs were trained by.
-
-    Raises:
-        LakhxlError: none is asked for, and the runs' own differ.
-    """
-    own = {run.config.train.where for run in runs}
-    if where is None and len(own) > 1:
-        raise LakhxlError(
-            "the runs were trained with different --where: say with --where which songs all are "
-            'to be scored on, --where "true" for every one'
-        )
-    return where if where is not None else own.pop()
-
-
-def choose_songs(
-    dataset: Any, split: str, most: int | None, where: str | None = None
-) -> np.ndarray:
-    """The songs of a split, or some of them drawn at random, the same each time.
-
-    Args:
-        dataset: with the `index`.
-        split: train, valid or test.
-        most: so many at most; None: all.
-        where: a condition as in `select`.
-    """
-    numbers = select(dataset, split, where)
-    if not len(numbers):
-        fitting = f" that fit --where {where!r}" if where is not None else ""
-        raise LakhxlError(f"{dataset.path} has no songs in its {split} split{fitting}")
-    if most is not None and most < len(numbers):
-        numbers = np.sort(np.random.default_rng(0).choice(numbers, most, replace=False))
-    return numbers
+    run: str
+    step: int  # of the run's checkpoint
+    dataset: str
+    split: str
+    where: str | None
+    songs: int
+    targets: int
+    seconds: float  # of music
+    memory: int  # the run's own memory length, in tokens
+    overall: dict[str, Estimate]  # see `breakdown.overall`
+    by: dict[str, dict[str, Estimate]]  # breakdown -> label -> estimate
 
 
 def evaluate(
     run: Run,
-    dataset: Any,
+    dataset: SongSource,
     numbers: np.ndarray,
     targets: Targets,
     *,
@@ -108,46 +63,52 @@ def evaluate(
     where: str | None,
     memories: list[int],
     device: torch.device,
-    bar: Bar,
-) -> dict[str, Any]:
-    """Score one run.
+    bar: ProgressBar,
+) -> Evaluation:
+    """Evaluate the best checkpoint of one run.
 
     Args:
-        run: whose best checkpoint is taken.
+        run: the run.
         dataset, numbers, targets: the songs, and what their targets are.
-        split, where: named in the result.
-        memories: tokens remembered, beside the run's own setting, that the loss is found for.
-            A run with a kNN memory is scored without it too.
-        device: where.
+        split, where: recorded in the result.
+        memories: memory lengths to evaluate with, besides the run's own. A run with a kNN memory
+            is also evaluated without it.
+        device: where to compute.
         bar: makes a progress bar.
-
-    Returns:
-        Plain data: what was scored, and each figure as mean, low, high and count.
     """
     model, train = load_model(run, device), run.config.train
     own, has_knn = run.config.model.memory, run.config.model.knn
     lengths = sorted({own, *memories})
-    size = {"lanes": min(train.batch_size, len(numbers)), "block": train.block_size}
-    by_memory: dict[str, Mean] = {}
-    by_knn: dict[str, Mean] = {}
+    lanes, block_size = min(train.batch_size, len(numbers)), train.block_size
+    batches = count_batches(dataset, numbers, lanes=lanes, block_size=block_size)
+    whole: dict[str, Estimate] = {}
+    parts: dict[str, dict[str, Estimate]] = {}
+    by: dict[str, dict[str, Estimate]] = {"memory": {}, "knn": {}}
     with bar(
-        total=(len(lengths) + has_knn) * steps_needed(dataset, numbers, **size),
-        desc=f"scoring {run.path.name}",
-        unit="batch",
+        total=(len(lengths) + has_knn) * batches, desc=f"scoring {run.path.name}", unit="batch"
     ) as progress:
+
+        def score(memory: int, *, knn: bool = True) -> SongLosses:
+            return score_songs(
+                model,
+                dataset,
+                numbers,
+                lanes=lanes,
+                block_size=block_size,
+                memory=memory,
+                knn=knn,
+                advance=progress.update,
+            )
+
         for length in lengths:
-            costs = score_songs(
-                model, dataset, numbers, **size, memory=length, advance=progress.update
-            )
-            figures = overall(costs, targets)
-            by_memory[f"{length:,}"] = figures["loss"]
+            losses = score(length)
+            estimates = overall(losses, targets)
+            by["memory"][f"{length:,}"] = estimates["loss"]
             if length == own:
-                whole, parts = figures, breakdowns(costs, targets)
+                whole, parts = estimates, breakdowns(losses, targets)
         if has_knn:
-            costs = score_songs(
-                model, dataset, numbers, **size, memory=own, knn=False, advance=progress.update
-            )
-            by_knn = {"with": whole["loss"], "without": overall(costs, targets)["loss"]}
+            without = overall(score(own, knn=False), targets)
+            by["knn"] = {"with": whole["loss"], "without": without["loss"]}
     return {
         "run": str(run.path),
         "step": run.best_step(),
@@ -158,46 +119,48 @@ def evaluate(
         "targets": len(targets.kinds),
         "seconds": float(targets.seconds.sum()),
         "memory": own,
-        "overall": {name: mean.to_json() for name, mean in whole.items()},
-        "by": {
-            title: {name: mean.to_json() for name, mean in rows.items()}
-            for title, rows in {"memory": by_memory, "knn": by_knn, **parts}.items()
-            if rows
-        },
+        "overall": whole,
+        "by": {title: rows for title, rows in {**by, **parts}.items() if rows},
     }
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """All figures of all runs, side by side."""
+def labels_of(results: list[Evaluation], title: str) -> list[str]:
+    """The labels of a breakdown that occur in any result, in order."""
+    labels = dict.fromkeys(label for r in results for label in r["by"].get(title, ()))
+    if title == "memory":
+        return sorted(labels, key=lambda label: int(label.replace(",", "")))
+    return [*labels]
+
+
+def table(results: list[Evaluation]) -> str:
+    """All numbers of all runs as text, one column per run."""
     first = results[0]
     names = [Path(result["run"]).name for result in results]
     fitting = f" where {first['where']}" if first["where"] is not None else ""
-    wide = max(20, *(len(name) + 2 for name in names))
+    width = max(22, *(len(name) + 2 for name in names))
+
+    def row(label: str, cells: list[str]) -> str:
+        return f"{label:<32}" + "".join(f"{cell:>{width}}" for cell in cells)
+
     lines = [
         f"{first['dataset']}, {first['split']}{fitting}: {first['songs']:,} songs, "
-        f"{first['targets']:,} targets, {first['seconds'] / 3600:.1f} hours; "
-        "95 % intervals over songs",
+        f"{first['targets']:,} targets, {first['seconds'] / 3600:.1f} hours",
+        "mean (95 % bootstrap interval over songs)",
         "",
-        " " * 32 + "".join(f"{name:>{wide}}" for name in names),
-        " " * 32 + "".join(f"{'step ' + format(r['step'], ','):>{wide}}" for r in results),
+        row("", names),
+        row("", [f"step {result['step']:,}" for result in results]),
     ]
-
-    def row(label: str, found: list[dict[str, float] | None]) -> str:
-        cells = ["" if cell is None else _text(cell) for cell in found]
-        return f"{label:<32}" + "".join(f"{cell:>{wide}}" for cell in cells)
-
     for name in dict.fromkeys(name for result in results for name in result["overall"]):
-        lines.append(row(UNITS[name], [result["overall"].get(name) for result in results]))
+        lines.append(row(LABELS[name], [_text(r["overall"].get(name)) for r in results]))
     for title in dict.fromkeys(title for result in results for title in result["by"]):
-        lines += ["", UNITS[title]]
-        labels = dict.fromkeys(label for result in results for label in result["by"].get(title, ()))
-        if title == "memory":
-            labels = sorted(labels, key=lambda label: int(label.replace(",", "")))
-        for label in labels:
-            found = [result["by"].get(title, {}).get(label) for result in results]
-            lines.append(row(f"  {label}", found))
+        lines += ["", LABELS[title]]
+        for label in labels_of(results, title):
+            cells = [_text(result["by"].get(title, {}).get(label)) for result in results]
+            lines.append(row(f"  {label}", cells))
     return "\n".join(lines)
 
 
-def _text(cell: dict[str, float]) -> str:
-    return f"{cell['mean']:.3f} ({cell['low']:.2f}-{cell['high']:.2f})"
+def _text(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    return f"{estimate['mean']:.3f} ({estimate['low']:.2f}-{estimate['high']:.2f})"

@@ -1,71 +1,66 @@
-"""The picture of an evaluation: each way of taking the loss apart, the runs in colours."""
+"""Plot an evaluation: one panel per breakdown of the loss, one colour per run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from shards.writer import publish
-from trainer.evaluation.evaluate import UNITS
+from trainer.evaluation.breakdown import Estimate
+from trainer.evaluation.evaluate import LABELS, Evaluation, labels_of
+from trainer.plot_style import colour, save_png, style_axes, write_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#1a6f7a", "#d1603d", "#6a4c93", "#e0a526", "#3a7d44", "#b23a6b")
-INK = "#555555"
-ORDERED = ("memory", "place")
-"""What is drawn as a line; the others as points, one below the other."""
-ROOM = 32
-"""Letters that fit under a plot side by side."""
+ORDERED = ("memory", "position")
+"""Breakdowns drawn as a line; the others are drawn as points, one row per label."""
+MAX_LETTERS = 32
+"""Letters of labels that fit side by side below a panel."""
 
 
-def draw(results: list[dict[str, Any]]) -> Figure:
-    """Draw the results of `trainer.evaluate.evaluate`."""
+def save(results: list[Evaluation], path: Path) -> None:
+    """Draw the results of `evaluate.evaluate` to a PNG file."""
     figure = Figure(figsize=(13, 8), layout="constrained")
-    axes = figure.subplots(2, 3).flatten()
-    titles = [title for title in results[0]["by"] if title != "knn"]  # two numbers, no picture
-    for plot, title in zip(axes, titles, strict=False):
-        labels = list(dict.fromkeys(label for r in results for label in r["by"][title]))
-        if title == "memory":
-            labels.sort(key=lambda label: int(label.replace(",", "")))
+    panels = figure.subplots(2, 3).flatten()
+    titles = [title for title in results[0]["by"] if title != "knn"]  # two numbers need no panel
+    for axes, title in zip(panels, titles, strict=False):
+        labels = labels_of(results, title)
         for number, result in enumerate(results):
-            _draw_run(plot, title, labels, result["by"][title], number, len(results))
-        plot.set_title(UNITS[title], loc="left", fontsize=10, color=INK)
-        plot.spines[["top", "right"]].set_visible(False)
-        plot.tick_params(labelsize=8, labelcolor=INK)
-    for plot in axes[len(titles) :]:
-        plot.set_axis_off()
+            offset = 0.22 * (number - (len(results) - 1) / 2)
+            _draw_run(axes, title, labels, result["by"][title], colour(number), offset)
+        style_axes(axes, LABELS[title])
+    for axes in panels[len(titles) :]:
+        axes.set_axis_off()
+    legend = []
     for number, result in enumerate(results):
-        loss = result["overall"]["loss"]
-        text = f"{Path(result['run']).name}: {loss['mean']:.3f} nats a target"
-        colour = COLOURS[number % len(COLOURS)]
-        axes[-1].text(0, 0.9 - 0.1 * number, text, color=colour, fontsize=11, parse_math=False)
-    return figure
+        loss = result["overall"]["loss"]["mean"]
+        legend.append((f"{Path(result['run']).name}: {loss:.3f} nats per token", colour(number)))
+    write_legend(panels[-1], legend)
+    save_png(figure, path)
 
 
 def _draw_run(
-    plot: "Axes", title: str, labels: list[str], rows: dict[str, Any], number: int, runs: int
+    axes: "Axes",
+    title: str,
+    labels: list[str],
+    rows: dict[str, Estimate],
+    ink: str,
+    offset: float,
 ) -> None:
     known = [(n, rows[label]) for n, label in enumerate(labels) if label in rows]
-    places = [n + 0.22 * (number - (runs - 1) / 2) for n, _ in known]
+    places = [n + offset for n, _ in known]
     means = [row["mean"] for _, row in known]
     errors = [
         [row["mean"] - row["low"] for _, row in known],
         [row["high"] - row["mean"] for _, row in known],
     ]
-    style = {"color": COLOURS[number % len(COLOURS)], "ms": 4, "elinewidth": 1}
     if title in ORDERED:
-        plot.errorbar(places, means, yerr=errors, fmt="o-", **style)
-        crowded = sum(map(len, labels)) > ROOM
-        turned = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
-        plot.set_xticks(range(len(labels)), labels, **turned)
+        axes.errorbar(places, means, yerr=errors, fmt="o-", color=ink, ms=4, elinewidth=1)
+        axes.set_xticks(range(len(labels)), labels)
+        if sum(map(len, labels)) > MAX_LETTERS:
+            for label in axes.get_xticklabels():
+                label.set(rotation=25, ha="right", rotation_mode="anchor")
     else:
-        plot.errorbar(means, places, xerr=errors, fmt="o", **style)
-        plot.set_yticks(range(len(labels)), labels)
-        plot.set_ylim(len(labels) - 0.5, -0.5)
-
-
-def save(results: list[dict[str, Any]], path: Path) -> None:
-    """Draw to a PNG file, which appears whole or not at all."""
-    figure = draw(results)
-    publish(path, lambda file: figure.savefig(file, format="png", dpi=110))
+        axes.errorbar(means, places, xerr=errors, fmt="o", color=ink, ms=4, elinewidth=1)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)

@@ -1,107 +1,109 @@
-"""What a model pays for each target of some songs: every target once, on a memory of its own.
+"""The loss of each target of some songs, in nats: every target once, with a memory of its own song.
 
 Conventions
-    target   a song's token but its first; target t of a song is its token t + 1
-    cost     nats, by head; 0 where a head has nothing to say
-    flat     the targets of all songs, one song after the other
+    target   a song's token except its first; target t of a song is its token t + 1
+    loss     in nats, by head; 0 where a head predicts nothing
+    flat     an array over the targets of all songs, one song after the other
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
+from shards.reader import SongSource
 from trainer.data.batches import IGNORED, Blocks
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.model.loss import token_losses
 from trainer.model.transformer import TransformerXL
 
-HEADS = ("tokens", "instruments", "velocities")
-
 
 @dataclass(frozen=True)
-class Costs:
-    """What each target costs.
+class SongLosses:
+    """The loss of each target of some songs.
 
     Attributes:
         starts: shape (songs + 1,); where each song's targets begin in the flat arrays.
-        heads: for each head that there is, shape (targets,), float32.
+        heads: for each head of the model, flat, float32.
     """
 
     starts: np.ndarray
     heads: dict[str, np.ndarray]
 
     @property
-    def all(self) -> np.ndarray:
-        """Of all heads together, shape (targets,), float64."""
-        return np.sum([*self.heads.values()], axis=0, dtype=np.float64)
+    def total(self) -> np.ndarray:
+        """Summed over the heads, flat, float64."""
+        return np.stack([*self.heads.values()]).sum(axis=0, dtype=np.float64)
 
     @property
     def songs(self) -> np.ndarray:
-        """Which song each target is of, shape (targets,)."""
+        """Which song each target belongs to, flat, from 0."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def steps_needed(dataset: Any, numbers: np.ndarray, *, lanes: int, block: int) -> int:
-    """Batches that `score_songs` takes."""
-    return len(_sampler(dataset, numbers, lanes, block))
+def count_batches(dataset: SongSource, numbers: np.ndarray, *, lanes: int, block_size: int) -> int:
+    """How many batches `score_songs` takes."""
+    return len(_sampler(dataset, numbers, lanes, block_size))
 
 
 @torch.inference_mode()
 def score_songs(
     model: TransformerXL,
-    dataset: Any,
+    dataset: SongSource,
     numbers: np.ndarray,
     *,
     lanes: int,
-    block: int,
+    block_size: int,
     memory: int | None = None,
     knn: bool = True,
     advance: Callable[[], object] = lambda: None,
-) -> Costs:
-    """Score songs.
+) -> SongLosses:
+    """Compute the loss of every target of some songs.
 
     Args:
         model: in evaluation mode.
-        dataset: as `shards.open_dataset` gives it, of the model's vocabulary.
+        dataset: of the model's vocabulary.
         numbers: shape (songs,); which songs.
-        lanes: songs side by side; changes nothing but the time it takes.
-        block: T of the training. Each song begins with a block of its own, as in generation, so
-            that what a target sees depends on its song alone.
-        memory: tokens that are remembered; None: as many as the model is made for.
-        knn: let a model that has a kNN memory use it.
+        lanes: songs processed at once; affects only the speed.
+        block_size: T of the training. Each song begins with a new block, as in generation, so
+            what a target sees depends only on its song.
+        memory: length of the memory in tokens; None: as configured in the model.
+        knn: whether a model that has a kNN memory uses it.
         advance: called after each batch.
     """
-    sampler = _sampler(dataset, numbers, lanes, block)
-    blocks = Blocks(dataset, numbers, block)
+    sampler = _sampler(dataset, numbers, lanes, block_size)
+    blocks = Blocks(dataset, numbers, block_size)
     device = model.norm.weight.device
     starts = np.concatenate([[0], np.cumsum(sampler.lengths)])
-    found = {name: np.full(starts[-1], np.nan, np.float32) for name in HEADS}
+    heads: dict[str, np.ndarray] = {}
     scored = 0
-    carried, columns = model.empty_memory(lanes, length=memory), blocks.columns(lanes)
+    state, buffer = model.empty_memory(lanes, length=memory), blocks.buffer(lanes)
     if not knn:
-        carried = carried._replace(store=None)
+        state = state._replace(store=None)
     for step in range(len(sampler)):
-        blocks.fill(columns, sampler.pieces(0, step))
-        batch = columns.to(device)
-        output, carried = model(batch, carried.settled())
-        played = (batch.targets != IGNORED).cpu().numpy()
-        # The sampler keeps the order given, so that a segment_id's number is its song's.
-        at = starts[batch.segment_ids.cpu().numpy()[played]] + batch.positions.cpu().numpy()[played]
+        blocks.fill(buffer, sampler.spans(0, step))
+        batch = buffer.to(device)
+        output, state = model(batch, state.flush())
+        is_target = buffer.arrays["targets"] != IGNORED
+        # The sampler keeps the given order of songs, so a segment_id is the number of its song.
+        songs = buffer.arrays["segment_ids"][is_target]
+        at = starts[songs] + buffer.arrays["positions"][is_target]
         scored += len(at)
-        for name, costs in token_losses(output, batch)._asdict().items():
-            if costs is None:
-                found.pop(name, None)
-            else:
-                found[name][at] = costs.cpu().numpy()[played]
+        for name, losses in token_losses(output, batch)._asdict().items():
+            if losses is None:
+                continue
+            if name not in heads:
+                heads[name] = np.full(starts[-1], np.nan, np.float32)
+            heads[name][at] = losses.cpu().numpy()[is_target]
         advance()
     assert scored == starts[-1], "a target was scored twice, or not at all"
-    assert not any(np.isnan(costs).any() for costs in found.values())
-    return Costs(starts, found)
+    assert not any(np.isnan(losses).any() for losses in heads.values())
+    return SongLosses(starts, heads)
 
 
-def _sampler(dataset: Any, numbers: np.ndarray, lanes: int, block: int) -> ContiguousBatchSampler:
+def _sampler(
+    dataset: SongSource, numbers: np.ndarray, lanes: int, block_size: int
+) -> ContiguousBatchSampler:
     lengths = dataset.index["tokens"].to_numpy()[numbers] - 1
-    return ContiguousBatchSampler(lengths, lanes, block_size=block, mode="pad", tail="drain")
+    return ContiguousBatchSampler(lengths, lanes, block_size=block_size, mode="pad", tail="drain")

@@ -1,1 +1,19 @@
-"""TODO."""
+"""Write songs with a trained model, token by token.
+
+How one token is generated:
+    1. `IncrementalModel` feeds the previous token to the model and returns logits.
+    2. `Writer` says which tokens and instruments may come next.
+    3. `logits` turns the logits of the allowed ones into probabilities (temperature, top-k, top-p,
+       min-p) and samples from them.
+    4. `Writer` appends the token, its instrument and its velocity to the song.
+
+Files:
+    generate.py          sampling settings, and the loop that writes several songs at once
+    incremental.py       runs the model a few tokens at a time, keeping keys and values
+    logits.py            logits -> probabilities -> one class
+    writer.py            the arrays of one unfinished song, and what may come next
+    repetition_guard.py  finds tokens that would continue an exact repetition
+    instruments.py       instrument names typed by the user -> instrument classes
+    prompt.py            the beginning of a song or of a MIDI file, to be continued
+    export.py            saves a song as .mid, .png or .wav
+"""

@@ -1,4 +1,4 @@
-"""What has been generated, as files: the suffix says whether to play, to see or to hear it."""
+"""Save generated songs as files; the suffix chooses MIDI, a piano roll or sound."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,40 +12,40 @@ from shards.song import Song
 from shards.vocabulary import Vocabulary
 
 
-def _image(song: Song, path: Path, vocabulary: Vocabulary) -> None:
+def _write_png(song: Song, path: Path, vocabulary: Vocabulary) -> None:
     save_piano_roll(song, vocabulary, path, title=path.stem)
 
 
-def _sound(song: Song, path: Path, vocabulary: Vocabulary) -> None:
+def _write_wav(song: Song, path: Path, vocabulary: Vocabulary) -> None:
     write_wav(song, path, vocabulary, None)
 
 
 WRITERS: dict[str, Callable[[Song, Path, Vocabulary], None]] = {
     ".mid": write_midi,
-    ".png": _image,
-    ".wav": _sound,
+    ".png": _write_png,
+    ".wav": _write_wav,
 }
 
 
-def check(outs: Iterable[Path]) -> None:
-    """Refuse, before anything is generated, a file that could not be written.
+def check(paths: Iterable[Path]) -> None:
+    """Refuse a file that could not be written, before anything is generated.
 
     Raises:
         LakhxlError: its folder does not exist, or its suffix is unknown.
     """
-    for out in outs:
-        if not out.parent.is_dir():
-            raise LakhxlError(f"{out.parent}: no such folder to write {out.name} to")
-        if out.suffix.lower() not in WRITERS:
-            raise LakhxlError(f"{out}: expected a name that ends in {', '.join(WRITERS)}")
+    for path in paths:
+        if not path.parent.is_dir():
+            raise LakhxlError(f"{path.parent}: no such folder to write {path.name} to")
+        if path.suffix.lower() not in WRITERS:
+            raise LakhxlError(f"{path}: expected a name that ends in {', '.join(WRITERS)}")
 
 
 def save(song: EncodedSong, path: Path, codec: Codec) -> str:
-    """Write a song to a file; returns a line that says what is in it."""
+    """Write a song to a file; returns one line that sums up the song."""
     decoded = codec.decode(song)
     WRITERS[path.suffix.lower()](decoded, path, codec.vocabulary)
-    players = len(set(decoded.notes["instrument"].tolist()))
+    instruments = len(set(decoded.notes["instrument"].tolist()))
     return (
         f"{path}: {len(decoded.notes):,} notes, {int(song.bars[-1]) + 1} bars, "
-        f"{float(decoded.seconds(decoded.end)):.0f} s, {players} instruments"
+        f"{float(decoded.seconds(decoded.end)):.0f} s, {instruments} instruments"
     )

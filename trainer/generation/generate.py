@@ -1,13 +1,13 @@
-"""Write songs with a trained model, one token at a time, several songs side by side.
+"""Write songs with a trained model, one token at a time, several songs at once.
 
-What is drawn for a song in one step: a token; if that is a pitch, who plays it; and how loud, if
-the model says so. Instruments that may not play now are ruled out, and where the instrument head
-does not look at the token, both are drawn from the product of their distributions, given that
-the instrument may play the pitch: a pitch is as likely as its head says, times the share of the
-instruments that could play it here.
+Each step samples one token per song; for a pitch or a control also the instrument; for a pitch
+also the velocity, if the model predicts it. Tokens and instruments that are not allowed get
+probability 0. If the instrument head does not depend on the next token, pitch and instrument are
+sampled from the product of both distributions, restricted to pairs that are allowed: the
+probability of a pitch is multiplied by the probability that a sampled instrument may play it.
 
 Conventions
-    B songs, each in a lane; V tokens in the vocabulary, I instrument classes, P = 128 pitches
+    B songs, one per lane; V tokens in the vocabulary, I instrument classes, P = 128 pitches
 """
 
 from collections.abc import Callable
@@ -17,95 +17,97 @@ import numpy as np
 
 from shards import settings
 from shards.codec import EncodedSong
-from shards.errors import SettingError
 from shards.settings import setting
 from shards.vocabulary import Vocabulary
-from trainer.generation.incremental import Stream
-from trainer.generation.instruments import parse_band
+from trainer.generation.incremental import IncrementalModel
+from trainer.generation.instruments import parse_instruments
 from trainer.generation.logits import (
-    draw,
     keep_min_p,
     keep_top_k,
     keep_top_p,
-    to_chances,
+    sample,
+    softmax,
     with_temperature,
 )
 from trainer.generation.prompt import Prompt
-from trainer.generation.writer import PITCHES, Rules, Writer
+from trainer.generation.writer import PITCHES, Constraints, SongWriter
 from trainer.model.transformer import TransformerXL
 
-USUAL_BARS = 32
+DEFAULT_BARS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig:
-    """How the next token is drawn, how long the song may be, and who plays."""
+    """How tokens are sampled, how long a song may be, and which instruments may play."""
 
     bars: int | None = setting(
-        None, f"Bars to write, after those of the prompt.  [{USUAL_BARS}, without --seconds]", low=1
+        None, f"Bars after the prompt.  [{DEFAULT_BARS}, without --seconds]", low=1, high=10_000
     )
-    seconds: float | None = setting(None, "Seconds to write, after those of the prompt.", low=0)
-    tokens: int = setting(16_384, "Tokens to write at most, bars or not.", low=8)
-    count: int = setting(1, "Songs to write side by side; song n is that of seed + n.", low=1)
+    seconds: float | None = setting(None, "Seconds after the prompt.", low=0)
+    tokens: int = setting(
+        16_384, "Stop a song after this many tokens, even before its last bar or second.", low=8
+    )
+    count: int = setting(1, "Songs to write; song n has the seed --seed + n.", low=1, high=1024)
     temperature: float = setting(
-        1.0, "Below 1 keeps to the likely, above 1 strays; 0 always takes the likeliest.", low=0
+        1.0, "Below 1 favours likely tokens; 0 takes only the likeliest.", low=0, high=100
     )
-    top_k: int = setting(0, "Draw from this many of the likeliest; 0 draws from all.", low=0)
+    top_k: int = setting(0, "Sample from this many of the likeliest tokens; 0: from all.", low=0)
     top_p: float = setting(
-        0.95,
-        "Draw from the likeliest that together have this probability; 1 draws from all.",
-        low=0,
+        0.95, "Sample from the likeliest tokens of this total probability; 1: all.", low=0, high=1
     )
     min_p: float = setting(
-        0.0, "Draw from those at least this share as likely as the likeliest; 0 from all.", low=0
+        0.0, "Keep tokens at least this fraction as likely as the likeliest; 0: all.", low=0, high=1
     )
     instruments: str | None = setting(
-        None, "Who may play: names, families or numbers, such as piano,bass,drums.  [all]"
+        None, "Allowed instruments: names, families or numbers, as in piano,bass,drums.  [all]"
     )
     max_instruments: int = setting(
         12,
-        "Programs in one song at most, drums not counted; then no other may enter. Of 100 real "
-        "songs 94 have no more. 0: any number.",
+        "Most programs in one song, drums not counted; 94 of 100 real songs have no more. "
+        "0: no limit.",
         low=0,
     )
     max_loop_bars: int = setting(
         16,
-        "Bars for which the music may repeat itself exactly before it must go on; of 60 real "
-        "songs 53 never do for longer. 0: for ever.",
+        "Bars for which the music may repeat itself exactly; 53 of 60 real songs never do for "
+        "longer. 0: no limit.",
         low=0,
     )
     changes: bool | None = setting(
-        None, "Let meter and tempo change.  [yes; after a prompt no: it sets them]"
+        None, "Allow changes of meter and tempo.  [yes; after a prompt no, to keep the prompt's]"
     )
-    ending: bool = setting(False, "Let a song end by itself before it has all its bars.")
-    seed: int = setting(0, "Another seed, another song.", low=0)
+    ending: bool = setting(False, "Allow a song to end before it has all its bars.")
+    seed: int = setting(0, "Seed of the random numbers; the same seed gives the same song.", low=0)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn from."""
+        """Check every setting."""
         settings.check(self)
-        limits = {"top_p": 1, "min_p": 1, "temperature": 100, "bars": 10_000, "count": 1024}
-        for name, most in limits.items():
-            value = getattr(self, name)
-            if value is not None and not value <= most:
-                raise SettingError(f"{name} is {value}; expected at most {most}")
 
     @property
     def goal(self) -> tuple[float, str]:
-        """How long a song is to be, and in what: bars or seconds, whichever was asked for."""
+        """The length asked for and its unit: seconds, or bars."""
         if self.bars is None and self.seconds is not None:
             return self.seconds, "s"
-        return self.bars or USUAL_BARS, "bar"
+        return self.bars or DEFAULT_BARS, "bar"
 
 
-class Lane:
-    """One song in the making: how it begins, what is drawn next, when it is over."""
+class SongSampler:
+    """One lane: samples the tokens of one song until the song is done.
+
+    Args:
+        vocabulary: of the model.
+        config: how to sample, and for how long.
+        number: of the song; added to the seed.
+        prompt: how the song begins.
+    """
 
     def __init__(
         self, vocabulary: Vocabulary, config: SampleConfig, number: int, prompt: Prompt | None
     ) -> None:
         self.config, self.vocabulary = config, vocabulary
-        self.writer = Writer(vocabulary, _rules(vocabulary, config, prompted=prompt is not None))
-        self.over = False
+        constraints = _constraints(vocabulary, config, prompted=prompt is not None)
+        self.writer = SongWriter(vocabulary, constraints)
+        self.done = False
         self._random = np.random.default_rng(config.seed + number)
         if prompt is None:
             self._first_bar, self._first_second = 0, 0.0
@@ -113,87 +115,90 @@ class Lane:
         else:
             self._first_bar, self._first_second = prompt.bars, prompt.seconds
             self.writer.start(prompt.song, not_before=prompt.end)
-        self._opened = len(self.writer.rows)
+        self._first_row = len(self.writer.rows)
 
-    def draw_token(self, scores: np.ndarray, instrument_scores: np.ndarray | None) -> int:
-        """Draw the next token.
+    def sample_token(self, logits: np.ndarray, instrument_logits: np.ndarray | None) -> int:
+        """Sample the next token.
 
         Args:
-            scores: shape (V,), before the softmax.
-            instrument_scores: shape (I,), likewise, where they are those of every token.
+            logits: shape (V,).
+            instrument_logits: shape (I,), where they do not depend on the next token.
         """
-        allowed = self.writer.tokens(note_due=self._is_long_enough())
-        scores = np.where(allowed, scores, -np.inf)
+        allowed = self.writer.allowed_tokens(note_due=self.is_long_enough())
+        logits = np.where(allowed, logits, -np.inf)
         pitches = slice(self.vocabulary.pitch0, self.vocabulary.pitch0 + PITCHES)
-        if instrument_scores is not None and allowed[pitches].any():
-            scores[pitches] += self._log_share(allowed[pitches], instrument_scores)
-        return draw(_filtered(scores, self.config), self._random.random())
+        if instrument_logits is not None and allowed[pitches].any():
+            logits[pitches] += self._log_prob_playable(allowed[pitches], instrument_logits)
+        return self.sample(logits)
 
-    def _log_share(self, pitches: np.ndarray, instrument_scores: np.ndarray) -> np.ndarray:
-        """Of the instruments that may play any of the pitches, the share that may play each."""
-        able = self.writer.players() & pitches[:, None]
-        band = np.where(able.any(axis=0), instrument_scores, -np.inf)
+    def _log_prob_playable(self, pitches: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Log probability that a sampled instrument may play each pitch, shape (128,).
+
+        Args:
+            pitches: shape (128,), bool; the allowed ones. Only instruments that may play at least
+                one of them are sampled.
+            logits: shape (I,), of the instruments.
+        """
+        allowed = self.writer.allowed_notes() & pitches[:, None]
+        logits = np.where(allowed.any(axis=0), logits, -np.inf)
         with np.errstate(divide="ignore"):
-            return np.log(able @ _filtered(band, self.config))
+            return np.log(allowed @ _probs(logits, self.config))
 
-    def draw_player(self, token: int, scores: np.ndarray) -> int:
-        """Draw who plays a pitch, or is bent, by scores of shape (I,)."""
-        able = self.writer.players_of(token)
-        chances = _filtered(np.where(able, scores, -np.inf), self.config)
-        return draw(chances, self._random.random())
+    def sample_instrument(self, token: int, logits: np.ndarray) -> int:
+        """Sample the instrument of a pitch or a control, by logits of shape (I,)."""
+        allowed = self.writer.allowed_instruments(token)
+        return self.sample(np.where(allowed, logits, -np.inf))
 
-    def draw_velocity(self, scores: np.ndarray) -> int:
-        """Draw how loud a note is, by scores of shape (bins,)."""
-        return draw(_filtered(scores, self.config), self._random.random())
+    def sample(self, logits: np.ndarray) -> int:
+        """Sample any class, such as a velocity bin, by logits of shape (classes,)."""
+        return sample(_probs(logits, self.config), self._random.random())
 
-    def add(self, token: int, player: int, velocity: int | None) -> None:
-        """Write what has been drawn."""
-        self.writer.add_next(token, player, velocity)
-        done = self._is_long_enough() and self.writer.has_notes
-        self.over = done or self.writer.ended
+    def append(self, token: int, instrument: int, velocity: int | None) -> None:
+        """Append what has been sampled."""
+        self.writer.append_sampled(token, instrument, velocity)
+        self.done = self.writer.ended or (self.is_long_enough() and self.writer.has_notes)
 
     @property
     def progress(self) -> float:
-        """What has been written of the goal, in its unit."""
+        """How much of the goal is written, in its unit."""
         goal, unit = self.config.goal
-        written = self._bars if unit == "bar" else self._seconds
-        return goal if self.over else min(max(written, 0), goal)
+        bars, seconds = self._written()
+        return goal if self.done else min(max(bars if unit == "bar" else seconds, 0), goal)
 
-    @property
-    def _bars(self) -> int:
-        return self.writer.cursor.bar - self._first_bar
+    def _written(self) -> tuple[int, float]:
+        """Bars and seconds after the prompt."""
+        return self.writer.cursor.bar - self._first_bar, self.writer.seconds - self._first_second
 
-    @property
-    def _seconds(self) -> float:
-        return self.writer.seconds - self._first_second
-
-    def _is_long_enough(self) -> bool:
-        config = self.config
-        bars = USUAL_BARS if config.bars is None and config.seconds is None else config.bars
+    def is_long_enough(self) -> bool:
+        """Whether the song has reached its bars, its seconds or its limit of tokens."""
+        config, (bars, seconds) = self.config, self._written()
+        goal, unit = config.goal
         return (
-            (bars is not None and self._bars >= bars)
-            or (config.seconds is not None and self._seconds >= config.seconds)
-            or len(self.writer.rows) - self._opened >= config.tokens
+            (unit == "bar" and bars >= goal)
+            or (config.seconds is not None and seconds >= config.seconds)
+            or len(self.writer.rows) - self._first_row >= config.tokens
         )
 
 
-def _rules(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool) -> Rules:
-    everybody = np.ones(vocabulary.instruments, bool)
-    return Rules(
-        band=parse_band(config.instruments, vocabulary) if config.instruments else everybody,
-        most_programs=config.max_instruments or None,
-        may_change=not prompted if config.changes is None else config.changes,
-        may_end=config.ending,
+def _constraints(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool) -> Constraints:
+    every = np.ones(vocabulary.instruments, bool)
+    return Constraints(
+        instruments=parse_instruments(config.instruments, vocabulary)
+        if config.instruments
+        else every,
+        max_programs=config.max_instruments or None,
+        allow_changes=not prompted if config.changes is None else config.changes,
+        allow_ending=config.ending,
         max_loop_bars=config.max_loop_bars or None,
     )
 
 
-def _filtered(scores: np.ndarray, config: SampleConfig) -> np.ndarray:
-    """Probabilities after temperature and all that keeps to the likely."""
-    scores = with_temperature(scores, config.temperature)
-    scores = keep_top_k(scores, config.top_k)
-    scores = keep_top_p(scores, config.top_p)
-    return to_chances(keep_min_p(scores, config.min_p))
+def _probs(logits: np.ndarray, config: SampleConfig) -> np.ndarray:
+    """Probabilities after temperature, top-k, top-p and min-p."""
+    logits = with_temperature(logits, config.temperature)
+    logits = keep_top_k(logits, config.top_k)
+    logits = keep_top_p(logits, config.top_p)
+    return softmax(keep_min_p(logits, config.min_p))
 
 
 def generate(
@@ -203,48 +208,51 @@ def generate(
     *,
     block_size: int,
     prompt: Prompt | None = None,
-    progress: Callable[[float], None] = lambda written: None,
+    progress: Callable[[float], object] = lambda written: None,
 ) -> list[EncodedSong]:
     """Write songs.
 
     Args:
         model: in evaluation mode.
         vocabulary: of the model.
-        config: how to draw, how long, how many.
+        config: how to sample, how long, how many songs.
         block_size: T of the training.
-        prompt: what all of them begin with.
-        progress: told after each token how much is written of all songs, in the goal's unit.
+        prompt: how every song begins.
+        progress: called after each step with how much of all songs is written, in the goal's unit.
 
     Returns:
-        `config.count` songs, the prompt's part included, each with at least one note.
+        `config.count` songs, each beginning with the prompt and with at least one note after it.
     """
-    lanes = [Lane(vocabulary, config, number, prompt) for number in range(config.count)]
-    stream = Stream(model, block_size, lanes=len(lanes))
-    stream.feed(np.stack([lane.writer.inputs() for lane in lanes], axis=1))
+    samplers = [SongSampler(vocabulary, config, n, prompt) for n in range(config.count)]
+    incremental = IncrementalModel(model, block_size, lanes=len(samplers))
+    incremental.feed(np.stack([sampler.writer.inputs() for sampler in samplers], axis=1))
     while True:
-        add_next(lanes, stream)
-        progress(sum(lane.progress for lane in lanes))
-        if all(lane.over for lane in lanes):
-            return [lane.writer.finish() for lane in lanes]
-        stream.feed(np.stack([lane.writer.inputs(-1) for lane in lanes], axis=1))
+        sample_step(samplers, incremental)
+        progress(sum(sampler.progress for sampler in samplers))
+        if all(sampler.done for sampler in samplers):
+            return [sampler.writer.finish() for sampler in samplers]
+        incremental.feed(np.stack([sampler.writer.inputs(-1) for sampler in samplers], axis=1))
 
 
-def add_next(lanes: list[Lane], stream: Stream) -> None:
-    """Draw and write a token for every song that is not over."""
-    scores, instruments = stream.tokens(), stream.instruments()
-    tokens = np.zeros(len(lanes), np.int64)
-    players, velocities = np.zeros_like(tokens), [None] * len(lanes)
-    going_on = [n for n, lane in enumerate(lanes) if not lane.over]
-    for n in going_on:
-        tokens[n] = lanes[n].draw_token(scores[n], None if instruments is None else instruments[n])
-    notes = [n for n in going_on if lanes[n].writer.has_instrument(tokens[n])]
+def sample_step(samplers: list[SongSampler], model: IncrementalModel) -> None:
+    """Sample and append one token for every song that is not done."""
+    token_logits, instrument_logits = model.token_logits(), model.instrument_logits()
+    tokens = np.zeros(len(samplers), np.int64)
+    instruments = np.zeros_like(tokens)
+    velocities: list[int | None] = [None] * len(samplers)
+    active = [n for n, sampler in enumerate(samplers) if not sampler.done]
+    for n in active:
+        known = None if instrument_logits is None else instrument_logits[n]
+        tokens[n] = samplers[n].sample_token(token_logits[n], known)
+    notes = [n for n in active if samplers[n].writer.has_instrument(int(tokens[n]))]
     if notes:
-        of_notes = stream.instruments(tokens) if instruments is None else instruments
+        if instrument_logits is None:
+            instrument_logits = model.instrument_logits_given(tokens)
         for n in notes:
-            players[n] = lanes[n].draw_player(int(tokens[n]), of_notes[n])
-        loudness = stream.velocities(tokens, players)
-        if loudness is not None:
+            instruments[n] = samplers[n].sample_instrument(int(tokens[n]), instrument_logits[n])
+        velocity_logits = model.velocity_logits(tokens, instruments)
+        if velocity_logits is not None:
             for n in notes:
-                velocities[n] = lanes[n].draw_velocity(loudness[n])
-    for n in going_on:
-        lanes[n].add(int(tokens[n]), int(players[n]), velocities[n])
+                velocities[n] = samplers[n].sample(velocity_logits[n])
+    for n in active:
+        samplers[n].append(int(tokens[n]), int(instruments[n]), velocities[n])

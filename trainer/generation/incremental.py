@@ -1,17 +1,16 @@
-"""Feeds songs to a model a few tokens at a time, and predicts what training would have predicted.
+"""Run the model a few tokens at a time, with the predictions that whole blocks would give.
 
-The memory is used as in training: a block's tokens see what the blocks before it left, and when
-the block is full, what is left is cut back to M tokens. The predictions are therefore those that
-a whole block at once would have given.
+The memory works as in training: the tokens of a block see what the previous blocks left, and a
+full block is cut back to the last M tokens.
 
-Keys and values lie in fixed pieces of memory, so that time and memory of a token do not depend on
-how long the song is. One token at a time, the most usual case takes a path of its own: rotary
-keys are kept rotated, and no mask is made, as everything kept is of the same song.
+Keys and values are stored in preallocated slots, so the time and memory per token do not depend on
+the length of the song. Feeding one token at a time, the usual case, has its own faster path: rotary
+keys are kept rotated, and no mask is needed, because all stored keys belong to the same song.
 
 Conventions
-    B lanes, all at the same place of their block; V tokens in the vocabulary, I instrument classes
-    H heads, E head width, T tokens in a block, M tokens in the memory
-    slot     one of M + T; position t of a block has slot M + t, the memory lies just before
+    B lanes, all at the same position of their block; V tokens in the vocabulary
+    I instrument classes, H heads, E head width, T tokens in a block, M tokens in the memory
+    slot     one of M + T; position t of a block has slot M + t, the memory comes just before
 """
 
 import numpy as np
@@ -20,14 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.data.batches import Batch
-from trainer.model.knn.store import Recollection
+from trainer.model.knn.store import Retrieval
 from trainer.model.memory import Memory
 from trainer.model.position_encoding import rotate
 from trainer.model.transformer import Output, TransformerXL
 
 
-class Stream:
-    """What has been fed so far, one song a lane, and what the model says follows.
+class IncrementalModel:
+    """A model, the tokens fed to it so far (one song per lane), and its latest predictions.
 
     Args:
         model: in evaluation mode.
@@ -41,12 +40,12 @@ class Stream:
         self._slots = model.empty_memory(lanes, length=M + block_size)
         self._store = model.empty_memory(lanes, length=0).store
         self._first = self._next = M
-        self._rotary = model.config.position_encoding == "rope"
-        if self._rotary:
-            self._placed = [torch.zeros_like(keys) for keys in self._slots.keys]
+        self._is_rotary = model.config.position_encoding == "rope"
+        if self._is_rotary:
+            self._rotated_keys = [torch.zeros_like(keys) for keys in self._slots.keys]
             positions = model.layers[0].attention.positions
             self._table = positions.table(M + block_size, self._slots.segment_ids.device)
-        self._last: Output | None = None
+        self._last: Output
 
     @torch.inference_mode()
     def feed(self, inputs: np.ndarray) -> Output:
@@ -60,24 +59,22 @@ class Stream:
             The predictions after each of them, shapes (B, tokens, …).
         """
         columns = torch.from_numpy(inputs.astype(np.int64)).to(self._slots.segment_ids.device)
-        outputs = []
+        slots, outputs = self.model.config.memory + self.block_size, []
         while columns.shape[2]:
-            part = columns[:, :, : self.model.config.memory + self.block_size - self._next]
-            outputs.append(self._feed_one(part) if self._is_usual(part) else self._feed(part))
+            part = columns[:, :, : slots - self._next]
+            is_single = self._is_rotary and part.shape[2] == 1
+            outputs.append(self._feed_single(part) if is_single else self._feed_several(part))
             columns = columns[:, :, part.shape[2] :]
-            if self._next == self.model.config.memory + self.block_size:
+            if self._next == slots:
                 self._end_block()
-        parts = zip(*outputs, strict=True)
-        self._last = Output(
-            *(None if part[0] is None else torch.cat(part, dim=1) for part in parts)
+        self._last = Output._make(
+            None if part[0] is None else torch.cat(part, dim=1)
+            for part in zip(*outputs, strict=True)
         )
         return self._last
 
-    def _is_usual(self, columns: Tensor) -> bool:
-        return self._rotary and columns.shape[2] == 1
-
-    def _feed(self, columns: Tensor) -> Output:
-        """Feed part of a block, as training would."""
+    def _feed_several(self, columns: Tensor) -> Output:
+        """Feed part of a block through the code that training uses."""
         seen = slice(self._first, self._next)
         segment_ids = torch.zeros_like(self._slots.segment_ids[:, seen])
         past = Memory(
@@ -86,26 +83,27 @@ class Stream:
             segment_ids,
             self._store,
         )
-        output, grown = self.model.attend(_batch(columns), past)
+        output, extended = self.model.attend(_batch(columns), past)
         count = columns.shape[2]
         new = slice(self._next, self._next + count)
-        for layer in range(len(grown.keys)):
-            self._slots.keys[layer][:, :, new] = grown.keys[layer][:, :, -count:]
-            self._slots.values[layer][:, :, new] = grown.values[layer][:, :, -count:]
-            self._place(layer, new)
-        self._store = grown.store
+        for layer in range(len(extended.keys)):
+            self._slots.keys[layer][:, :, new] = extended.keys[layer][:, :, -count:]
+            self._slots.values[layer][:, :, new] = extended.values[layer][:, :, -count:]
+            self._rotate_keys(layer, new)
+        self._store = extended.store
         self._next += count
         return output
 
-    def _place(self, layer: int, slots: slice) -> None:
-        """Rotate the keys in some slots."""
-        if self._rotary:
+    def _rotate_keys(self, layer: int, slots: slice) -> None:
+        if self._is_rotary:
             table = (part[slots] for part in self._table)
-            self._placed[layer][:, :, slots] = rotate(self._slots.keys[layer][:, :, slots], *table)
+            keys = self._slots.keys[layer][:, :, slots]
+            self._rotated_keys[layer][:, :, slots] = rotate(keys, *table)
 
-    def _feed_one(self, columns: Tensor) -> Output:
-        """Feed one token: what `TransformerXL.attend` computes, written for this case."""
+    def _feed_single(self, columns: Tensor) -> Output:
+        """Feed one token: what `TransformerXL.attend` computes, without its mask."""
         at = self._next
+        here = slice(at, at + 1)
         window = self.model.config.window
         first = self._first if window is None else max(self._first, at + 1 - window)
         batch = _batch(columns)
@@ -115,67 +113,66 @@ class Stream:
             queries, keys, values = attention.project(layer.attention_norm(x))
             self._slots.keys[number][:, :, at] = keys[:, :, 0]
             self._slots.values[number][:, :, at] = values[:, :, 0]
-            here = slice(at, at + 1)
-            self._place(number, here)
+            self._rotate_keys(number, here)
             mixed = functional.scaled_dot_product_attention(
                 rotate(queries, *(part[here] for part in self._table)),
-                self._placed[number][:, :, first : at + 1],
+                self._rotated_keys[number][:, :, first : at + 1],
                 self._slots.values[number][:, :, first : at + 1],
             )
             if self._store is not None and number == self._store.layer:
-                mixed = Recollection(self.model.neighbours, batch, self._store)(queries, mixed)
-                self._store = self._store.grown(batch.bars)
+                assert self.model.neighbours is not None
+                mixed = Retrieval(self.model.neighbours, batch, self._store)(queries, mixed)
+                self._store = self._store.append_bars(batch.bars)
             x = x + attention.project_out(mixed.transpose(1, 2).flatten(2))
-            x = x + layer.feed(layer.feed_norm(x))
+            x = x + layer.mlp(layer.mlp_norm(x))
         self._next += 1
         return self.model.predict(self.model.norm(x), batch)
 
     def _end_block(self) -> None:
-        """Move the last M tokens to where the memory lies."""
+        """Move the last M tokens to the slots of the memory."""
         M = self.model.config.memory
         kept = min(M, self._next - self._first)
         if self._store is not None:
             past = slice(self._first, self._next)
             keys, values = (part[self._store.layer][:, :, past] for part in self._slots[:2])
             segment_ids = torch.zeros_like(self._slots.segment_ids[:, past])
-            self._store = self._store.cut(keys, values, segment_ids, kept).settled()
+            self._store = self._store.truncate(keys, values, segment_ids, kept).flush()
         old, new = slice(self._next - kept, self._next), slice(M - kept, M)
         for layer in range(len(self._slots.keys)):
             for tensor in (self._slots.keys[layer], self._slots.values[layer]):
                 tensor[:, :, new] = tensor[:, :, old].clone()
-            self._place(layer, new)
+            self._rotate_keys(layer, new)
         self._first, self._next = M - kept, M
 
-    def tokens(self) -> np.ndarray:
-        """Scores of the next token, before the softmax, shape (B, V), float64."""
+    def token_logits(self) -> np.ndarray:
+        """Logits of the next token, shape (B, V), float64."""
         return _last(self._last.tokens)
 
-    @torch.inference_mode()
-    def instruments(self, tokens: np.ndarray | None = None) -> np.ndarray | None:
-        """Scores of the instrument that plays the next token, shape (B, I), float64.
+    def instrument_logits(self) -> np.ndarray | None:
+        """Logits of the next token's instrument, shape (B, I), float64.
 
-        Args:
-            tokens: shape (B,); the next tokens. Without them the answer may be None: the model
-                wants to know.
+        None if the head needs to know that token: see `instrument_logits_given`.
         """
-        if tokens is None:
-            scores = self._last.instruments
-            return None if scores is None else _last(scores)
-        return _last(self.model.instruments(self._last.hidden[:, -1:], self._named(tokens)))
+        logits = self._last.instruments
+        return None if logits is None else _last(logits)
 
     @torch.inference_mode()
-    def velocities(self, tokens: np.ndarray, instruments: np.ndarray) -> np.ndarray | None:
-        """Scores of how loud the next note is, shape (B, bins), float64; None without such a head.
+    def instrument_logits_given(self, tokens: np.ndarray) -> np.ndarray:
+        """Logits of the next token's instrument, shape (B, I), float64; `tokens`: shape (B,)."""
+        return _last(self.model.instruments(self._last.hidden[:, -1:], self._tensor(tokens)))
+
+    @torch.inference_mode()
+    def velocity_logits(self, tokens: np.ndarray, instruments: np.ndarray) -> np.ndarray | None:
+        """Logits of the next note's velocity, shape (B, bins), float64; None without such a head.
 
         Args:
             tokens, instruments: of the note, shape (B,).
         """
-        if self.model.velocity_head is None:
-            return None
-        known = self._named(tokens), self._named(instruments)
-        return _last(self.model.velocities(self._last.hidden[:, -1:], *known))
+        known = self._tensor(tokens), self._tensor(instruments)
+        logits = self.model.velocities(self._last.hidden[:, -1:], *known)
+        return None if logits is None else _last(logits)
 
-    def _named(self, values: np.ndarray) -> Tensor:
+    def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values)[:, None].to(self._slots.segment_ids.device)
 
 
@@ -184,6 +181,6 @@ def _batch(columns: Tensor) -> Batch:
     return Batch(*others, segment_ids=torch.zeros_like(velocities), velocities=velocities)
 
 
-def _last(scores: Tensor) -> np.ndarray:
+def _last(logits: Tensor) -> np.ndarray:
     """(B, tokens, classes) -> (B, classes), of the last token; float64 on the CPU."""
-    return scores[:, -1].double().cpu().numpy()
+    return logits[:, -1].double().cpu().numpy()

@@ -1,7 +1,7 @@
-"""Who may play: names as a musician would type them -> instrument classes.
+"""Instrument names as a musician would type them -> instrument classes.
 
-A name is a General MIDI program's or any part of it, a family's, `drums` for all of them, a
-program's number from 0 to 127, or a drum's name. One that fits several means all of them.
+A name is a General MIDI program or any part of its name, a family, `drums` for all of them, a
+program number from 0 to 127, or a drum. A name that fits several classes selects all of them.
 """
 
 import difflib
@@ -13,39 +13,40 @@ from shards.gm import FAMILIES
 from shards.vocabulary import PROGRAMS, Vocabulary
 
 DRUMS = "drums"
-FAMILY_OF = {name.lower(): number for number, (name, _) in enumerate(FAMILIES)}
-"""Families by name; each has eight programs, one after the other."""
+FAMILY_NUMBERS = {name.lower(): number for number, (name, _) in enumerate(FAMILIES)}
+"""Each family has eight consecutive programs."""
 
 
-def parse_band(text: str, vocabulary: Vocabulary) -> np.ndarray:
-    """Which classes a list of names means.
+def parse_instruments(text: str, vocabulary: Vocabulary) -> np.ndarray:
+    """Find the instrument classes that a list of names selects.
 
     Args:
-        text: names with commas between them, such as `piano,fretless bass,drums`.
+        text: names separated by commas, such as `piano,fretless bass,drums`.
 
     Returns:
         shape (instruments,), bool.
 
     Raises:
-        SettingError: a name fits nothing; names the nearest.
+        SettingError: no class fits a name; suggests the nearest name.
     """
-    band = np.zeros(vocabulary.instruments, bool)
+    selected = np.zeros(vocabulary.instruments, bool)
     for name in text.split(","):
-        band[_classes(name.strip().lower(), vocabulary)] = True
-    return band
+        selected[_classes(name.strip().lower(), vocabulary)] = True
+    return selected
 
 
 def _classes(name: str, vocabulary: Vocabulary) -> list[int] | range:
     if name == DRUMS:
         return range(PROGRAMS, vocabulary.instruments)
-    if name in FAMILY_OF:
-        return range(8 * FAMILY_OF[name], 8 * FAMILY_OF[name] + 8)
+    if name in FAMILY_NUMBERS:
+        return range(8 * FAMILY_NUMBERS[name], 8 * FAMILY_NUMBERS[name] + 8)
     if name.isdecimal() and int(name) < PROGRAMS:
         return [int(name)]
     names = [known.lower() for known in vocabulary.instrument_names]
-    found = [number for number, known in enumerate(names) if name and name in known]
-    if not found:
-        near = difflib.get_close_matches(name, [DRUMS, *FAMILY_OF, *names], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {DRUMS}, {', '.join(FAMILY_OF)}, …"
+    matches = [number for number, known in enumerate(names) if name and name in known]
+    if not matches:
+        near = difflib.get_close_matches(name, [DRUMS, *FAMILY_NUMBERS, *names], n=1)
+        families = ", ".join(FAMILY_NUMBERS)
+        hint = f"did you mean {near[0]}?" if near else f"known: {DRUMS}, {families}, …"
         raise SettingError(f"--instruments: no instrument is named {name!r}; {hint}")
-    return found
+    return matches

@@ -1,9 +1,9 @@
-"""From a model's scores to one class: pure functions, applied in the order they stand here.
+"""Turn logits into one sampled class: pure functions, applied in the order of this file.
 
 Conventions
-    scores   shape (classes,), float64: log probabilities, up to a constant; -inf is impossible
-    Every step only takes classes away, ties going by class, and never the likeliest: where
-    there was something to draw, there still is.
+    logits   shape (classes,), float64: log probabilities up to a constant; -inf is impossible
+    Each filter only removes classes and never the likeliest, so at least one class remains.
+    Of equally likely classes the lower one comes first.
 
 Sources
     top-k  Fan et al. 2018. https://arxiv.org/abs/1805.04833
@@ -14,62 +14,62 @@ Sources
 import numpy as np
 
 
-def with_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Sharpen below 1, flatten above; at 0 only the likeliest stays, the first of several."""
+def with_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Sharpen the distribution below 1, flatten it above; at 0 keep only the likeliest class."""
     if temperature == 0:
-        return np.where(np.arange(len(scores)) == scores.argmax(), 0.0, -np.inf)
-    return scores / temperature
+        return np.where(np.arange(len(logits)) == logits.argmax(), 0.0, -np.inf)
+    return logits / temperature
 
 
-def keep_top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Keep the `k` likeliest; all of them for 0."""
-    if not 0 < k < len(scores):
-        return scores
-    return _keep(scores, _by_chance(scores)[:k])
+def keep_top_k(logits: np.ndarray, k: int) -> np.ndarray:
+    """Keep the `k` likeliest classes; 0 keeps all."""
+    if not 0 < k < len(logits):
+        return logits
+    return _keep(logits, _by_probability(logits)[:k])
 
 
-def keep_top_p(scores: np.ndarray, p: float) -> np.ndarray:
-    """Keep the fewest likeliest that together have probability `p`; all of them for 1."""
+def keep_top_p(logits: np.ndarray, p: float) -> np.ndarray:
+    """Keep the fewest, likeliest classes whose probabilities sum to at least `p`; 1 keeps all."""
     if p >= 1:
-        return scores
-    order = _by_chance(scores)
-    chances = to_chances(scores)[order]
-    likelier = np.cumsum(chances) - chances  # probability of all before
-    likelier[0] = -1.0
-    return _keep(scores, order[likelier < p])
+        return logits
+    order = _by_probability(logits)
+    probs = softmax(logits)[order]
+    probs_before = np.cumsum(probs) - probs  # of all likelier classes
+    probs_before[0] = -1.0
+    return _keep(logits, order[probs_before < p])
 
 
-def keep_min_p(scores: np.ndarray, share: float) -> np.ndarray:
-    """Keep those at least `share` times as likely as the likeliest; all of them for 0."""
-    if share == 0:
-        return scores
-    return np.where(scores >= scores.max() + np.log(share), scores, -np.inf)
+def keep_min_p(logits: np.ndarray, ratio: float) -> np.ndarray:
+    """Keep classes at least `ratio` times as likely as the likeliest; 0 keeps all."""
+    if ratio == 0:
+        return logits
+    return np.where(logits >= logits.max() + np.log(ratio), logits, -np.inf)
 
 
-def to_chances(scores: np.ndarray) -> np.ndarray:
-    """The softmax: probabilities that add up to 1; at least one score is finite."""
-    chances = np.exp(scores - scores.max())
-    return chances / chances.sum()
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities that sum to 1; at least one logit must be finite."""
+    probs = np.exp(logits - logits.max())
+    return probs / probs.sum()
 
 
-def draw(chances: np.ndarray, place: float) -> int:
-    """The class in which `place` falls when all stand side by side, each as wide as its chance.
+def sample(probs: np.ndarray, u: float) -> int:
+    """Sample a class by the inverse of the cumulative distribution.
 
     Args:
-        chances: shape (classes,), not negative, not all 0; of any sum.
-        place: from 0 up to but not 1, as `Generator.random` gives it.
+        probs: shape (classes,), not negative, not all 0; need not sum to 1.
+        u: uniform in [0, 1), as `Generator.random` returns it.
     """
-    edges = np.cumsum(chances)
-    drawn = int(np.searchsorted(edges, place * edges[-1], side="right"))
-    return min(drawn, int(np.flatnonzero(chances)[-1]))  # rounding may reach the very end
+    cumulative = np.cumsum(probs)
+    sampled = int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))
+    return min(sampled, int(np.flatnonzero(probs)[-1]))  # rounding may reach the very end
 
 
-def _by_chance(scores: np.ndarray) -> np.ndarray:
-    """The classes, the likeliest first."""
-    return np.argsort(-scores, kind="stable")
+def _by_probability(logits: np.ndarray) -> np.ndarray:
+    """The classes, likeliest first."""
+    return np.argsort(-logits, kind="stable")
 
 
-def _keep(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    kept = np.full_like(scores, -np.inf)
-    kept[classes] = scores[classes]
+def _keep(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    kept = np.full_like(logits, -np.inf)
+    kept[classes] = logits[classes]
     return kept

@@ -1,7 +1,7 @@
-"""A .mid file as the beginning of a song, by way of the pipeline's own command.
+"""The beginning of a song, to be continued; it may come from a MIDI file.
 
-The trainer does not import the pipeline: reading MIDI is the pipeline's business, and this is
-the one place where the trainer needs a file read.
+Only the pipeline reads MIDI, and the trainer does not import the pipeline. `encode_midi` therefore
+runs `pipeline encode` in a subprocess.
 """
 
 import subprocess
@@ -21,13 +21,13 @@ from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY
 
 @dataclass(frozen=True)
 class Prompt:
-    """A song's beginning, to go on from.
+    """The beginning of a song, to be continued.
 
     Attributes:
-        song: the beginning as a song of its own.
-        bars: of it; what is new begins in the bar after them.
-        end: the step at which that bar begins.
-        seconds: from the start to there.
+        song: the beginning, as a complete song.
+        bars: how many bars it has; new notes start in the next bar.
+        end: the step at which that next bar begins.
+        seconds: from the song's start to `end`.
     """
 
     song: EncodedSong
@@ -36,24 +36,24 @@ class Prompt:
     seconds: float
 
     @classmethod
-    def of(cls, song: EncodedSong, codec: Codec, bars: int | None = None) -> "Prompt":
-        """The first bars of a song; without a number all of them.
+    def from_song(cls, song: EncodedSong, codec: Codec, bars: int | None = None) -> "Prompt":
+        """Take the first bars of a song; None: all of them.
 
         Raises:
-            SettingError: there is no note in them.
+            SettingError: they hold no note.
         """
         bars = int(song.bars[-1]) + 1 if bars is None else bars
-        begun = _cut(song, int(np.searchsorted(song.bars[:-1], bars)), codec.vocabulary.eos)
-        if begun is None:
+        tokens = int(np.searchsorted(song.bars[:-1], bars))
+        beginning = _first_notes(song, tokens, codec.vocabulary.eos)
+        if beginning is None:
             raise SettingError(f"the first {bars} bars of the prompt hold no note")
-        decoded = codec.decode(begun)
-        lines = Bars(decoded.meters, codec.vocabulary.bar_steps)
-        end = int(lines.line(np.array([bars]))[0])
-        return cls(begun, bars, end, float(decoded.seconds(end)))
+        decoded = codec.decode(beginning)
+        end = int(Bars(decoded.meters, codec.vocabulary.bar_steps).first_steps(np.array([bars]))[0])
+        return cls(beginning, bars, end, float(decoded.seconds(end)))
 
 
-def _cut(song: EncodedSong, tokens: int, eos: int) -> EncodedSong | None:
-    """Of the first tokens those up to the end of their last whole note, ended; None: no note."""
+def _first_notes(song: EncodedSong, tokens: int, eos: int) -> EncodedSong | None:
+    """The first tokens up to their last complete note, then <eos>; None if there is no note."""
     pitches = np.flatnonzero(song.velocities[: max(tokens - 1, 0)] != NO_VELOCITY)
     if not len(pitches):
         return None
@@ -72,7 +72,7 @@ def encode_midi(path: Path, vocabulary_file: Path) -> EncodedSong:
     """Encode a MIDI file with a run's vocabulary.
 
     Raises:
-        LakhxlError: the pipeline cannot read the file; its reason is passed on.
+        LakhxlError: the pipeline cannot read the file; the message is the pipeline's.
     """
     with tempfile.TemporaryDirectory() as folder:
         arrays_file = Path(folder) / "prompt.npz"

@@ -1,45 +1,47 @@
-"""Hears when a song goes round in circles, and which token would take it round once more.
+"""Find the symbols that would continue an exact repetition for too long.
 
-A loop of period p is running where each of the last symbols is the one p before it. Music
-repeats itself, so nothing is done until the loop has run for a number of bars.
+A loop of period p is running while each symbol equals the one p symbols before it. Real music
+repeats itself, so a loop may run for a number of bars before its next symbol is blocked.
 """
 
 import numpy as np
 
-LONGEST_PERIOD = 2048
-"""Symbols in the longest loop that is heard: about eight bars of a full band."""
+MAX_PERIOD = 2048
+"""Longest loop that is detected, in symbols: about eight bars of a full band."""
 
 
-class LoopGuard:
-    """Follows one song, a symbol at a time.
+class RepetitionGuard:
+    """Follows one song, one symbol at a time.
 
     Args:
-        bars: how long a loop may run.
-        longest: period in symbols up to which loops are heard.
+        max_bars: how many bars a loop may run.
+        max_period: longest loop that is detected, in symbols.
     """
 
-    def __init__(self, bars: int, longest: int = LONGEST_PERIOD) -> None:
-        self.bars, self.longest = bars, longest
-        self._recent = np.full(longest, -1, np.int64)  # the latest first
-        self._since = np.zeros(longest, np.int64)  # bar at which the loop of period 1, 2, … began
-        self._lengths = np.zeros(longest, np.int64)  # symbols that it has run for
+    def __init__(self, max_bars: int, max_period: int = MAX_PERIOD) -> None:
+        self.max_bars, self.max_period = max_bars, max_period
+        self._recent = np.full(max_period, -1, np.int64)  # latest symbol first
+        # Of the loop of period 1, 2, …: the bar where it began, and its length in symbols.
+        self._start_bars = np.zeros(max_period, np.int64)
+        self._lengths = np.zeros(max_period, np.int64)
         self._bar = 0
 
     def push(self, symbol: int, bar: int) -> None:
-        """Hear the next symbol, not negative, and the bar it stands in."""
-        goes_on = self._recent == symbol
-        starts = goes_on & (self._lengths == 0)
-        self._since[starts] = bar
-        self._lengths = np.where(goes_on, self._lengths + 1, 0)
+        """Add the next symbol, not negative, and the bar it is in."""
+        continues = self._recent == symbol
+        starts = continues & (self._lengths == 0)
+        self._start_bars[starts] = bar
+        self._lengths = np.where(continues, self._lengths + 1, 0)
         self._recent[1:] = self._recent[:-1]
         self._recent[0] = symbol
         self._bar = bar
 
-    def tired(self) -> np.ndarray:
-        """Symbols that would go on with a loop that has run long enough; without doubles.
+    def blocked_symbols(self) -> np.ndarray:
+        """Symbols that would continue a loop of `max_bars` bars and at least one full period.
 
-        Long enough is for `bars`, and for at least one whole period.
+        Returns:
+            shape (symbols,), sorted, each once.
         """
-        periods = np.arange(1, self.longest + 1)
-        long = (self._lengths >= periods) & (self._bar - self._since >= self.bars)
-        return np.unique(self._recent[long[: self.longest]])
+        periods = np.arange(1, self.max_period + 1)
+        too_long = (self._lengths >= periods) & (self._bar - self._start_bars >= self.max_bars)
+        return np.unique(self._recent[too_long])

@@ -1,9 +1,8 @@
-"""How far samples lie from held-out songs in one measure, beside how far held-out songs lie from
-each other: a distance means little without the second.
+"""Compare samples with held-out songs in one metric, and held-out songs with each other.
 
-Held-out songs are parted at random many times, n of them to one side, the others to the other.
-Each time n samples and the n songs are both held against the others, hence both distances are of
-the same sizes and carry the same bias.
+A distance means little without a reference. The held-out songs are therefore split at random 200
+times into n songs and the rest. Each time, n samples and the n songs are both compared with the
+rest, so both distances come from sets of the same sizes and carry the same bias.
 
 Sources:
     Yang and Lerch 2020, On the Evaluation of Generative Models in Music, section 4.2: overlap of
@@ -13,7 +12,7 @@ Sources:
         https://arxiv.org/abs/1509.02237
 """
 
-from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -24,7 +23,7 @@ LOW, HIGH = 2.5, 97.5
 def wasserstein(first: np.ndarray, second: np.ndarray) -> float:
     """The area between two empirical distribution functions, in the unit of the values.
 
-    It is how far values have to be moved, on average, to turn one distribution into the other.
+    It is the mean distance by which values must move to turn one distribution into the other.
 
     Args:
         first, second: shape (values,), any two sizes, at least one value each.
@@ -38,10 +37,10 @@ def wasserstein(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """What two histograms have in common: 1 where they are the same, 0 where they do not meet.
+    """The shared area of two histograms: 1 if they are equal, 0 if they are disjoint.
 
-    Bins of equal width span the values of both. Yang and Lerch take kernel densities instead,
-    whose width is one more choice to make.
+    Bins of equal width span the values of both. Yang and Lerch use kernel density estimates
+    instead, which need a choice of bandwidth.
     """
     values = np.concatenate([first, second])
     if values.min() == values.max():
@@ -51,67 +50,60 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.minimum(*shares).sum())
 
 
-@dataclass(frozen=True)
-class Range:
-    """A mean over draws, and between what 95 % of the draws lie."""
+class Spread(TypedDict):
+    """Mean over random draws, and the range that holds 95 % of them."""
 
     mean: float
     low: float
     high: float
 
-    @classmethod
-    def of(cls, values: np.ndarray) -> "Range":
-        """Of shape (draws,)."""
-        return cls(float(values.mean()), *np.percentile(values, [LOW, HIGH]).tolist())
 
+class Comparison(TypedDict):
+    """Samples compared with held-out songs in one metric, and held-out songs with each other.
 
-@dataclass(frozen=True)
-class Comparison:
-    """Samples beside held-out songs in one measure.
-
-    Attributes:
-        distance, overlap: of samples from held-out songs. The distance is in standard deviations
-            of the held-out songs, or as it is where those are all the same.
-        usual_distance, usual_overlap: of held-out songs from each other.
+    Distances are in standard deviations of the held-out songs; in the metric's unit if that is 0.
     """
 
-    distance: Range
-    overlap: Range
-    usual_distance: Range
-    usual_overlap: Range
-
-    @property
-    def stands_out(self) -> bool:
-        """Whether samples lie farther off than held-out songs do in 97.5 % of the draws."""
-        return self.distance.mean > self.usual_distance.high
+    distance: Spread
+    overlap: Spread
+    reference_distance: Spread  # between held-out songs
+    reference_overlap: Spread
+    exceeds_reference: bool  # the mean distance is above the reference's 97.5th percentile
 
 
 def compare(samples: np.ndarray, held_out: np.ndarray) -> Comparison | None:
-    """Compare in one measure.
+    """Compare samples with held-out songs in one metric.
 
     Args:
-        samples, held_out: shape (songs,), float; NaN where a song has no value.
+        samples, held_out: shape (songs,), float; NaN where the metric is not defined.
 
     Returns:
-        None where there are too few values to compare: one sample and two songs are needed.
+        None with fewer than one defined sample or two defined held-out songs.
     """
     samples, held_out = samples[~np.isnan(samples)], held_out[~np.isnan(held_out)]
     n = min(len(samples), len(held_out) // 2)
     if n == 0:
         return None
-    unit = held_out.std() or 1.0
+    deviation = held_out.std() or 1.0
     random = np.random.default_rng(0)
     rows = []
     for _ in range(DRAWS):
-        parted = random.permutation(held_out)
-        songs, others = parted[:n], parted[n:]
+        shuffled = random.permutation(held_out)
+        songs, rest = shuffled[:n], shuffled[n:]
         drawn = random.permutation(samples)[:n]
-        pairs = (drawn, others), (songs, others)
-        rows.append([measure(*pair) for measure in (wasserstein, overlap) for pair in pairs])
-    far, usually_far, alike, usually_alike = np.array(rows).T
-    return Comparison(
-        Range.of(far / unit),
-        Range.of(alike),
-        Range.of(usually_far / unit),
-        Range.of(usually_alike),
-    )
+        pairs = (drawn, rest), (songs, rest)
+        rows.append([compute(*pair) for compute in (wasserstein, overlap) for pair in pairs])
+    distances, reference_distances, overlaps, reference_overlaps = np.array(rows).T
+    distance, reference = _spread(distances / deviation), _spread(reference_distances / deviation)
+    return {
+        "distance": distance,
+        "overlap": _spread(overlaps),
+        "reference_distance": reference,
+        "reference_overlap": _spread(reference_overlaps),
+        "exceeds_reference": distance["mean"] > reference["high"],
+    }
+
+
+def _spread(draws: np.ndarray) -> Spread:
+    low, high = np.percentile(draws, [LOW, HIGH]).tolist()
+    return {"mean": float(draws.mean()), "low": low, "high": high}

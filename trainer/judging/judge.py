@@ -1,79 +1,111 @@
-"""`trainer judge`: what samples of runs are like as music, beside held-out songs, and whether they
-are copies of what the runs were trained on.
+"""`trainer judge`: compare samples of trained runs with held-out songs, as music.
 
-As many bars are looked at of a held-out song as samples have, its first ones, so that both begin
-alike. The loss says how well a run foretells; this says what comes of it when it writes.
+The loss measures how well a run predicts; this measures what it writes, and whether it repeats
+songs that it was trained on. Held-out songs are cut to the number of bars of the samples, so both
+are beginnings of songs of the same length.
 """
 
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
 from shards.codec import Codec
 from shards.errors import LakhxlError, SettingError
+from shards.reader import SongSource
 from shards.settings import setting
 from shards.song import Song
-from shards.vocabulary import PROGRAMS
 from trainer.data.selection import select
-from trainer.evaluation.evaluate import Bar
+from trainer.evaluation.evaluate import ProgressBar
 from trainer.generation.generate import SampleConfig, generate
 from trainer.generation.prompt import Prompt
-from trainer.judging.distances import compare
-from trainer.judging.memorization import Copy, longest_copies
-from trainer.judging.music_metrics import MEASURES, Piece, measure
+from trainer.judging.distances import Comparison, compare
+from trainer.judging.memorization import Match, longest_matches
+from trainer.judging.music_metrics import METRICS, BarredSong, compute_metrics, split_by_instrument
 from trainer.run.folder import Run, load_model
 
-COPIES = {
-    "copied_notes": "longest copy of training, notes",
-    "copied_in_part": "longest copy in one instrument's part",
+MATCH_TITLES = {
+    "matched_notes": "longest match, notes",
+    "matched_notes_one_instrument": "longest match, 1 instrument, notes",
 }
-TITLES = {name: measure.title for name, measure in MEASURES.items()} | COPIES
+"""The longest run of notes shared with a training song: of all instruments together, and of one
+instrument, whatever the others play."""
+TITLES = {name: metric.title for name, metric in METRICS.items()} | MATCH_TITLES
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeConfig(SampleConfig):
-    """How samples are drawn, how many, and how long."""
+    """How samples are generated, how many, and how long they are."""
 
-    bars: int = setting(16, "Bars of each sample, and of each held-out song its first.", low=1)
-    count: int = setting(32, "Samples; sample n is that of seed + n.", low=1)
+    bars: int = setting(
+        16, "Bars of each sample; held-out songs are cut to as many.", low=1, high=10_000
+    )
+    count: int = setting(
+        32, "Samples to generate; sample n is the one of seed + n.", low=1, high=1024
+    )
 
     def __post_init__(self) -> None:
-        """Refuse a length that held-out songs are not cut to."""
+        """Refuse a length in seconds, to which held-out songs cannot be cut."""
         super().__post_init__()
         if self.seconds is not None:
-            raise SettingError("samples are judged by so many bars: name --bars, not --seconds")
+            raise SettingError("samples are compared by bars: give --bars, not --seconds")
 
 
-def beginnings(dataset: Any, numbers: np.ndarray, bars: int) -> dict[int, Song]:
-    """The first bars of songs, by number; songs without a note in them are left out.
+class MetricResult(TypedDict):
+    """One metric of all samples and held-out songs, None where it is not defined."""
+
+    samples: list[float | None]
+    held_out: list[float | None]
+    comparison: Comparison | None
+
+
+class Judgement(TypedDict):
+    """The result of one run, as in its JSON file."""
+
+    run: str
+    step: int  # of the run's checkpoint
+    dataset: str
+    split: str  # of the held-out songs
+    songs: list[int]  # numbers of the held-out songs
+    samples: int  # how many
+    sampling: dict[str, Any]  # the settings of `JudgeConfig`
+    training_songs: int  # how many were searched for matches
+    metrics: dict[str, MetricResult]  # by the names of TITLES
+    longest_match: dict[str, int]  # of any sample: its `seed`, and the fields of `Match`
+
+
+def first_bars(dataset: SongSource, numbers: np.ndarray, bars: int) -> dict[int, Song]:
+    """Cut songs to their first bars, by song number; songs without a note there are left out.
 
     Raises:
         LakhxlError: fewer than two songs have a note there.
     """
-    found = {}
+    beginnings = {}
     for number in numbers.tolist():
         try:
-            beginning = Prompt.of(dataset.song(number), dataset.codec, bars)
+            beginning = Prompt.from_song(dataset.song(number), dataset.codec, bars)
         except SettingError:  # no note
             continue
-        found[number] = dataset.codec.decode(beginning.song)
-    if len(found) < 2:
+        beginnings[number] = dataset.codec.decode(beginning.song)
+    if len(beginnings) < 2:
         raise LakhxlError(
-            f"{dataset.path}: {len(found)} of {len(numbers)} songs begin within {bars} bars; at "
-            "least two are needed to compare with"
+            f"{dataset.path}: {len(beginnings)} of {len(numbers)} songs begin within {bars} bars; "
+            "at least two are needed to compare with"
         )
-    return found
+    return beginnings
 
 
-def write_samples(run: Run, config: JudgeConfig, device: torch.device, bar: Bar) -> list[Song]:
-    """Let a run's best checkpoint write."""
+def generate_samples(
+    run: Run, config: JudgeConfig, device: torch.device, bar: ProgressBar
+) -> list[Song]:
+    """Generate samples with the best checkpoint of a run."""
     goal, unit = config.goal
-    with bar(total=goal * config.count, unit=unit, desc=f"writing by {run.path.name}") as progress:
+    description = f"sampling from {run.path.name}"
+    with bar(total=goal * config.count, unit=unit, desc=description) as progress:
         songs = generate(
             load_model(run, device),
             run.vocabulary,
@@ -87,37 +119,34 @@ def write_samples(run: Run, config: JudgeConfig, device: torch.device, bar: Bar)
 
 def judge(
     run: Run,
-    dataset: Any,
+    dataset: SongSource,
     held_out: dict[int, Song],
     samples: list[Song],
     *,
     split: str,
     config: JudgeConfig,
-    bar: Bar,
-) -> dict[str, Any]:
-    """Hold samples of a run against held-out songs.
+    bar: ProgressBar,
+) -> Judgement:
+    """Compare samples of a run with held-out songs.
 
     Args:
-        run: whose samples they are; copies are looked for in the songs it was trained on.
+        run: the run; matches are searched in the songs it was trained on.
         dataset: of the songs.
-        held_out: beginnings of songs, by number.
-        samples: as long.
-        split, config: named in the result.
+        held_out: held-out songs by number, cut to the length of the samples.
+        samples: of the run.
+        split, config: recorded in the result.
         bar: makes a progress bar.
-
-    Returns:
-        Plain data: for each measure all values, and how far apart they lie; the copies.
     """
     songs = [*held_out.values(), *samples]
     training = select(dataset, "train", run.config.train.where)
-    pieces = [Piece(song, run.vocabulary.bar_steps) for song in songs]
-    rows = [measure(piece) for piece in pieces]
-    values = {name: np.array([row[name] for row in rows]) for name in MEASURES}
-    found = _copies(songs, dataset, training, bar)
-    for name, copies in found.items():
-        values[name] = np.array([float(copy.notes) for copy in copies])
+    rows = [compute_metrics(BarredSong(song, run.vocabulary.bar_steps)) for song in songs]
+    values = {name: np.array([row[name] for row in rows]) for name in METRICS}
+    matches = _find_matches(songs, dataset, training, bar)
+    for name, found in matches.items():
+        values[name] = np.array([float(match.notes) for match in found])
     first = len(held_out)
-    longest = max(range(len(samples)), key=lambda n: found["copied_notes"][first + n].notes)
+    of_samples = matches["matched_notes"][first:]
+    longest = max(range(len(samples)), key=lambda n: of_samples[n].notes)
     return {
         "run": str(run.path),
         "step": run.best_step(),
@@ -127,102 +156,95 @@ def judge(
         "samples": config.count,
         "sampling": dataclasses.asdict(config),
         "training_songs": len(training),
-        "measures": {
-            name: _side_by_side(both[first:], both[:first]) for name, both in values.items()
+        "metrics": {
+            name: {
+                "samples": _plain(both[first:]),
+                "held_out": _plain(both[:first]),
+                "comparison": compare(both[first:], both[:first]),
+            }
+            for name, both in values.items()
         },
-        "longest_copy": {
+        "longest_match": {
             "seed": config.seed + longest,
-            **dataclasses.asdict(found["copied_notes"][first + longest]),
+            **dataclasses.asdict(of_samples[longest]),
         },
     }
 
 
-def _copies(
-    songs: list[Song], dataset: Any, training: np.ndarray, bar: Bar
-) -> dict[str, list[Copy]]:
-    """For each song its longest copy, of the whole band and of one part, whatever others play."""
-    with bar(total=2 * len(training), unit="song", desc="looking for copies") as progress:
+def _find_matches(
+    songs: list[Song], dataset: SongSource, training: np.ndarray, bar: ProgressBar
+) -> dict[str, list[Match]]:
+    """For each song its longest matches with training songs, by the names of MATCH_TITLES."""
+    with bar(total=2 * len(training), unit="song", desc="searching for matches") as progress:
 
         def decoded() -> Iterator[tuple[int, np.ndarray]]:
             for number in training.tolist():
                 yield number, dataset.codec.decode(dataset.song(number)).notes
                 progress.update()
 
-        whole = longest_copies([song.notes for song in songs], decoded())
-        by_song = [parts_of(song.notes) for song in songs]
-        in_training = ((number, part) for number, notes in decoded() for part in parts_of(notes))
-        found = iter(longest_copies([part for parts in by_song for part in parts], in_training))
-        longest = [
-            max((next(found) for _ in parts), key=lambda copy: copy.notes) for parts in by_song
-        ]
-    return {"copied_notes": whole, "copied_in_part": longest}
-
-
-def parts_of(notes: np.ndarray) -> list[np.ndarray]:
-    """The notes of each instrument, all drums together; each in the order they had."""
-    players = np.minimum(notes["instrument"], PROGRAMS)
-    return [notes[players == player] for player in np.unique(players)]
-
-
-def _side_by_side(samples: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
-    compared = compare(samples, held_out)
-    return {
-        "samples": _plain(samples),
-        "held_out": _plain(held_out),
-        "compared": compared and dataclasses.asdict(compared),
-        "stands_out": compared is not None and compared.stands_out,
-    }
+        whole = longest_matches([song.notes for song in songs], decoded())
+        by_song = [split_by_instrument(song.notes) for song in songs]
+        parts = [part for song_parts in by_song for part in song_parts]
+        training_parts = (
+            (number, part) for number, notes in decoded() for part in split_by_instrument(notes)
+        )
+        found = iter(longest_matches(parts, training_parts))
+        best = [max((next(found) for _ in part), key=lambda match: match.notes) for part in by_song]
+    return {"matched_notes": whole, "matched_notes_one_instrument": best}
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values.tolist()]
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """All measures of all runs, side by side, below held-out songs' own."""
+def table(results: list[Judgement]) -> str:
+    """All metrics as text: held-out songs, then each run's samples and their distance."""
     first = results[0]
     lines = [
         f"{first['dataset']}, {first['split']}: the first {first['sampling']['bars']} bars of "
-        f"{len(first['songs']):,} songs; as many bars of {first['samples']:,} samples a run",
-        "middle (quarters); far: mean move from held-out songs in their standard deviations, as",
-        "far as held-out songs lie from each other, and at most; *: samples lie farther than that",
+        f"{len(first['songs']):,} held-out songs and of {first['samples']:,} samples per run",
+        "median (quartiles)",
+        "distance: Wasserstein, samples to held-out songs, in held-out standard deviations",
+        "reference: the same between held-out songs, mean and 97.5th percentile",
+        "*: the distance exceeds that percentile",
         "",
     ]
     head = f"{'':<36}{'held out':>21}"
     for result in results:
-        head += f"{Path(result['run']).name[-20:]:>22}{'far':>7}{'usual, most':>14} "
+        head += f"{Path(result['run']).name[-20:]:>22}{'distance':>10}{'reference':>14} "
     lines.append(head.rstrip())
     for name, title in TITLES.items():
-        line = f"{title:<36}{_quartiles(first['measures'][name]['held_out']):>21}"
+        line = f"{title:<36}{_quartiles(first['metrics'][name]['held_out']):>21}"
         for result in results:
-            found = result["measures"][name]
-            line += f"{_quartiles(found['samples']):>22}{_distance(found)}"
+            metric = result["metrics"][name]
+            line += f"{_quartiles(metric['samples']):>22}{_distance(metric['comparison'])}"
         lines.append(line.rstrip())
-    for result in results:
-        copy = result["longest_copy"]
-        lines.append(
-            f"\n{result['run']}: the longest copy is of {copy['notes']:,} notes, by seed "
-            f"{copy['seed']} from note {copy['at']:,}, of song {copy['song']} from note "
-            f"{copy['song_at']:,}, of {result['training_songs']:,} training songs"
-            if copy["notes"]
-            else f"\n{result['run']}: not a note of the training songs is copied"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"\n{_match_sentence(result)}" for result in results)])
 
 
 def _quartiles(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    low, middle, high = (f"{value:.3g}" for value in np.percentile(known, [25, 50, 75]))
-    return f"{middle} ({low}-{high})"
+    low, median, high = (f"{value:.3g}" for value in np.percentile(known, [25, 50, 75]))
+    return f"{median} ({low}-{high})"
 
 
-def _distance(found: dict[str, Any]) -> str:
-    compared = found["compared"]
-    if compared is None:
-        return f"{'-':>7}{'':>15}"
-    usual = compared["usual_distance"]
-    mark = "*" if found["stands_out"] else " "
-    usually = f"{usual['mean']:.2f}, {usual['high']:.2f}"
-    return f"{compared['distance']['mean']:>7.2f}{usually:>14}{mark}"
+def _distance(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return f"{'-':>10}{'':>15}"
+    reference = comparison["reference_distance"]
+    mark = "*" if comparison["exceeds_reference"] else " "
+    cell = f"{reference['mean']:.2f}, {reference['high']:.2f}"
+    return f"{comparison['distance']['mean']:>10.2f}{cell:>14}{mark}"
+
+
+def _match_sentence(result: Judgement) -> str:
+    match, songs = result["longest_match"], f"{result['training_songs']:,} training songs"
+    if not match["notes"]:
+        return f"{result['run']}: no sample shares a note with any of {songs}"
+    return (
+        f"{result['run']}: the longest match with any of {songs} has {match['notes']:,} notes: "
+        f"seed {match['seed']} from note {match['start']:,} is song {match['training_song']} from "
+        f"note {match['training_start']:,}"
+    )

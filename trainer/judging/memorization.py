@@ -1,17 +1,16 @@
-"""Memorisation: the longest run of notes that a song has in common, note for note, with any of
-the training songs.
+"""Find the longest run of notes that a song shares, note for note, with any training song.
 
-A note is its instrument, pitch, length and the time since the note before it, in canonical order
-(see `shards.song`); a run's first note counts without the time before it. Loudness and tempo do
-not matter, and a transposed copy is no copy.
+A note is compared by instrument, pitch, duration and the time since the previous note, in canonical
+order (see `shards.song`); the first note of a run is compared without that time. Velocity and tempo
+are ignored; a transposed run does not match.
 
-Training songs are gone through once, in blocks, by a hash of every run of n notes:
+Training songs are read once, in blocks. Runs are compared by a rolling hash:
 
     hash of notes i to i + n - 1  =  sum over k < n of value(i + k) * RATIO ** k    mod 2 ** 64
 
-in which value is a note's own hash, without the time for k = 0. Sums up to each note give that of
-any run. Whoever shares n + 1 notes shares n, hence n only grows, among the places still in
-question. At last the run found is compared note by note: no hash is taken at its word.
+where value is the hash of one note, for k = 0 without its time. Prefix sums give the hash of any
+run. Songs that share n + 1 notes share n, so n only grows, and only starts that matched at n are
+tried at n + 1. Every match is then compared note by note, so a hash collision cannot count.
 
 Source: Karp and Rabin 1987, Efficient randomized pattern-matching algorithms, for the rolling
 hash; Carlini et al. 2023, https://arxiv.org/abs/2202.07646, for verbatim copies as the measure.
@@ -28,56 +27,57 @@ RATIO = 0x9E3779B97F4A7C15
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 BLOCK_NOTES = 1 << 20
 FILTER_BITS = 22
-"""A first look tells runs apart by so many bits of their hash: a table of 4 MB."""
-OF_QUERY, OF_TRAINING = -2, -1
-"""The time before a song's first note: equal to no other, so that no run goes over a song's end."""
+"""Leading bits of a hash that a first, fast lookup compares: a table of 4 MB."""
+QUERY_START, TRAINING_START = -2, -1
+"""The time before a song's first note. They differ from all times and from each other, so no run
+matches across the end of a song."""
 
 
 @dataclass(frozen=True)
-class Copy:
-    """The longest run of a song that stands in a training song too.
+class Match:
+    """The longest run of notes of a song that also occurs in a training song.
 
     Attributes:
-        notes: how many; 0: no note is in common.
-        at: the run's first note in the song.
-        song: the training song, as it was numbered.
-        song_at: the run's first note there.
+        notes: length of the run; 0: no note matches.
+        start: index of the run's first note in the song.
+        training_song: number of the training song; -1: none.
+        training_start: index of the run's first note there.
     """
 
     notes: int = 0
-    at: int = 0
-    song: int = -1
-    song_at: int = 0
+    start: int = 0
+    training_song: int = -1
+    training_start: int = 0
 
 
-class Runs:
-    """Notes of several songs in a row, and the hash of any run of them.
+class RollingHashes:
+    """The notes of several songs, concatenated, and the hash of any run of them.
 
     Args:
         songs: notes of each, dtype NOTE.
-        first: the time that stands before a song's first note.
+        start_time: stands for the time before a song's first note.
     """
 
-    def __init__(self, songs: list[np.ndarray], first: int) -> None:
+    def __init__(self, songs: list[np.ndarray], start_time: int) -> None:
         self.lengths = np.array([len(notes) for notes in songs])
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
         notes = np.concatenate(songs)
         times = np.diff(notes["start"], prepend=0)
-        times[self.starts[:-1][self.lengths > 0]] = first
+        times[self.starts[:-1][self.lengths > 0]] = start_time
         sound = (notes["instrument"].astype(np.uint64) << 8) | notes["pitch"]
-        self.alone = _mixed(sound << 32 | notes["duration"].astype(np.uint64))
-        timed = _mixed(self.alone + _mixed(times.astype(np.uint64)))
+        self._untimed = _mixed(sound << 32 | notes["duration"].astype(np.uint64))
+        timed = _mixed(self._untimed + _mixed(times.astype(np.uint64)))
         self._sums = np.zeros(len(notes) + 1, np.uint64)
         np.cumsum(timed * _powers(RATIO, len(notes)), out=self._sums[1:])
-        self._shift = _powers(pow(RATIO, -1, 2**64), len(notes))
+        self._inverse_powers = _powers(pow(RATIO, -1, 2**64), len(notes))
 
     def __len__(self) -> int:
-        return len(self.alone)
+        return len(self._untimed)
 
-    def hashes(self, places: np.ndarray, n: int) -> np.ndarray:
-        """Hash of the n notes from each place on; there must be so many."""
-        later = self._sums[places + n] - self._sums[places + 1]
-        return self.alone[places] + later * self._shift[places]
+    def hashes(self, starts: np.ndarray, n: int) -> np.ndarray:
+        """The hash of the `n` notes from each of `starts` on; there must be that many."""
+        later = self._sums[starts + n] - self._sums[starts + 1]
+        return self._untimed[starts] + later * self._inverse_powers[starts]
 
 
 def _powers(base: int, size: int) -> np.ndarray:
@@ -87,125 +87,130 @@ def _powers(base: int, size: int) -> np.ndarray:
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
-    """Spread 64-bit values over 64 bits, one to one: the finalizer of SplitMix64 (Steele 2014)."""
+    """Hash 64-bit values one to one: the finalizer of SplitMix64 (Steele 2014)."""
     values = values + GOLDEN
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
-class Known:
-    """The runs of n notes that the songs in question have, to look others up in.
+class RunLookup:
+    """All runs of n notes of the songs whose match may still grow to n, for lookup by hash.
 
     Args:
         queries: the songs.
-        best: shape (songs,); how long a run each is known to share.
-        n: the length of a run. Songs that may share one are in question: best >= n - 1.
+        best: shape (songs,); length of each song's longest match so far. Only songs with
+            best >= n - 1 can have a match of n notes.
+        n: the length of a run.
     """
 
-    def __init__(self, queries: Runs, best: np.ndarray, n: int) -> None:
-        self.n = n
+    def __init__(self, queries: RollingHashes, best: np.ndarray, n: int) -> None:
         ends = queries.starts[1:] - n + 1
         ranges = [
             np.arange(queries.starts[song], ends[song])
             for song in np.flatnonzero((best >= n - 1) & (queries.lengths >= n))
         ]
-        self.places = np.concatenate([np.zeros(0, np.int64), *ranges])
-        hashes = queries.hashes(self.places, n)
+        starts = np.concatenate([np.zeros(0, np.int64), *ranges])
+        hashes = queries.hashes(starts, n)
         order = np.argsort(hashes, kind="stable")
-        self.places, self.hashes = self.places[order], hashes[order]
-        self._maybe = np.zeros(1 << FILTER_BITS, bool)
-        self._maybe[_high_bits(self.hashes)] = True
+        self.starts, self.hashes = starts[order], hashes[order]
+        self._filter = np.zeros(1 << FILTER_BITS, bool)
+        self._filter[_leading_bits(self.hashes)] = True
 
-    def among(self, hashes: np.ndarray) -> np.ndarray:
-        """Which hashes are known; ascending places in `hashes`."""
-        likely = np.flatnonzero(self._maybe[_high_bits(hashes)])
+    def find(self, hashes: np.ndarray) -> np.ndarray:
+        """Indices of the hashes that a run here has, ascending."""
+        likely = np.flatnonzero(self._filter[_leading_bits(hashes)])
         at = np.searchsorted(self.hashes, hashes[likely])
         at[at == len(self.hashes)] = 0
         return likely[self.hashes[at] == hashes[likely]] if len(self.hashes) else likely[:0]
 
 
-def _high_bits(hashes: np.ndarray) -> np.ndarray:
+def _leading_bits(hashes: np.ndarray) -> np.ndarray:
     return (hashes >> np.uint64(64 - FILTER_BITS)).astype(np.int64)
 
 
-def longest_copies(
+def longest_matches(
     songs: list[np.ndarray],
     training: Iterable[tuple[int, np.ndarray]],
     *,
     block_notes: int = BLOCK_NOTES,
-) -> list[Copy]:
-    """The longest run that each song has in common with a training song.
+) -> list[Match]:
+    """Find the longest run of notes that each song shares with a training song.
 
-    It is this, without the time that takes:
+    Equals this slow definition:
 
         max over training songs t, starts i and j of the largest n with
         songs[s][i : i + n] equal to t[j : j + n], in all but velocity and the time before i and j
 
     Args:
         songs: notes of each, dtype NOTE, in canonical order.
-        training: a number for each training song, and its notes, likewise.
-        block_notes: memory is bounded by about so many notes at once, and the longest song.
+        training: number and notes of each training song, likewise.
+        block_notes: about how many training notes are in memory at once (at least one song).
 
     Returns:
-        One for each of `songs`; of several runs of one length the first that training songs have.
+        One match per song; of several matches of equal length, the first in training order.
     """
-    queries = Runs(songs, OF_QUERY)
+    queries = RollingHashes(songs, QUERY_START)
     best = np.zeros(len(songs), np.int64)
-    found: list[Copy] = [Copy()] * len(songs)
+    matches = [Match()] * len(songs)
     owners = np.repeat(np.arange(len(songs)), queries.lengths)
-    for numbers, notes in _blocks(training, block_notes):
-        block = Runs(notes, OF_TRAINING)
-        places = np.arange(len(block))
+    for numbers, block_songs in _blocks(training, block_notes):
+        block = RollingHashes(block_songs, TRAINING_START)
+        starts = np.arange(len(block))
         for n in count(int(best.min(initial=0)) + 1):
-            known = Known(queries, best, n)
-            places = places[places + n <= len(block)]
-            hashes = block.hashes(places, n)
-            shared = known.among(hashes)
+            lookup = RunLookup(queries, best, n)
+            starts = starts[starts + n <= len(block)]
+            hashes = block.hashes(starts, n)
+            shared = lookup.find(hashes)
             if not len(shared):
                 break
-            places, hashes = places[shared], hashes[shared]
-            for song, at, block_at in _records(known, hashes, places, owners):
+            starts, hashes = starts[shared], hashes[shared]
+            for song, query_at, block_at in _first_matches(lookup, hashes, starts, owners):
                 if best[song] >= n:
                     continue
                 which = int(np.searchsorted(block.starts, block_at, side="right")) - 1
-                at, song_at = int(at - queries.starts[song]), int(block_at - block.starts[which])
-                ours, theirs = songs[song][at : at + n], notes[which][song_at : song_at + n]
-                assert _is_copy(ours, theirs), "two runs of notes with one hash"
+                start = int(query_at - queries.starts[song])
+                training_start = int(block_at - block.starts[which])
+                run = songs[song][start : start + n]
+                training_run = block_songs[which][training_start : training_start + n]
+                assert _is_equal(run, training_run), "two runs of notes with one hash"
                 best[song] = n
-                found[song] = Copy(n, at, numbers[which], song_at)
-    return found
+                matches[song] = Match(n, start, numbers[which], training_start)
+    return matches
 
 
-def _records(
-    known: Known, hashes: np.ndarray, places: np.ndarray, owners: np.ndarray
+def _first_matches(
+    lookup: RunLookup, hashes: np.ndarray, starts: np.ndarray, owners: np.ndarray
 ) -> list[list[int]]:
-    """For each song with a known run among the hashes: song, place in it, first place of a hash."""
-    different, first = np.unique(hashes, return_index=True)
-    at = np.minimum(np.searchsorted(different, known.hashes), len(different) - 1)
-    shared = different[at] == known.hashes
-    ours, theirs = known.places[shared], places[first[at[shared]]]
-    order = np.lexsort((ours, theirs, owners[ours]))
-    songs, rows = np.unique(owners[ours][order], return_index=True)
-    return np.stack([songs, ours[order][rows], theirs[order][rows]], axis=1).tolist()
+    """The first match, in training order, of each song that has one.
+
+    Each as [song, start among the queries' notes, start among the block's notes].
+    """
+    distinct, first = np.unique(hashes, return_index=True)
+    at = np.minimum(np.searchsorted(distinct, lookup.hashes), len(distinct) - 1)
+    shared = distinct[at] == lookup.hashes
+    query_starts, block_starts = lookup.starts[shared], starts[first[at[shared]]]
+    order = np.lexsort((query_starts, block_starts, owners[query_starts]))
+    songs, rows = np.unique(owners[query_starts][order], return_index=True)
+    return np.stack([songs, query_starts[order][rows], block_starts[order][rows]], axis=1).tolist()
 
 
 def _blocks(
-    training: Iterable[tuple[int, np.ndarray]], most: int
+    training: Iterable[tuple[int, np.ndarray]], min_notes: int
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-    """Songs in blocks of at least `most` notes; the last block may have fewer."""
+    """Group songs into blocks of at least `min_notes` notes; the last block may have fewer."""
     numbers, songs, size = [], [], 0
     for number, notes in training:
         numbers.append(number)
         songs.append(notes)
         size += len(notes)
-        if size >= most:
+        if size >= min_notes:
             yield numbers, songs
             numbers, songs, size = [], [], 0
     if size:
         yield numbers, songs
 
 
-def _is_copy(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    same = all((ours[name] == theirs[name]).all() for name in ("instrument", "pitch", "duration"))
-    return same and (np.diff(ours["start"]) == np.diff(theirs["start"])).all()
+def _is_equal(run: np.ndarray, other: np.ndarray) -> bool:
+    same = all((run[name] == other[name]).all() for name in ("instrument", "pitch", "duration"))
+    return same and bool((np.diff(run["start"]) == np.diff(other["start"])).all())

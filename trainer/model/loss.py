@@ -1,10 +1,12 @@
-"""How wrong the heads are, as sums that add up over batches.
+"""The loss: cross-entropy by head, as sums that add up over batches.
 
-The loss is the negative log likelihood of all that is predicted, in nats a target: the sum over
-the heads divided by the number of next-token targets. Each head's own mean is logged beside it.
+The loss is the cross-entropy summed over all heads, divided by the number of next-token targets
+(nats per token). Each head's mean over its own targets is logged as well.
 """
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,118 +16,136 @@ from torch.nn import functional
 from trainer.data.batches import IGNORED, Batch
 from trainer.model.transformer import Output
 
+POSITION_EDGES = (0, *(2**n for n in range(4, 14)))
+"""First positions of the ranges that losses are grouped by: 0, 16, 32, … 8,192; the last is
+open."""
+POSITION_NAMES = (
+    *(f"{first}-{stop - 1}" for first, stop in pairwise(POSITION_EDGES)),
+    f"{POSITION_EDGES[-1]}-",
+)
+
 
 class TokenLosses(NamedTuple):
-    """What each target costs, each shape (B, T), fp32; 0 where there is none.
+    """Cross-entropy of each target in nats, each shape (B, T), fp32; 0 where there is no target.
 
     Attributes:
-        tokens, instruments, velocities: of each head; velocities None where there is no head.
+        tokens, instruments, velocities: by head; velocities None without that head.
     """
 
     tokens: Tensor
     instruments: Tensor
     velocities: Tensor | None
 
+    @property
+    def total(self) -> Tensor:
+        """The sum over the heads."""
+        total = self.tokens + self.instruments
+        return total if self.velocities is None else total + self.velocities
+
 
 class LossSums(NamedTuple):
     """Sums over any number of targets; each a scalar tensor.
 
     Attributes:
-        token_nats: of the vocabulary head.
-        instrument_nats: of the instrument head.
-        velocity_nats: of the velocity head; 0 where there is none.
-        targets: next-token targets.
-        pitches: those of them that are pitches, and so have an instrument.
+        tokens: token loss of the next-token head, in nats.
+        instruments: of the instrument head.
+        velocities: of the velocity head; 0 without one.
+        targets: number of next-token targets.
+        pitches: number of those that have an instrument: pitches, and controls if there are any.
     """
 
-    token_nats: Tensor
-    instrument_nats: Tensor
-    velocity_nats: Tensor
+    tokens: Tensor
+    instruments: Tensor
+    velocities: Tensor
     targets: Tensor
     pitches: Tensor
 
     @property
     def total(self) -> Tensor:
-        """Of all heads together."""
-        return self.token_nats + self.instrument_nats + self.velocity_nats
+        """The sum over the heads, in nats."""
+        return self.tokens + self.instruments + self.velocities
 
     @property
     def loss(self) -> Tensor:
-        """TokenLosses a target, all heads together; 0 where there is no target."""
+        """Nats per next-token target, all heads together; 0 if there is no target."""
         return self.total / self.targets.clamp(min=1)
 
     def means(self) -> dict[str, float]:
-        """The loss, each head's mean over its own targets in nats, and bits a note.
+        """The loss, each head's mean over its own targets in nats, and bits per note.
 
-        A note's bits are all that is said of it: rests, durations and meters included.
+        The bits per note are those of all tokens, rests, durations and meters included.
         """
         pitches = self.pitches.clamp(min=1)
         means = {
             "loss": float(self.loss),
-            "tokens": float(self.token_nats / self.targets.clamp(min=1)),
-            "instruments": float(self.instrument_nats / pitches),
+            "tokens": float(self.tokens / self.targets.clamp(min=1)),
+            "instruments": float(self.instruments / pitches),
         }
-        if self.velocity_nats > 0:
-            means["velocities"] = float(self.velocity_nats / pitches)
+        if self.velocities > 0:
+            means["velocities"] = float(self.velocities / pitches)
         return {**means, "bits_per_note": float(self.total / pitches) / math.log(2)}
 
 
 def token_losses(output: Output, batch: Batch) -> TokenLosses:
-    """Score a batch's predictions one by one, in fp32 whatever the precision of the model."""
+    """The loss of each target of a batch, in fp32 whatever the precision of the model."""
     return TokenLosses(
-        _cost(output.tokens, batch.targets),
-        _cost(output.instruments, batch.instrument_targets),
-        None if output.velocities is None else _cost(output.velocities, batch.velocity_targets),
+        _cross_entropy(output.tokens, batch.targets),
+        _cross_entropy(output.instruments, batch.instrument_targets),
+        None
+        if output.velocities is None
+        else _cross_entropy(output.velocities, batch.velocity_targets),
     )
 
 
-def _cost(logits: Tensor, targets: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor | None, targets: Tensor | None) -> Tensor:
+    assert logits is not None
+    assert targets is not None
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
     ).view_as(targets)
 
 
-def sum_losses(scored: TokenLosses, batch: Batch) -> LossSums:
-    """Add up a batch's scores."""
-    tokens, instruments, velocities = scored
+def sum_losses(losses: TokenLosses, batch: Batch) -> LossSums:
+    """Sum a batch's token losses and count its targets."""
+    tokens, instruments, velocities = losses
     return LossSums(
         tokens.sum(),
         instruments.sum(),
         tokens.new_zeros(()) if velocities is None else velocities.sum(),
-        (batch.targets != IGNORED).sum(),
-        (batch.instrument_targets != IGNORED).sum(),
+        _is_target(batch.targets).sum(),
+        _is_target(batch.instrument_targets).sum(),
     )
 
 
-def to_rows(tallies: list[LossSums]) -> list[list[float]]:
-    """The numbers of each tally: the one place where the device is waited for."""
-    if not tallies:
+def _is_target(targets: Tensor | None) -> Tensor:
+    assert targets is not None
+    return targets != IGNORED
+
+
+def to_rows(sums: Sequence[LossSums]) -> list[list[float]]:
+    """The numbers of each `LossSums`; the one place that waits for the device."""
+    if not sums:
         return []
     return torch.stack(
-        [torch.stack([part.detach().float() for part in t]) for t in tallies]
+        [torch.stack([column.detach().float() for column in each]) for each in sums]
     ).tolist()
 
 
-def add(tallies: list[LossSums]) -> LossSums:
+def add(sums: Sequence[LossSums]) -> LossSums:
     """The sum, in float64 on the CPU."""
-    return LossSums(*torch.tensor(to_rows(tallies), dtype=torch.float64).sum(dim=0).unbind())
+    return LossSums(*torch.tensor(to_rows(sums), dtype=torch.float64).sum(dim=0).unbind())
 
 
-PLACES = 11
-"""Ranges of positions in a song: below 16, below 32, and so on, each twice as long; the last is all
-from 8,192 on."""
-
-
-def loss_by_position(scored: TokenLosses, batch: Batch) -> Tensor:
-    """How many nats and targets each range of positions has.
+def loss_by_position(losses: TokenLosses, batch: Batch) -> Tensor:
+    """Sum token losses and targets over ranges of positions in the song.
 
     Returns:
-        shape (2, PLACES), fp32: nats of all heads together, then targets.
+        shape (2, ranges), fp32, by POSITION_EDGES: nats of all heads together; targets.
     """
-    cost = scored.tokens + scored.instruments
-    if scored.velocities is not None:
-        cost = cost + scored.velocities
-    which = ((batch.positions.clamp(min=8).float() / 8).log2().floor()).clamp(max=PLACES - 1)
-    member = which[..., None] == torch.arange(PLACES, device=which.device)
-    member &= (batch.targets != IGNORED)[..., None]
-    return torch.stack([(cost[..., None] * member).sum((0, 1)), member.sum((0, 1)).float()])
+    assert batch.positions is not None
+    edges = torch.tensor(POSITION_EDGES[1:], device=batch.positions.device)
+    ranges = torch.bucketize(batch.positions, edges, right=True)
+    member = ranges[..., None] == torch.arange(len(POSITION_EDGES), device=ranges.device)
+    member &= _is_target(batch.targets)[..., None]
+    nats = (losses.total[..., None] * member).sum((0, 1))
+    return torch.stack([nats, member.sum((0, 1)).float()])

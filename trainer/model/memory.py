@@ -1,41 +1,43 @@
 """What one block leaves for the next, and the one mask rule.
 
-The rule: a query sees a key if and only if the key is not in the future, lies within the
-window, and belongs to the same segment_id of the same song. Resets, padding, songs joined in one
-block, epochs that wrap and memory that is still empty all follow from it; nothing is ever
-cleared, and no zero is ever attended to.
+The rule: a query attends to a key if and only if the key is not in the future, lies within the
+window, and has the same segment_id. Song changes, padding, songs joined in one block, epochs that
+wrap and empty memory all follow from it: nothing is ever cleared, and no zero is attended to.
 
 Conventions
     B lanes, H heads, T tokens in a block, M tokens in the memory, K = M + T keys, E head width
-    key k of a block's K lies M + t - k tokens before query t; keys are kept before rotation
-    segment_id     which playing of which song; EMPTY where the memory holds nothing yet
+    key k of a block's K is M + t - k tokens before query t; keys are kept before rotation
+    segment_id  which playing of which song; EMPTY in memory slots that were never written
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from trainer.model.knn.store import EMPTY, Store
+from trainer.data.batches import EMPTY
+
+if TYPE_CHECKING:  # the kNN memory is optional
+    from trainer.model.knn.store import Store
 
 
 class Memory(NamedTuple):
     """Keys and values of the last M tokens of each lane. Never part of a module.
 
-    A module's buffers are copied from rank 0 to all under data parallelism, and are carried
-    from training into evaluation; a memory is neither.
+    A module's buffers are copied from rank 0 to all others under data parallelism, and carried
+    from training into evaluation; a memory must be neither.
 
     Attributes:
         keys, values: for each layer, shape (B, H, M, E), contiguous, no gradient.
         segment_ids: shape (B, M), int64.
-        store: of the kNN memory, where the model has one; what is cut off goes there.
+        store: the kNN memory, if the model has one; it takes what is cut off.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     segment_ids: Tensor
-    store: Store | None = None
+    store: "Store | None" = None
 
     @property
     def length(self) -> int:
@@ -54,7 +56,7 @@ class Memory(NamedTuple):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "Memory":
-        """A memory that nothing has been written to; no query will see any of it."""
+        """A memory to which nothing has been written; no query attends to it."""
         shape = (lanes, heads, length, head_width)
 
         def zeros() -> tuple[Tensor, ...]:
@@ -63,14 +65,14 @@ class Memory(NamedTuple):
         segment_ids = torch.full((lanes, length), EMPTY, device=device)
         return cls(zeros(), zeros(), segment_ids)
 
-    def grown(
+    def append(
         self,
-        keys: tuple[Tensor, ...],
-        values: tuple[Tensor, ...],
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
         segment_ids: Tensor,
         bars: Tensor,
     ) -> "Memory":
-        """The memory and a block after it, K tokens in all.
+        """The memory with a block after it, K tokens in all.
 
         Args:
             keys, values: for each layer, of memory and block, shape (B, H, K, E).
@@ -81,14 +83,14 @@ class Memory(NamedTuple):
             tuple(layer.detach().to(dtype) for layer in keys),
             tuple(layer.detach().to(dtype) for layer in values),
             torch.cat([self.segment_ids, segment_ids], dim=1),
-            None if self.store is None else self.store.grown(bars),
+            None if self.store is None else self.store.append_bars(bars),
         )
 
-    def cut(self, length: int) -> "Memory":
-        """The last `length` tokens, at most as many as there are; the others go to the store.
+    def truncate(self, length: int) -> "Memory":
+        """The last `length` tokens, at most as many as there are; the store takes the others.
 
-        Copied, not a view: a view would keep the whole block alive, and would make torch.compile
-        build its graph again for the other strides. (`contiguous` copies no row that is alone.)
+        Copies, not views: a view would keep the whole block alive, and its other strides would
+        make torch.compile build the graph again. (`contiguous` does not copy a single row.)
         """
         first = self.length - length
 
@@ -97,9 +99,8 @@ class Memory(NamedTuple):
 
         store = self.store
         if store is not None:
-            store = store.cut(
-                self.keys[store.layer], self.values[store.layer], self.segment_ids, length
-            )
+            keys, values = self.keys[store.layer], self.values[store.layer]
+            store = store.truncate(keys, values, self.segment_ids, length)
         return Memory(
             tuple(copy(layer[:, :, first:]) for layer in self.keys),
             tuple(copy(layer[:, :, first:]) for layer in self.values),
@@ -107,75 +108,75 @@ class Memory(NamedTuple):
             store,
         )
 
-    def settled(self) -> "Memory":
-        """Ready for the next block: what left the memory with the last one is in the store.
+    def flush(self) -> "Memory":
+        """The memory for the next block: what the last one cut off is now in the store.
 
-        To be called before each block, outside of a compiled graph and after the last block's
-        backward pass, if any. Without a store there is nothing to do.
+        Call it before each block, outside of a compiled graph and after the last block's backward
+        pass. Without a store it does nothing.
         """
-        return self if self.store is None else self._replace(store=self.store.settled())
+        return self if self.store is None else self._replace(store=self.store.flush())
 
 
-def visible(
+def attention_mask(
     query_segment_ids: Tensor,
     memory_segment_ids: Tensor,
     *,
     window: int | None,
     min_distance: Tensor | None = None,
 ) -> Tensor:
-    """The mask rule. Every query sees at least one key, so no row is ever empty.
+    """The mask rule. Every query attends to at least one key, so no row is empty.
 
     Args:
         query_segment_ids: shape (B, T).
         memory_segment_ids: shape (B, M).
-        window: tokens that a query sees, itself included; None: all there are.
-        min_distance: shape (B, T); how far back the nearest key lies that the query may see. None:
-            0, itself. A query that this leaves with nothing sees itself.
+        window: tokens that a query attends to, its own included; None: all there are.
+        min_distance: shape (B, T); how many tokens back the nearest key is that the query may
+            attend to. None: 0, its own. A query left with no key attends to its own.
 
     Returns:
-        shape (B, T, K), bool; True where the query sees the key.
+        shape (B, T, K), bool; True where the query attends to the key.
     """
     T, M = query_segment_ids.shape[1], memory_segment_ids.shape[1]
     key_segment_ids = torch.cat([memory_segment_ids, query_segment_ids], dim=1)
     queries = torch.arange(M, M + T, device=query_segment_ids.device)
-    back = queries[:, None] - torch.arange(M + T, device=query_segment_ids.device)  # (T, K)
-    in_reach = back >= 0
+    distance = queries[:, None] - torch.arange(M + T, device=query_segment_ids.device)  # (T, K)
+    in_reach = distance >= 0
     if window is not None:
-        in_reach &= back < window
-    seen = in_reach & (query_segment_ids[:, :, None] == key_segment_ids[:, None, :])
+        in_reach &= distance < window
+    mask = in_reach & (query_segment_ids[:, :, None] == key_segment_ids[:, None, :])
     if min_distance is not None:
-        seen = seen & (back >= min_distance[:, :, None])
-        seen = seen | ((back == 0) & ~seen.any(dim=-1, keepdim=True))
-    return seen
+        mask = mask & (distance >= min_distance[:, :, None])
+        mask = mask | ((distance == 0) & ~mask.any(dim=-1, keepdim=True))
+    return mask
 
 
-def readable(memory: Memory, mask: Tensor) -> Memory:
-    """The memory with every slot that no query sees set to zero.
+def zero_unattended(memory: Memory, mask: Tensor) -> Memory:
+    """The memory with zeros in every slot that no query attends to.
 
-    A mask alone does not keep out what is not finite: a weight of 0 times NaN is NaN.
+    A mask alone does not keep out infinity and NaN: a weight of 0 times NaN is NaN.
 
     Args:
-        memory: what the block before has left.
-        mask: shape (B, T, K), of `visible`.
+        memory: what the previous block left.
+        mask: shape (B, T, K), of `attention_mask`.
     """
-    seen = mask[:, :, : memory.length].any(dim=1)[:, None, :, None]  # (B, 1, M, 1)
+    attended = mask[:, :, : memory.length].any(dim=1)[:, None, :, None]  # (B, 1, M, 1)
     return memory._replace(
-        keys=tuple(torch.where(seen, keys, 0) for keys in memory.keys),
-        values=tuple(torch.where(seen, values, 0) for values in memory.values),
+        keys=tuple(torch.where(attended, keys, 0) for keys in memory.keys),
+        values=tuple(torch.where(attended, values, 0) for values in memory.values),
     )
 
 
 def memory_tensors(memory: Memory) -> dict[str, Tensor]:
-    """A memory by names, `memory.…`, for a checkpoint.
+    """A memory's tensors by name, `memory.…`, for a checkpoint.
 
-    Without what a store holds in its slots, which has a file of its own: `trainer.model.knn.file`.
+    Without the keys and values of a store, which have their own file: `trainer.model.knn.file`.
     """
     layers = {
         f"memory.{name}.{layer}": tensor
         for name in ("keys", "values")
         for layer, tensor in enumerate(getattr(memory, name))
     }
-    small = {} if memory.store is None else memory.store.settled().small_tensors()
+    small = {} if memory.store is None else memory.store.flush().small_tensors()
     return {
         **layers,
         "memory.segment_ids": memory.segment_ids,
@@ -184,9 +185,9 @@ def memory_tensors(memory: Memory) -> dict[str, Tensor]:
 
 
 def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
-    """The memory that `memory_tensors` named, where and in what precision the given one is.
+    """The memory that `memory_tensors` named, on the given memory's device and in its precision.
 
-    A store's slots are those of the given one, which are to be filled from its file.
+    A store keeps the given one's keys and values, which have yet to be loaded from their file.
     """
     device, dtype = memory.keys[0].device, memory.keys[0].dtype
 
@@ -198,12 +199,12 @@ def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
     if store is not None:
         names = store.small_tensors()
         store = store._replace(**{n: tensors[f"memory.store.{n}"].to(device) for n in names})
-        store = store._replace(leaving=None, found=None)
+        store = store._replace(pending=None, retrieved=None)
     return Memory(layers("keys"), layers("values"), tensors["memory.segment_ids"].to(device), store)
 
 
 def split_lanes(memory: Memory, groups: int) -> list[Memory]:
-    """A memory for each of so many groups of lanes, copied; of a store's slots views."""
+    """A memory for each of `groups` groups of lanes: copies, but views of a store."""
     lanes = len(memory.segment_ids) // groups
 
     def part(tensor: Tensor, group: int) -> Tensor:
@@ -224,10 +225,10 @@ def join_lanes(memories: Sequence[Memory]) -> Memory:
     """The memory of all lanes, from those of groups of them."""
     if len(memories) == 1:
         return memories[0]
-    keys, values, segment_ids, stores = zip(*memories, strict=True)
+    stores = [memory.store for memory in memories if memory.store is not None]
     return Memory(
-        tuple(torch.cat(layer) for layer in zip(*keys, strict=True)),
-        tuple(torch.cat(layer) for layer in zip(*values, strict=True)),
-        torch.cat(segment_ids),
-        None if stores[0] is None else Store.joined(stores),
+        tuple(torch.cat(layer) for layer in zip(*(m.keys for m in memories), strict=True)),
+        tuple(torch.cat(layer) for layer in zip(*(m.values for m in memories), strict=True)),
+        torch.cat([memory.segment_ids for memory in memories]),
+        stores[0].join(stores) if stores else None,
     )

@@ -1,11 +1,11 @@
-"""How far back a key lies, in three ways of telling the attention; one is chosen by name.
+"""Relative positions: how attention learns the distance between query and key; chosen by name.
 
-Each way is a module that every layer owns, and a table that all layers share and that is made
-once a block.
+Each scheme is a module in every layer, with a table that all layers share and that is computed once
+per block.
 
 Conventions
     B lanes, H heads, E head width, C model width
-    T queries, M keys in the memory, K = M + T keys; query t has key M + t as its own
+    T queries, M keys in the memory, K = M + T keys; query t stands at key M + t
     R distances: 0 to K - 1, as many as keys
 
 Sources
@@ -24,19 +24,19 @@ from torch.nn import functional
 from trainer.model.linear import Linear
 
 BASE = 10_000.0
-"""Longest wave length of both schemes, over 2π."""
+"""Longest wavelength of rope and txl, over 2π."""
 
 
-def wave_numbers(width: int, device: torch.device) -> Tensor:
-    """Radians a token: width / 2 of them from 1 down to 1 / BASE; shape (width / 2,)."""
+def frequencies(width: int, device: torch.device) -> Tensor:
+    """Radians per token: width / 2 frequencies from 1 down to 1 / BASE; shape (width / 2,)."""
     return BASE ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
 
 
 class Rope(nn.Module):
-    """Rotates queries and keys by their places, so that products depend on the distance alone.
+    """Rotates queries and keys by their positions, so that products depend on distance alone.
 
-    Keys come unrotated, whatever block they were made in, and are turned here by their place
-    among the K: distances stay right however long they have been in the memory.
+    The memory keeps keys unrotated; they are rotated here by their index among the K keys, so
+    distances are right however long a key has been in the memory.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -45,8 +45,8 @@ class Rope(nn.Module):
 
     def table(self, keys: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosines and sines of each key's angles, each shape (K, E / 2)."""
-        places = torch.arange(keys, device=device, dtype=torch.float32)
-        angles = torch.outer(places, wave_numbers(self.head_width, device))
+        positions = torch.arange(keys, device=device, dtype=torch.float32)
+        angles = torch.outer(positions, frequencies(self.head_width, device))
         return angles.cos(), angles.sin()
 
     def forward(
@@ -72,23 +72,23 @@ class Rope(nn.Module):
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn the plane (x[i], x[i + E/2]) by angle i, for each i < E/2; same shape and dtype."""
+    """Rotate the plane (x[i], x[i + E/2]) by angle i, for each i < E/2; same shape and dtype."""
     left, right = x.chunk(2, dim=-1)
-    turned = torch.cat([left * cosines - right * sines, right * cosines + left * sines], dim=-1)
-    return turned.to(x.dtype)
+    rotated = torch.cat([left * cosines - right * sines, right * cosines + left * sines], dim=-1)
+    return rotated.to(x.dtype)
 
 
 class TransformerXLPositions(nn.Module):
     """Dai et al.'s relative attention: score = (q + u)·k + (q + v)·(W r), r by distance.
 
-    u and v are a vector a head, in each layer, as in the paper's formula (their code shares
-    them between layers). The first term is left to the attention: queries come back with u
-    added; the second is the bias.
+    u and v are one vector per head and layer, as in the paper's formula (its code shares them
+    between layers). The attention computes the first term, from queries with u added; the second
+    is the bias.
     """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.d_model, self.heads = width, heads
+        self.width, self.heads = width, heads
         self.u = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.v = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.project = Linear(width, width, bias=False)
@@ -96,7 +96,7 @@ class TransformerXLPositions(nn.Module):
     def table(self, keys: int, device: torch.device) -> Tensor:
         """The sinusoid of each distance from K - 1 down to 0, shape (R, C)."""
         distances = torch.arange(keys - 1, -1, -1, device=device, dtype=torch.float32)
-        angles = torch.outer(distances, wave_numbers(self.d_model, device))
+        angles = torch.outer(distances, frequencies(self.width, device))
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def forward(
@@ -105,7 +105,7 @@ class TransformerXLPositions(nn.Module):
         """Add u to the queries, and score the distances.
 
         Returns:
-            Queries + u, shape (B, H, T, E); keys as they came; and the bias, shape (B, H, T, K),
+            Queries + u, shape (B, H, T, E); unchanged keys; and the bias, shape (B, H, T, K),
             scaled by 1 / sqrt(E) as the attention scales the other term.
         """
         distances = rearrange(self.project(table), "r (h e) -> h r e", h=self.heads)
@@ -122,7 +122,7 @@ def relative_shift(score_BHTR: Tensor) -> Tensor:
 
         result[..., t, k] = score[..., t, k + T - 1 - t]      for k <= M + t
 
-    Later keys lie in the future and hold leftovers: mask them.
+    Later keys are in the future and hold meaningless values: mask them.
 
     Args:
         score_BHTR: shape (B, H, T, R), any float dtype.
@@ -141,16 +141,16 @@ def relative_shift(score_BHTR: Tensor) -> Tensor:
 
 
 BUCKETS = 32
-FAR = 1024
-"""Distance from which on all are one bucket. T5 has 128, for texts of 512 words; a bar of music
-is some 60 tokens, and forms are many bars long."""
+MAX_DISTANCE = 1024
+"""The last bucket holds all distances from here on. T5 has 128, for texts of 512 words; a bar of
+music is some 60 tokens, and forms are many bars long."""
 
 
 class T5Positions(nn.Module):
-    """A learned number for each bucket of distances and each head, added to the scores.
+    """A learned bias per head and bucket of distances, added to the scores.
 
-    Only keys in the past are seen, so all buckets are for them: half tell apart the nearest one
-    by one, half grow with the distance. Each layer has its own (T5 shares one).
+    All buckets are for past keys, as no others are attended to: half hold one distance each, half
+    grow with the distance. Each layer has its own biases (T5 shares one set).
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -164,20 +164,20 @@ class T5Positions(nn.Module):
     def forward(
         self, queries: Tensor, keys: Tensor, table: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys as they came; and the bias, shape (1, H, T, K)."""
+        """Unchanged queries and keys; and the bias, shape (1, H, T, K)."""
         score = self.bias[:, table][None, :, None].expand(-1, -1, queries.shape[2], -1)
         return queries, keys, relative_shift(score)
 
 
 def bucket(distances: Tensor) -> Tensor:
-    """Which of the BUCKETS a distance is in: itself below half of them, then by its logarithm.
+    """Bucket of each distance: the distance itself below BUCKETS / 2, then by its logarithm.
 
     Source: Raffel et al., `_relative_position_bucket` of their code, not bidirectional.
     """
     exact = BUCKETS // 2
     ratio = distances.clamp(min=exact).float() / exact
-    grown = exact + (ratio.log() / math.log(FAR / exact) * (BUCKETS - exact)).long()
-    return torch.where(distances < exact, distances, grown.clamp(max=BUCKETS - 1))
+    coarse = exact + (ratio.log() / math.log(MAX_DISTANCE / exact) * (BUCKETS - exact)).long()
+    return torch.where(distances < exact, distances, coarse.clamp(max=BUCKETS - 1))
 
 
 SCHEMES = {"rope": Rope, "txl": TransformerXLPositions, "t5": T5Positions}

@@ -1,8 +1,7 @@
-"""Checkpoints: one safetensors file each, all or nothing, and nothing in it that runs code.
+"""Checkpoints: one safetensors file each, written atomically, without pickled code.
 
-Tensors go into the file as they are, everything else as JSON into its header. A file is written
-under another name, flushed to the disk and renamed, so that whatever bears a checkpoint's name
-is whole.
+Tensors are stored as they are, everything else as JSON in the file's header. A file is written
+under a temporary name, flushed to disk and renamed, so a file with a checkpoint's name is complete.
 
 Source: https://github.com/huggingface/safetensors, the format.
 """
@@ -28,22 +27,22 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 
     Args:
         path: the file; its folder must exist.
-        tensors: by name; on any device.
+        tensors: by name, on any device.
         state: plain data.
 
     Raises:
-        LakhxlError: the file cannot be written, as when the disk is full; nothing is left.
+        LakhxlError: the file cannot be written, as when the disk is full; no part of it is left.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode  # as the user's umask has it
+        mode = temporary.stat().st_mode  # by the user's umask
         safetensors.torch.save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             temporary,
             metadata={"state": json.dumps(state)},
         )
-        temporary.chmod(mode)  # safetensors puts its own file in place, closed to others
+        temporary.chmod(mode)  # safetensors replaces the file by one that only its owner may read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -53,13 +52,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 
 
 def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint, or of its tensors only those whose names begin with `prefix`.
+    """Read a checkpoint: the tensors whose names begin with `prefix`, and the state.
 
     Returns:
         Tensors by full name, on the CPU; and the state.
 
     Raises:
-        LakhxlError: there is no such file, or it is not a whole checkpoint.
+        LakhxlError: there is no such file, or it is not a complete checkpoint.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -69,37 +68,37 @@ def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, 
     except FileNotFoundError:
         raise LakhxlError(f"{path}: no such checkpoint") from None
     except (OSError, safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise LakhxlError(f"{path} is not a whole checkpoint ({error})") from error
+        raise LakhxlError(f"{path} is not a complete checkpoint ({error})") from error
 
 
 def step_file(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """Path of a step's checkpoint."""
     return folder / f"step-{step:08d}.safetensors"
 
 
-def saved_steps(folder: Path) -> list[Path]:
-    """The checkpoints of steps, oldest first; the best is not among them."""
+def step_files(folder: Path) -> list[Path]:
+    """The checkpoints of steps, oldest first; without the best."""
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def steps(folder: Path) -> set[int]:
-    """The steps that a folder has checkpoints of."""
-    return {int(path.stem.split("-")[1]) for path in saved_steps(folder)}
+def saved_steps(folder: Path) -> set[int]:
+    """The steps that have a checkpoint in a folder."""
+    return {int(path.stem.split("-")[1]) for path in step_files(folder)}
 
 
 def drop_old(folder: Path, keep: int) -> None:
-    """Delete all but the last `keep` checkpoints of steps, and what a kill left half-written."""
-    for path in [*saved_steps(folder)[:-keep], *folder.glob("*.tmp")]:
+    """Delete all but the last `keep` checkpoints of steps, and unfinished files of killed runs."""
+    for path in [*step_files(folder)[:-keep], *folder.glob("*.tmp")]:
         path.unlink()
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """A model's weights, named `model.…`."""
+    """A model's weights, named `model.PARAMETER`."""
     return {f"model.{name}": parameter for name, parameter in model.named_parameters()}
 
 
 def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy weights that `model_tensors` named into a model.
+    """Copy the weights of `model_tensors` into a model.
 
     Raises:
         LakhxlError: a weight is missing or has another shape.
@@ -111,7 +110,7 @@ def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
                 found = None if saved is None else tuple(saved.shape)
                 raise LakhxlError(
                     f"the checkpoint has {name} as {found}, the model expects "
-                    f"{tuple(parameter.shape)}: it belongs to another configuration"
+                    f"{tuple(parameter.shape)}: it is of another configuration"
                 )
             parameter.copy_(saved)
 
@@ -119,7 +118,7 @@ def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def optimizer_tensors(
     model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    """What the optimizers keep of each parameter, named `optimizer.KEY.PARAMETER`."""
+    """The optimizers' state of each parameter, named `optimizer.KEY.PARAMETER`."""
     return {
         f"optimizer.{key}.{name}": value
         for name, parameter in model.named_parameters()
@@ -132,7 +131,7 @@ def optimizer_tensors(
 def load_optimizers(
     model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give optimizers back what `optimizer_tensors` named."""
+    """Restore the state of `optimizer_tensors`."""
     parameters = dict(model.named_parameters())
     owners = {
         parameter: optimizer
@@ -141,11 +140,12 @@ def load_optimizers(
         for parameter in group["params"]
     }
     for full_name, value in tensors.items():
-        kind, _, rest = full_name.partition(".")
-        if kind != "optimizer":
+        prefix, _, rest = full_name.partition(".")
+        if prefix != "optimizer":
             continue
         key, _, name = rest.partition(".")
         parameter = parameters[name]
         optimizer = owners[parameter]
-        place = parameter.device if value.dim() or optimizer.defaults.get("fused") else "cpu"
-        optimizer.state[parameter][key] = value.to(place)
+        # Step counters stay on the CPU, unless the optimizer is fused.
+        device = parameter.device if value.dim() or optimizer.defaults.get("fused") else "cpu"
+        optimizer.state[parameter][key] = value.to(device)

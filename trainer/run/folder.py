@@ -1,11 +1,11 @@
-"""A run folder: everything that one training leaves, and all that generation needs.
+"""A run folder: what one training writes, and all that generation needs.
 
-config.json       settings, and which dataset
-vocabulary.json   as in the dataset
-metrics.jsonl     one JSON object a line
-tensorboard/      the same for TensorBoard
+config.json       the settings, and the dataset's path and fingerprint
+vocabulary.json   a copy of the dataset's
+metrics.jsonl     one JSON object per line
+tensorboard/      the same metrics for TensorBoard
 checkpoints/      the last few, and best.safetensors
-samples/          what `trainer generate` writes unless told otherwise
+samples/          where `trainer generate` writes by default
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import torch
 
 from shards import settings
 from shards.errors import LakhxlError
+from shards.reader import SongSource
 from shards.vocabulary import Vocabulary
 from shards.writer import write_json
 from trainer.config import Config
@@ -27,7 +28,8 @@ from trainer.model.transformer import TransformerXL
 from trainer.run import checkpoint
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
-VERSION = 1
+RUN_VERSION = 2
+"""Version of config.json; a run of another one is refused."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ class Run:
 
     Attributes:
         path: the folder.
-        config: its settings.
-        vocabulary: of the dataset that it was trained on.
-        fingerprint: of that dataset, see `dataset_fingerprint`.
-        dataset: where it was.
+        config: all settings.
+        vocabulary: of the dataset.
+        fingerprint: of the dataset, see `dataset_fingerprint`.
+        dataset: path of the dataset when the run was last trained.
     """
 
     path: Path
@@ -50,19 +52,19 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def metrics(self) -> Path:
-        """The file of the metrics."""
+        """The metrics file."""
         return self.path / "metrics.jsonl"
 
     def best_checkpoint(self) -> Path:
-        """The best checkpoint by validation loss; before the first validation, the last.
+        """The checkpoint with the lowest validation loss; before the first validation, the last.
 
         Raises:
-            LakhxlError: there is none yet.
+            LakhxlError: there is no checkpoint yet.
         """
         best = self.checkpoints / checkpoint.BEST
         found = best if best.exists() else self.last_checkpoint()
@@ -71,51 +73,51 @@ class Run:
         return found
 
     def best_step(self) -> int:
-        """The step that `best_checkpoint` was saved at."""
-        _, state = checkpoint.load(self.best_checkpoint(), prefix="no tensor")
+        """The step of `best_checkpoint`."""
+        _, state = checkpoint.load(self.best_checkpoint(), prefix="none of the tensors")
         return int(state["step"])
 
     def last_checkpoint(self) -> Path | None:
-        """The latest checkpoint to go on from; None before the first."""
-        return next(reversed(checkpoint.saved_steps(self.checkpoints)), None)
+        """The checkpoint to resume from; None before the first."""
+        return next(reversed(checkpoint.step_files(self.checkpoints)), None)
 
 
 def load_model(run: Run, device: torch.device) -> TransformerXL:
-    """The model of a run's best checkpoint, in evaluation mode."""
+    """Load the model of a run's best checkpoint, in evaluation mode."""
     model = TransformerXL(run.config.model)
     tensors, _ = checkpoint.load(run.best_checkpoint(), prefix="model.")
     checkpoint.load_model(model, tensors)
     return model.to(device).eval()
 
 
-def check_free(path: Path) -> None:
-    """Refuse a folder that holds something.
+def check_unused(path: Path) -> None:
+    """Refuse a folder that is not empty.
 
     Raises:
-        LakhxlError: the folder is a run, or has files, or is a file.
+        LakhxlError: the path is a run, a folder with files, or a file.
     """
     if (path / CONFIG).exists():
         raise LakhxlError(f"{path} is a run already: add --resume to go on, or name another --run")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise LakhxlError(f"{path} exists and is no run folder: name another --run")
+        raise LakhxlError(f"{path} exists and is not a run folder: name another --run")
 
 
-def create(path: Path, config: Config, dataset: Any) -> Run:
-    """Make a run folder; config.json comes last, so that what has one is whole."""
-    check_free(path)
+def create_run(path: Path, config: Config, dataset: SongSource) -> Run:
+    """Make a run folder; config.json is written last, so a folder that has one is complete."""
+    check_unused(path)
     for folder in ("checkpoints", "samples"):
         (path / folder).mkdir(parents=True, exist_ok=True)
     fingerprint = dataset_fingerprint(dataset, config.train.where)
     run = Run(path, config, dataset.vocabulary, fingerprint, Path(dataset.path))
     write_json(path / VOCABULARY, dataset.vocabulary.to_json())
-    write_config(run, str(dataset.path))
+    write_config(run)
     return run
 
 
-def write_config(run: Run, dataset_path: str) -> None:
+def write_config(run: Run) -> None:
     """Write config.json."""
-    dataset = {"path": dataset_path, "fingerprint": run.fingerprint}
-    content = {"version": VERSION, "dataset": dataset, **settings.to_json(run.config)}
+    dataset = {"path": str(run.dataset), "fingerprint": run.fingerprint}
+    content = {"version": RUN_VERSION, "dataset": dataset, **settings.to_json(run.config)}
     write_json(run.path / CONFIG, content)
 
 
@@ -123,7 +125,7 @@ def open_run(path: Path) -> Run:
     """Open a run folder.
 
     Raises:
-        LakhxlError: there is none, or it is no run folder, or of another version.
+        LakhxlError: it does not exist, is not a run folder, is damaged, or has another version.
     """
     if not path.is_dir():
         raise LakhxlError(f"{path}: no such folder; `trainer fit` makes a run")
@@ -153,20 +155,21 @@ def _read_json(path: Path) -> Any:
 def _read_config(path: Path) -> Mapping[str, Any]:
     content = _read_json(path)
     version = content.get("version") if isinstance(content, dict) else None
-    if version != VERSION:
-        raise LakhxlError(f"{path} has version {version}, this program reads {VERSION}: train anew")
+    if version != RUN_VERSION:
+        raise LakhxlError(
+            f"{path} has version {version}, this program reads {RUN_VERSION}: train anew"
+        )
     for part in ("model", "train", "dataset"):
         if not isinstance(content.get(part), dict):
-            raise LakhxlError(f"{path} is damaged (its {part!r} is missing or no object)")
+            raise LakhxlError(f"{path} is damaged (its {part!r} is missing or not an object)")
     return content
 
 
-def dataset_fingerprint(dataset: Any, where: str | None = None) -> str:
-    """Sixteen hex digits that change with the vocabulary, the songs' lengths or their splits.
+def dataset_fingerprint(dataset: SongSource, where: str | None = None) -> str:
+    """Hash the vocabulary and the songs' md5, length, split and representative, to 16 hex digits.
 
-    Where a condition selects some of the songs, also with which ones it selects.
-
-    Not with where the dataset lies: one that was moved or made again stays the same.
+    With a condition `where`, the numbers of the songs it selects are hashed too. The path is not:
+    a dataset that was moved, or made again, has the same fingerprint.
     """
     digest = hashlib.sha256(dataset.vocabulary.fingerprint.encode())
     for column in ("md5", "tokens", "split", "representative"):

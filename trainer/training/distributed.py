@@ -1,10 +1,11 @@
-"""Several processes that train one model, each on its own lanes and its own device.
+"""Train one model in several processes, each with its own lanes and its own device.
 
-Rank r of N plays lanes r·B/N to (r + 1)·B/N of every batch; its memory stays with it. What the
-ranks share is sums: of gradients, of targets, of what is logged. Weights are never sent: all ranks
-draw the same, and change them by the same gradient.
+Rank r of N plays lanes r·B/N to (r + 1)·B/N of every batch and keeps their memory. The ranks
+exchange sums only: of gradients, of targets, of what is logged. Weights are never sent: all ranks
+initialize them alike and update them by the same gradient.
 
-`torchrun` says who is who by environment variables, and `trainer fit --devices N` is `torchrun`.
+`torchrun` numbers the processes by environment variables; `trainer fit --devices N` runs itself
+under `torchrun`.
 
 Source:
     https://pytorch.org/docs/stable/elastic/run.html, the variables.
@@ -31,117 +32,121 @@ class Ranks:
     """This process among those that train together.
 
     Attributes:
-        rank, count: which, of how many.
+        rank: number of this process, from 0.
+        count: how many processes there are.
     """
 
     rank: int = 0
     count: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+    def is_first(self) -> bool:
+        """Whether this is the process that prints and writes the run folder."""
         return self.rank == 0
 
     def check(self, config: Config) -> None:
-        """Refuse a training that so many processes cannot share.
+        """Refuse a configuration that this many processes cannot train.
 
         Raises:
-            LakhxlError: it has a kNN memory, or lanes that cannot be shared out evenly.
+            LakhxlError: it has a kNN memory, or lanes that do not divide evenly.
         """
         if self.count > 1 and config.model.knn:
-            raise LakhxlError("a training with a kNN memory has one device: leave --devices out")
+            raise LakhxlError("a kNN memory is trained on one device: leave --devices out")
         lanes, groups = config.train.batch_size, self.count * config.train.accumulate
         if lanes % groups:
+            possible = -(-lanes // groups) * groups
             raise LakhxlError(
-                f"batch is {lanes} lanes, which {self.count} devices with accumulate="
-                f"{config.train.accumulate} cannot share evenly: --set batch_size="
-                f"{-(-lanes // groups) * groups} can be"
+                f"{self.count} devices with accumulate={config.train.accumulate} cannot share "
+                f"batch_size={lanes} lanes evenly: use --set batch_size={possible}"
             )
 
-    def lanes(self, lanes: int) -> slice:
-        """Which of so many lanes are this rank's."""
-        share = lanes // self.count
+    def lanes(self, batch_size: int) -> slice:
+        """This rank's lanes out of `batch_size`."""
+        share = batch_size // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all ranks, the same on each; where one trains, the tensor itself."""
+        """The sum over all ranks, the same on each; with one rank, the tensor itself."""
         if self.count > 1:
             tensor = tensor.clone()
             dist.all_reduce(tensor)
         return tensor
 
-    def sum_gradients(self, weights: Sequence[nn.Parameter]) -> None:
-        """Replace each weight's gradient by its sum over all ranks; none counts as 0."""
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace each parameter's gradient by its sum over all ranks; a missing one is 0."""
         if self.count == 1:
             return
-        for weight in weights:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        gradients = [weight.grad for weight in weights]
-        together = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(together)
-        parts = together.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        gradients = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        sums = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, summed in zip(gradients, sums, strict=True):
+            gradient.copy_(summed.view_as(gradient))
 
-    def any(self, said: bool) -> bool:
-        """Whether it is so on any rank; the same on each."""
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank; the same answer on each."""
         if self.count == 1:
-            return said
-        flag = torch.tensor(int(said))
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag)
+            return flag
+        highest = torch.tensor(int(flag))
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        return bool(highest)
 
     def gather_lanes(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors of this rank's lanes, lanes first, to those of all; on the first rank, CPU.
+        """Join each tensor of this rank's lanes (first dimension) with those of the other ranks.
 
-        Other ranks get nothing.
+        Returns:
+            On the CPU of the first rank; the other ranks get an empty dict.
         """
         if self.count == 1:
             return dict(tensors)
         gathered = {}
         for name, tensor in tensors.items():
             local = tensor.cpu().contiguous()
-            parts = [torch.empty_like(local) for _ in range(self.count)] if self.first else None
+            parts = [torch.empty_like(local) for _ in range(self.count)] if self.is_first else None
             dist.gather(local, parts)
             if parts:
                 gathered[name] = torch.cat(parts)
         return gathered
 
-    def meet(self) -> None:
-        """Wait until all ranks have come so far."""
+    def barrier(self) -> None:
+        """Wait until every rank has called this."""
         if self.count > 1:
             dist.barrier()
 
 
-def launched() -> bool:
-    """Whether this process is one of several that `torchrun` started."""
+def under_torchrun() -> bool:
+    """Whether `torchrun` started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def launch(devices: int) -> NoReturn:
-    """Become `torchrun` with this very command, in so many processes on this machine."""
-    words = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    os.execv(sys.executable, [sys.executable, *words, "-m", "--", "trainer", *sys.argv[1:]])
+def restart_under_torchrun(devices: int) -> NoReturn:
+    """Replace this process by `torchrun`, which runs the same command in `devices` processes."""
+    options = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    os.execv(sys.executable, [sys.executable, *options, "-m", "--", "trainer", *sys.argv[1:]])
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
-    """Meet the other processes, where there are any.
+def process_group(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
+    """Join the process group of `torchrun`, if it started this process, and leave it at the end.
 
-    One group carries what lies on GPUs by NCCL, and what lies on CPUs by gloo. None may keep it
-    longer: gloo's threads end with it, and one that lives when Python shuts down can abort that.
+    NCCL carries GPU tensors, gloo CPU tensors. Keep no reference to the group: gloo's threads end
+    with it, and one that is alive when Python shuts down can abort the process.
 
     Args:
-        device: as the user named it; of several GPUs each process takes its own.
+        device: as the user named it; with several GPUs each process takes its own.
 
     Yields:
-        Who this is, and the name of its device.
+        This process's ranks, and the name of its device.
     """
-    if not launched():
+    if not under_torchrun():
         yield Ranks(), device
         return
-    # Default arguments there are the group that there is when it is imported, as optimizers do.
+    # This module's default arguments hold the group that exists when it is imported, and the
+    # first step of an optimizer imports it: import it before there is a group.
     importlib.import_module("torch.distributed.nn.functional")
     on_gpu = (device or "cuda") == "cuda" and torch.cuda.is_available()
     if on_gpu:

@@ -1,4 +1,4 @@
-"""`trainer fit`: train, look now and then, save, and stop cleanly when asked to."""
+"""The training loop of `trainer fit`: train, log, validate, save, and stop cleanly on request."""
 
 import math
 import signal
@@ -20,27 +20,34 @@ from trainer.model.knn import file as knn_file
 from trainer.model.loss import LossSums, to_rows
 from trainer.run import checkpoint
 from trainer.run.folder import Run
-from trainer.training.metrics_log import Board, NoBoard, has_line, place_losses
-from trainer.training.trainer import Scores, Trainer
+from trainer.training.metrics_log import (
+    MetricsLog,
+    NullMetricsLog,
+    has_line,
+    mean_loss_by_position,
+)
+from trainer.training.trainer import Trainer, ValidationLosses
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM, noted instead of obeyed; a second one is obeyed at once.
+    """Turns Ctrl-C or SIGTERM into a flag; a second one acts as usual, at once.
 
     Args:
-        patient: obey no second one either: whoever started several processes passes on to each
-            what the terminal has told them all already.
+        ignore_second: keep catching signals. torchrun passes on to each process a Ctrl-C that the
+            terminal has already sent to all of them.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, *, patient: bool = False) -> None:
-        self.asked, self._patient = False, patient
-        self._before: dict[int, Any] = {}
+    def __init__(self, *, ignore_second: bool = False) -> None:
+        self.received, self._ignore_second = False, ignore_second
+        self._old_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # others may not
-            self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        if threading.current_thread() is threading.main_thread():  # others may not set handlers
+            self._old_handlers = {
+                number: signal.signal(number, self._receive) for number in self.SIGNALS
+            }
         return self
 
     def __exit__(
@@ -51,256 +58,266 @@ class StopRequest:
     ) -> None:
         self._restore()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        if not self._patient:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+        if not self._ignore_second:
             self._restore()
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
-        self._before = {}
+        self._old_handlers = {}
 
 
-class Fit:
-    """One call of `trainer fit`.
+class TrainingLoop:
+    """Trains one run from its last checkpoint to its end.
 
     Args:
-        trainer: fresh, or loaded from the run's last checkpoint.
-        run: the folder to write to.
-        state: of that checkpoint; empty for a fresh run.
+        trainer: new, or loaded from the run's last checkpoint.
+        run_folder: where to write.
+        state: of that checkpoint; empty for a new run.
+
+    Attributes:
+        best: lowest validation loss so far.
+        last_validation: metrics of the last validation.
     """
 
-    def __init__(self, trainer: Trainer, run: Run, state: dict[str, Any]) -> None:
-        self.trainer, self.run, self.train = trainer, run, trainer.config.train
+    def __init__(self, trainer: Trainer, run_folder: Run, state: dict[str, Any]) -> None:
+        self.trainer, self.run_folder, self.config = trainer, run_folder, trainer.config.train
         self.ranks = trainer.ranks
         self.best: float | None = state.get("best")
-        self.evaluated: int | None = state.get("evaluated")
-        self.last_valid: dict[str, Any] = state.get("valid", {})
-        self.since_best: int = state.get("since_best", 0)
-        self._saved: int | None = trainer.step if state else None
-        self._unread: list[LossSums] = []
+        self.last_validation: dict[str, Any] = state.get("valid", {})
+        self._validated_step: int | None = state.get("evaluated")
+        self._since_best: int = state.get("since_best", 0)
+        self._saved_step: int | None = trainer.step if state else None
+        self._pending: list[LossSums] = []
         self._sums: list[float] = state.get("sums", [0.0] * len(LossSums._fields))
-        self._clock, self._timed_steps, self._waited = time.perf_counter(), 0, 0.0
+        self._timer, self._timed_steps, self._timed_wait = time.perf_counter(), 0, 0.0
 
-    def go(self, yardstick: dict[str, float], *, until: int | None = None) -> bool:
-        """Train up to the last step, or `until`.
+    def run(self, baseline: dict[str, float], *, until: int | None = None) -> bool:
+        """Train up to the last step, or to step `until`, and save a checkpoint there.
 
         Args:
-            yardstick: of `trainer.training.unigram_baseline`, for the board.
-            until: stop after this many steps, as Ctrl-C would.
+            baseline: of `trainer.training.unigram_baseline`, for the log.
+            until: stop after this step, as Ctrl-C would.
 
         Returns:
-            Whether it has ended: all steps are done, or patience is, and the last validation is
-            whole. False where it was stopped.
-            Either way the last step is saved.
+            Whether training has ended: all steps are done, or patience has run out, and the last
+            validation is complete. False if it was stopped.
         """
-        last = self.train.steps if until is None else min(until, self.train.steps)
-        board = Board(self.run, step=self.trainer.step) if self.ranks.first else NoBoard()
+        last = self.config.steps if until is None else min(until, self.config.steps)
+        is_first = self.ranks.is_first
+        log = MetricsLog(self.run_folder, step=self.trainer.step) if is_first else NullMetricsLog()
         bar = progress_bar(
-            total=self.train.steps,
+            total=self.config.steps,
             initial=self.trainer.step,
             unit="step",
             smoothing=0.05,
-            disable=not self.ranks.first,
+            disable=not is_first,
         )
-        self._clock = time.perf_counter()
-        with board, bar, StopRequest(patient=self.ranks.count > 1) as stop:
+        self._timer = time.perf_counter()
+        with log, bar, StopRequest(ignore_second=self.ranks.count > 1) as stop:
             if self.trainer.step == 0:
-                board.write(0, "unigram", yardstick)
+                log.write(0, "unigram", baseline)
             while True:
-                with self._clock_stopped():
-                    self._evaluate_if_due(board, lambda: stop.asked)
-                    asked = self.ranks.any(stop.asked)
-                    done = self.trainer.step >= last or asked or self._out_of_patience
+                with self._timer_paused():
+                    self._validate_if_due(log, lambda: stop.received)
+                    stopped = self.ranks.any(stop.received)
+                    done = self.trainer.step >= last or stopped or self._out_of_patience
                     self._save_if_due(final=done)
                 if done:
-                    return self._conclude(board, lambda: stop.asked)
-                self._step(board, bar)
+                    return self._finish(log, lambda: stop.received)
+                self._step(log, bar)
 
-    def _step(self, board: Board, bar: tqdm) -> None:
-        rate = self.trainer.rate
+    def _step(self, log: MetricsLog, bar: tqdm) -> None:
+        lr = self.trainer.lr
+        is_logged = (self.trainer.step + 1) % self.config.log_every == 0
         try:
-            measure = (self.trainer.step + 1) % self.train.log_every == 0
-            self._unread.append(self.trainer.train_step(measure=measure))
+            self._pending.append(self.trainer.train_step(measure_update=is_logged))
         except torch.OutOfMemoryError:
             raise LakhxlError(
-                f"{self.trainer.device} has too little memory for {self.train.batch_size} lanes of "
-                f"{self.train.block_size} tokens: train anew with a lower --set batch"
+                f"{self.trainer.device} has too little memory for {self.config.batch_size} lanes "
+                f"of {self.config.block_size} tokens: train anew with a lower --set batch_size, "
+                "or a higher --set accumulate"
             ) from None
         self._timed_steps += 1
         bar.update()
-        if self.trainer.step % self.train.log_every == 0:
-            self._log(board, bar, rate)
+        if is_logged:
+            self._log_step(log, bar, lr)
 
-    def _log(self, board: Board, bar: tqdm, rate: float) -> None:
-        self._read_tallies()
-        tally = LossSums(*torch.tensor(self._sums, dtype=torch.float64))
-        positions = self.train.log_every * self.trainer.tokens_per_step
+    def _log_step(self, log: MetricsLog, bar: tqdm, lr: float) -> None:
+        self._add_pending()
+        sums = LossSums(*torch.tensor(self._sums, dtype=torch.float64))
+        positions = self.config.log_every * self.trainer.tokens_per_step
         self._sums = [0.0] * len(self._sums)
-        figures = tally.means() | {
-            "rate": rate,
-            "gradient": float(self.trainer.gradient),
-            "update": float(self.trainer.update),
+        metrics = sums.means() | {
+            "lr": lr,
+            "grad_norm": float(self.trainer.grad_norm),
+            "update_norm": float(self.trainer.update_norm),
             "epoch": self.trainer.epoch,
-            "utilisation": float(tally.targets) / positions,
-            **self.trainer.neighbour_figures(),
+            "utilisation": float(sums.targets) / positions,
+            **self.trainer.knn_metrics(),
+            **self._machine_metrics(),
         }
-        measured = self._measure()
-        board.write(self.trainer.step, "train", {**figures, **measured})
-        speed = measured["tokens_per_second"]
-        shown = {"loss": f"{figures['loss']:.3f}", "tokens/s": f"{speed:,.0f}"}
-        if self.last_valid:
-            shown["valid"] = f"{self.last_valid['loss']:.3f}"
+        log.write(self.trainer.step, "train", metrics)
+        shown = {
+            "loss": f"{metrics['loss']:.3f}",
+            "tokens/s": f"{metrics['tokens_per_second']:,.0f}",
+        }
+        if self.last_validation:
+            shown["valid"] = f"{self.last_validation['loss']:.3f}"
         bar.set_postfix(shown, refresh=False)
 
-    def _read_tallies(self) -> None:
-        """Wait for the device, and add what it has scored; a loss that is no number ends the run.
+    def _add_pending(self) -> None:
+        """Wait for the device, and add the losses of the steps since the last call.
 
-        Added one by one in order, so that a run gives the same sums however often it was saved
-        in between.
+        In order and one by one, so that a run has the same sums however often it was saved in
+        between. A loss that is not a number ends the run.
         """
-        rows = torch.tensor(to_rows(self._unread), dtype=torch.float64)
+        rows = torch.tensor(to_rows(self._pending), dtype=torch.float64)
         for row in self.ranks.sum(rows).tolist():
             self._sums = [a + b for a, b in zip(self._sums, row, strict=True)]
-        self._unread = []
+        self._pending = []
         if not all(map(math.isfinite, self._sums)):
             raise LakhxlError(
                 f"the loss at step {self.trainer.step} is not a number: train anew with a lower "
                 "--set lr"
             )
 
-    def _measure(self) -> dict[str, float]:
-        """What depends on the machine: speed, share of waiting for data, memory in use.
+    def _machine_metrics(self) -> dict[str, float]:
+        """Speed, fraction of time spent waiting for data, and memory in use.
 
-        Since the last time; validation and saving are not counted.
+        Speed and waiting are since the last call, without validation and saving.
         """
-        seconds = time.perf_counter() - self._clock
+        seconds = time.perf_counter() - self._timer
         positions = self._timed_steps * self.trainer.tokens_per_step
-        waited = self.trainer.waited - self._waited
-        self._waited = self.trainer.waited
-        self._clock, self._timed_steps = time.perf_counter(), 0
+        wait = self.trainer.data_wait - self._timed_wait
+        self._timed_wait = self.trainer.data_wait
+        self._timer, self._timed_steps = time.perf_counter(), 0
         return {
             "tokens_per_second": positions / seconds,
-            "waiting": waited / seconds,
+            "data_wait": wait / seconds,
             "memory_mb": devices.memory_in_use(self.trainer.device) / 1e6,
         }
 
     @contextmanager
-    def _clock_stopped(self) -> Iterator[None]:
-        begun = time.perf_counter()
+    def _timer_paused(self) -> Iterator[None]:
+        start = time.perf_counter()
         yield
-        self._clock += time.perf_counter() - begun
+        self._timer += time.perf_counter() - start
 
-    def _evaluate_if_due(self, board: Board, stopped: Callable[[], bool]) -> None:
+    def _validate_if_due(self, log: MetricsLog, stopped: Callable[[], bool]) -> None:
         step = self.trainer.step
-        due = step == self.train.steps or (step > 0 and step % self.train.evaluate_every == 0)
-        if not due or self.evaluated == step:
+        due = step == self.config.steps or (step > 0 and step % self.config.evaluate_every == 0)
+        if not due or self._validated_step == step:
             return
-        scored = self._validate(self.train.evaluate_batches, stopped)
-        if scored is None:
+        losses = self._validate(self.config.evaluate_batches, stopped)
+        if losses is None:
             return
-        self.evaluated = step
-        self._saved = None  # a checkpoint of this step, if any, does not know of it
-        self._report(board, "valid", scored)
-        self._time_search(board)
-        self._draw_sample(board)
-        self.since_best += 1
-        if self.best is None or self.last_valid["loss"] < self.best:
-            self.best, self.since_best = self.last_valid["loss"], 0
+        self._validated_step = step
+        self._saved_step = None  # a checkpoint of this step does not include the validation
+        self._log_validation(log, "valid", losses)
+        seconds = self.trainer.knn_search_seconds()
+        if seconds is not None:
+            log.write(step, "knn", {"search_ms": 1000 * seconds})
+        self._draw_sample(log)
+        self._since_best += 1
+        if self.best is None or self.last_validation["loss"] < self.best:
+            self.best, self._since_best = self.last_validation["loss"], 0
             self._save_best()
 
-    def _report(self, board: Board, group: str, scored: Scores) -> None:
-        """Write what a validation has found."""
-        self.last_valid = {**scored.means(), "loss_by_position": place_losses(scored.places)}
-        board.write(self.trainer.step, group, self.last_valid)
-        board.draw_places(self.trainer.step, self.last_valid["loss_by_position"])
+    def _validate(
+        self, batches: int | None, stopped: Callable[[], bool]
+    ) -> ValidationLosses | None:
+        whole = self.trainer.validation_batches
+        with progress_bar(
+            total=whole if batches is None else min(batches, whole),
+            desc="validating",
+            unit="batch",
+            leave=False,
+            disable=not self.ranks.is_first,
+        ) as bar:
+            return self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
 
-    def _time_search(self, board: Board) -> None:
-        seconds = self.trainer.search_seconds()
-        if seconds is not None:
-            board.write(self.trainer.step, "knn", {"search_ms": 1000 * seconds})
+    def _log_validation(self, log: MetricsLog, split: str, losses: ValidationLosses) -> None:
+        by_position = mean_loss_by_position(losses.by_position)
+        self.last_validation = {**losses.means(), "loss_by_position": by_position}
+        log.write(self.trainer.step, split, self.last_validation)
+        log.draw_loss_by_position(self.trainer.step, by_position)
 
-    def _draw_sample(self, board: Board) -> None:
-        """Let the model write a few bars, and draw them."""
-        if self.train.sample_bars == 0 or not self.ranks.first:
+    def _draw_sample(self, log: MetricsLog) -> None:
+        """Generate a few bars and draw them."""
+        bars = self.config.sample_bars
+        if bars == 0 or not self.ranks.is_first:
             return
-        config = SampleConfig(
-            bars=self.train.sample_bars, tokens=64 * self.train.sample_bars, seed=self.train.seed
-        )
-        model = self.trainer.model.eval()
+        config = SampleConfig(bars=bars, tokens=64 * bars, seed=self.config.seed)
+        model, vocabulary = self.trainer.model.eval(), self.run_folder.vocabulary
         try:
-            (song,) = generate(model, self.run.vocabulary, config, block_size=self.train.block_size)
+            (song,) = generate(model, vocabulary, config, block_size=self.config.block_size)
         finally:
             model.train()
-        board.draw_song(self.trainer.step, song)
+        log.draw_song(self.trainer.step, song)
 
     @property
     def _out_of_patience(self) -> bool:
-        patience = self.train.patience
-        return patience is not None and self.since_best >= patience
+        patience = self.config.patience
+        return patience is not None and self._since_best >= patience
 
-    def _validate(self, batches: int | None, stopped: Callable[[], bool]) -> Scores | None:
-        whole = self.trainer.validation_batches
-        total = whole if batches is None else min(batches, whole)
-        quiet = {"leave": False, "disable": not self.ranks.first}
-        with progress_bar(total=total, desc="validating", unit="batch", **quiet) as bar:
-            return self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
-
-    def _conclude(self, board: Board, stopped: Callable[[], bool]) -> bool:
-        """After the last step, score the whole split, where the others saw a part of it.
+    def _finish(self, log: MetricsLog, stopped: Callable[[], bool]) -> bool:
+        """After the last step, validate on the whole split, unless every validation does.
 
         Returns:
-            Whether the run has ended; not where its last validation was stopped, which is done
-            again when the run goes on.
+            Whether training has ended. Not if its last validation was stopped; a resumed run
+            repeats it.
         """
-        ended = self.trainer.step == self.train.steps or self._out_of_patience
-        if not ended or self.evaluated != self.trainer.step:
+        ended = self.trainer.step == self.config.steps or self._out_of_patience
+        if not ended or self._validated_step != self.trainer.step:
             return False
-        if self.train.evaluate_batches is not None:
-            scored = self._validate(None, stopped)
-            if scored is None:
+        if self.config.evaluate_batches is not None:
+            losses = self._validate(None, stopped)
+            if losses is None:
                 return False
-            self._report(board, "valid_whole", scored)
-        board.conclude(self.last_valid)
+            self._log_validation(log, "valid_whole", losses)
+        log.write_hparams(self.last_validation)
         return True
 
     def _save_if_due(self, *, final: bool) -> None:
         step = self.trainer.step
-        due = step % self.train.checkpoint_every == 0 and step > 0
-        if (due or final) and self._saved != step:
-            self._read_tallies()
-            folder = self.run.checkpoints
-            seal = self.trainer.save_store(knn_file.database_file(folder, "train", step))
-            path, tensors = checkpoint.step_file(folder, step), self.trainer.tensors()
-            self._saved = step
-            if self.ranks.first:
-                checkpoint.save(path, tensors, {**self._state(), "knn_seal": seal})
-                checkpoint.drop_old(folder, self.train.keep_checkpoints)
-                knn_file.drop_orphans(folder, checkpoint.steps(folder))
+        due = step % self.config.checkpoint_every == 0 and step > 0
+        if not (due or final) or self._saved_step == step:
+            return
+        self._add_pending()
+        folder = self.run_folder.checkpoints
+        checksum = self.trainer.save_knn_memory(knn_file.database_file(folder, "train", step))
+        tensors = self.trainer.tensors()
+        self._saved_step = step
+        if self.ranks.is_first:
+            path = checkpoint.step_file(folder, step)
+            checkpoint.save(path, tensors, {**self._state(), "knn_checksum": checksum})
+            checkpoint.drop_old(folder, self.config.keep_checkpoints)
+            knn_file.drop_orphans(folder, checkpoint.saved_steps(folder))
 
     def _save_best(self) -> None:
-        if not self.ranks.first:
-            return
-        path = self.run.checkpoints / checkpoint.BEST
-        checkpoint.save(path, checkpoint.model_tensors(self.trainer.model), self._state())
+        if self.ranks.is_first:
+            path = self.run_folder.checkpoints / checkpoint.BEST
+            checkpoint.save(path, checkpoint.model_tensors(self.trainer.model), self._state())
 
     def _state(self) -> dict[str, Any]:
         return {
             **self.trainer.state(),
             "best": self.best,
-            "evaluated": self.evaluated,
-            "since_best": self.since_best,
-            "valid": self.last_valid,
+            "evaluated": self._validated_step,
+            "since_best": self._since_best,
+            "valid": self.last_validation,
             "sums": self._sums,
         }
 
 
 def has_ended(run: Run, state: Mapping[str, Any]) -> bool:
-    """Whether a run has nothing left to do: all its steps, and its last validation.
+    """Whether a run has nothing left to do: all steps and the last validation are done.
 
     Args:
-        run: the run.
+        run: its folder.
         state: of its last checkpoint.
     """
     step, train = state["step"], run.config.train

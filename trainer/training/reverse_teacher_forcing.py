@@ -1,25 +1,26 @@
-"""Reverse teacher forcing: keep the nearest tokens from the model, so that it looks further back.
+"""Reverse teacher forcing: mask recent tokens at random, so that the model looks further back.
 
-With teacher forcing a model always sees the true token before the one it is to predict, and may
-learn little more than what follows what. In training, now and then, some of it is kept back.
+With teacher forcing a model always sees the true token before the one it predicts, and may learn
+little more than which token follows which. In training, part of the recent context is masked at
+random.
 
-What an output at position t of a block depends on, beside the memory, which is always open, and
-within its own segment_id (without a mode: positions 0 to t, its own included):
+Without masking, the output at position t of a block depends on positions 0 to t of its own
+segment, and on the memory. The memory is never masked. The modes change the rest:
 
-    shift    0 to t, all the same. A query sees keys up to t - 1, or its own where that leaves
-             nothing; but its own token it still gets through the residual stream. So this hides
-             nothing: it only keeps attention from looking at its own place.
-    window   t, and all positions before the window that t lies in; windows have w tokens, counted
-             from the block's start. Where that leaves a query nothing, its own key.
-    strict   as shift, but no position that is masked_inputs, t neither: one in every w, whose input
-             is a learned vector. Since w is at least 2 the token before it is always there, and
-             from that and earlier ones a masked_inputs position must predict.
+    shift    0 to t still. A query attends to keys up to t - 1, or to its own key where that leaves
+             none; the residual stream still carries its own token. So nothing is hidden: attention
+             only cannot read its own position.
+    window   t, and the positions before the window that contains t; windows have w tokens, counted
+             from the block's start. A query left without keys attends to its own.
+    strict   as shift, without the masked positions, t included: one position in every w has its
+             input replaced by a learned vector. w is at least 2, so the token before a masked
+             position is always visible, and the position predicts from that and earlier tokens.
 
-(A layer hands on what the layer below has seen: in window, a key before the window has seen
-only what lies before its own window, and itself.)
+(Information passes through layers: in window, a key before the window carries what lies before
+its own window, and itself.)
 
-A lane is drawn with probability `rtf_probability`, anew in every step, and w from 1 (strict: 2) to
-`rtf_max_window`; both keyed by (seed, step), so that a resumed run draws the same.
+Each step selects each lane with probability `rtf_probability`, and draws w from 1 (strict: 2) to
+`rtf_max_window`; both draws are keyed by (seed, step), so a resumed run repeats them.
 
 Sources
     window: musicautobot, `rand_window_mask`. https://github.com/bearpelican/musicautobot
@@ -33,57 +34,67 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.batches import Batch
+
 _STREAM = 0x52_54_46
-"""Third part of the key, so that no other draw of the same (seed, step) is the same."""
+"""Third part of the random key: no other draw of the same (seed, step) uses it."""
 
 
-class Hidden(NamedTuple):
-    """What is kept from the model in one step; see `trainer.data.batches.Batch`.
+class ContextMask(NamedTuple):
+    """What one step masks; see the columns of the same names in `trainer.data.batches.Batch`.
 
     Attributes:
-        min_distance: shape (B, T), int64; how far back the nearest key lies that a position may see.
-        masked_inputs: shape (B, T), bool; None but in mode strict.
+        min_distance: shape (B, T), int64; distance to the nearest key that a position may see.
+        masked_inputs: shape (B, T), bool; None except in mode strict.
     """
 
     min_distance: Tensor
     masked_inputs: Tensor | None
 
-    def lanes(self, lanes: slice) -> "Hidden":
-        """Of some of the lanes."""
-        return Hidden(*(None if part is None else part[lanes] for part in self))
+    def apply(self, batch: Batch, lanes: slice) -> Batch:
+        """The batch with the mask of its lanes, on its device."""
+        device = batch.tokens.device
+        masked = self.masked_inputs
+        return batch._replace(
+            min_distance=self.min_distance[lanes].to(device),
+            masked_inputs=None if masked is None else masked[lanes].to(device),
+        )
 
-    def to(self, device: torch.device) -> "Hidden":
-        """The same on a device."""
-        return Hidden(*(None if part is None else part.to(device) for part in self))
 
-
-def draw(
-    mode: str, *, lanes: int, block: int, share: float, longest: int, seed: int, step: int
-) -> Hidden | None:
-    """Draw for one step.
+def draw_mask(
+    mode: str,
+    *,
+    lanes: int,
+    block_size: int,
+    probability: float,
+    max_window: int,
+    seed: int,
+    step: int,
+) -> ContextMask | None:
+    """Draw the mask of one step.
 
     Args:
         mode: one of `trainer.config.RTF_MODES`.
-        lanes, block: B and T.
-        share: probability of a lane, `rtf_probability`.
-        longest: largest w, `rtf_max_window`.
-        seed, step: the key.
+        lanes, block_size: B and T.
+        probability: with which a lane is masked, `rtf_probability`.
+        max_window: largest w, `rtf_max_window`.
+        seed, step: the random key.
 
     Returns:
-        On the CPU; None where the mode is off.
+        On the CPU; None if the mode is off.
     """
     if mode == "off":
         return None
     random = np.random.default_rng([seed, step, _STREAM])
-    drawn = random.random(lanes) < share
-    shortest = 2 if mode == "strict" else 1
-    widths = random.integers(shortest, max(longest, shortest), lanes, endpoint=True)[:, None]
-    phases = random.integers(0, widths)
-    places = np.arange(block)
-    min_distance = places % widths + 1 if mode == "window" else np.ones((lanes, block), np.int64)
-    min_distance = np.where(drawn[:, None], min_distance, 0)
-    masked_inputs = (places % widths == phases) & drawn[:, None] if mode == "strict" else None
-    return Hidden(
-        torch.from_numpy(min_distance),
-        None if masked_inputs is None else torch.from_numpy(masked_inputs),
-    )
+    selected = random.random(lanes)[:, None] < probability
+    min_window = 2 if mode == "strict" else 1
+    windows = random.integers(min_window, max(max_window, min_window), lanes, endpoint=True)
+    windows = windows[:, None]
+    phases = random.integers(0, windows)
+    positions = np.arange(block_size)
+    ones = np.ones((lanes, block_size), np.int64)
+    distances = positions % windows + 1 if mode == "window" else ones
+    masked_inputs = None
+    if mode == "strict":
+        masked_inputs = torch.from_numpy((positions % windows == phases) & selected)
+    return ContextMask(torch.from_numpy(np.where(selected, distances, 0)), masked_inputs)

@@ -1,11 +1,12 @@
-"""One training: what a step changes, how it is validated, and how all of it is saved.
+"""The training step: its model, optimizers, data and memory, and how they are saved and restored.
 
-Everything that a step depends on is in `Trainer.tensors` and `Trainer.state`; random numbers are
-keyed by (seed, step) and drawn anew in each step, so there is no generator to save, and nothing
-between two steps can disturb them.
+`Trainer.tensors` and `Trainer.state` hold everything that the next step depends on. Random numbers
+are keyed by (seed, step) and drawn anew in each step, so no generator has to be saved, and nothing
+that happens between two steps affects them.
 """
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 
 from shards import settings
 from shards.errors import LakhxlError
+from shards.reader import SongSource
 from trainer import device as devices
 from trainer.config import Config
-from trainer.data.batches import IGNORED, Batch, Blocks, once
+from trainer.data.batches import IGNORED, Batch, Blocks, one_epoch
 from trainer.data.prefetch import Loader
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.selection import select
@@ -42,66 +44,85 @@ from trainer.training import reverse_teacher_forcing as rtf
 from trainer.training.distributed import Ranks
 
 
+class ValidationLosses(NamedTuple):
+    """The result of `Trainer.evaluate`.
+
+    Attributes:
+        sums: over all targets.
+        by_position: the same by position in the song, of `loss_by_position`; float64.
+    """
+
+    sums: LossSums
+    by_position: Tensor
+
+    def means(self) -> dict[str, float]:
+        """See `LossSums.means`."""
+        return self.sums.means()
+
+
 class Trainer:
-    """A model in training on one dataset.
+    """A model, its optimizers and its data: trains one step at a time.
 
     Args:
-        dataset: as `shards.open_dataset` gives it.
-        config: settings; the model's already fitted to the vocabulary.
+        dataset: as `shards.open_dataset` returns it.
+        config: settings, the model's already fitted to the vocabulary.
         device: where to train.
         ranks: this process among those that train the model together.
 
     Attributes:
+        song_numbers: the dataset's songs that each split uses.
         step: steps done.
-        epoch: the epoch of the next step; some lanes may be in the one after.
-        gradient: 2-norm of the last step's gradient before clipping, scalar tensor.
-        update: 2-norm of the last change of the weights that was measured, scalar tensor.
+        epoch: of the next step; some lanes may already be in the one after.
+        grad_norm: 2-norm of the last step's gradient before clipping, scalar tensor.
+        update_norm: 2-norm of the last measured change of the weights, scalar tensor.
 
     Raises:
-        LakhxlError: a split has no songs, or fewer than lanes.
+        LakhxlError: a split has no songs, or the train split fewer songs than there are lanes.
     """
 
     def __init__(
-        self, dataset: Any, config: Config, device: torch.device, ranks: Ranks | None = None
+        self, dataset: SongSource, config: Config, device: torch.device, ranks: Ranks | None = None
     ) -> None:
         self.config, self.device, self.ranks = config, device, ranks or Ranks()
-        self.songs = {
-            split: _songs(dataset, split, config.train.where) for split in ("train", "valid")
+        self.song_numbers = {
+            split: _select_songs(dataset, split, config.train.where) for split in ("train", "valid")
         }
-        _check_lanes(len(self.songs["train"]), config)
+        _check_lanes(len(self.song_numbers["train"]), config)
         self.ranks.check(config)
         self._lanes = self.ranks.lanes(config.train.batch_size)
-        self._dtype = devices.precision(config.train.precision, device)
-        self.model = _build(config, device)
-        self._score = torch.compile(score, dynamic=False) if config.train.compile else score
+        self._dtype = devices.matmul_dtype(config.train.precision, device)
+        self.model = _make_model(config, device)
+        self._score_batch = (
+            torch.compile(score_batch, dynamic=False) if config.train.compile else score_batch
+        )
         self.optimizers = optim.make_optimizers(self.model, config.train)
-        self._memories = split_lanes(self._fresh_memory(), config.train.accumulate)
+        self._memories = split_lanes(self._empty_memory(), config.train.accumulate)
         self.step, self.epoch = 0, 0
-        self.gradient = self.update = torch.zeros(())
+        self.grad_norm = self.update_norm = torch.zeros(())
         self._samplers = {
-            split: _sampler(dataset, numbers, split, config)
-            for split, numbers in self.songs.items()
+            split: _make_sampler(dataset, numbers, split, config)
+            for split, numbers in self.song_numbers.items()
         }
         self._blocks = {
             split: Blocks(dataset, numbers, config.train.block_size)
-            for split, numbers in self.songs.items()
+            for split, numbers in self.song_numbers.items()
         }
-        self._position = self._samplers["train"].state_dict()
+        self._sampler_state = self._samplers["train"].state_dict()
         self._loader: Loader | None = None
 
     @property
     def memory(self) -> Memory:
-        """What training remembers, of this process's lanes."""
+        """The training memory of this process's lanes."""
         return join_lanes(self._memories)
 
     @property
-    def waited(self) -> float:
-        """Seconds that steps have waited for data, in all."""
+    def data_wait(self) -> float:
+        """Seconds that all steps so far have waited for data."""
         return self._loader.waited if self._loader else 0.0
 
     @property
-    def parameters(self) -> int:
-        """Numbers that the model learns."""
+    def parameter_count(self) -> int:
+        """Number of trained weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
@@ -114,22 +135,30 @@ class Trainer:
         """Batches in the whole validation split."""
         return len(self._samplers["valid"])
 
-    def train_step(self, *, measure: bool = False) -> LossSums:
-        """Learn from the next batch; returns its sums, still on the device.
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step."""
+        return optim.lr_at(self.step, self.config.train)
+
+    def train_step(self, *, measure_update: bool = False) -> LossSums:
+        """Train on the next batch.
 
         Args:
-            measure: find out how far the weights moved, which costs a copy of them.
+            measure_update: set `update_norm`, which takes a copy of the weights.
+
+        Returns:
+            The batch's losses, of this rank's lanes; still on the device.
         """
-        batch, self._position = next(self._loader or self._start_loader())
-        tallies = self._backward(batch)
-        before = [parameter.detach().clone() for parameter in self._weights()] if measure else []
-        self._learn()
-        if measure:
-            moved = torch._foreach_sub(before, [p.detach() for p in self._weights()])
-            self.update = nn.utils.get_total_norm(moved)
+        batch, self._sampler_state = next(self._loader or self._start_loader())
+        losses = self._backward(self._mask_context(batch))
+        before = [weight.detach().clone() for weight in self._weights()] if measure_update else []
+        self._update_weights()
+        if measure_update:
+            pairs = zip(before, self._weights(), strict=True)
+            self.update_norm = nn.utils.get_total_norm([old - new.detach() for old, new in pairs])
         self.step += 1
-        self.epoch = self._position["epoch"]
-        return tallies
+        self.epoch = self._sampler_state["epoch"]
+        return losses
 
     def _start_loader(self) -> Loader:
         self._loader = Loader(
@@ -137,57 +166,50 @@ class Trainer:
         )
         return self._loader
 
-    def _backward(self, batch: Batch) -> LossSums:
-        """The batch's gradient, one group of lanes after the other; its sum is that of all."""
-        batch = self._keep_back(batch)
-        targets = self.ranks.sum((batch.targets != IGNORED).sum()).clamp(min=1)
-        lanes, tallies = len(batch.targets) // len(self._memories), []
-        first = self.ranks.rank * len(self._memories)
-        for group, memory in enumerate(self._memories):
-            part = batch.lanes(group * lanes, (group + 1) * lanes)
-            with keyed([self.config.train.seed, self.step, first + group], self.device):
-                with devices.autocast(self.device, self._dtype):
-                    _, scored, self._memories[group] = self._score(
-                        self.model, part, memory.settled()
-                    )
-                (scored.total / targets).backward()
-            tallies.append(LossSums(*(part.detach() for part in scored)))
-        return tallies[0] if len(tallies) == 1 else LossSums(*map(sum, zip(*tallies, strict=True)))
-
-    def _keep_back(self, batch: Batch) -> Batch:
-        """The batch with what reverse teacher forcing draws for this step."""
+    def _mask_context(self, batch: Batch) -> Batch:
+        """Apply this step's mask of reverse teacher forcing."""
         train = self.config.train
-        hidden = rtf.draw(
+        mask = rtf.draw_mask(
             self.config.model.rtf,
             lanes=train.batch_size,
-            block=train.block_size,
-            share=train.rtf_probability,
-            longest=train.rtf_max_window,
+            block_size=train.block_size,
+            probability=train.rtf_probability,
+            max_window=train.rtf_max_window,
             seed=train.seed,
             step=self.step,
         )
-        if hidden is None:
-            return batch
-        return batch._replace(**hidden.lanes(self._lanes).to(self.device)._asdict())
+        return batch if mask is None else mask.apply(batch, self._lanes)
 
-    def _learn(self) -> None:
-        """Add the gradients of all ranks up, clip, and change the weights by it."""
+    def _backward(self, batch: Batch) -> LossSums:
+        """Add the gradient of the batch's mean loss, one group of lanes after the other."""
+        assert batch.targets is not None
+        targets = self.ranks.sum((batch.targets != IGNORED).sum()).clamp(min=1)
+        lanes, losses = len(batch.targets) // len(self._memories), []
+        first_group = self.ranks.rank * len(self._memories)
+        for group, memory in enumerate(self._memories):
+            part = batch.lanes(group * lanes, (group + 1) * lanes)
+            with seeded([self.config.train.seed, self.step, first_group + group], self.device):
+                with devices.autocast(self.device, self._dtype):
+                    _, sums, self._memories[group] = self._score_batch(
+                        self.model, part, memory.flush()
+                    )
+                (sums.total / targets).backward()
+            losses.append([value.detach() for value in sums])
+        return LossSums(*(functools.reduce(torch.add, each) for each in zip(*losses, strict=True)))
+
+    def _update_weights(self) -> None:
+        """Sum the gradients of all ranks, clip them and step the optimizers."""
         self.ranks.sum_gradients(self._weights())
-        self.gradient = nn.utils.clip_grad_norm_(self._weights(), self.config.train.grad_clip)
+        self.grad_norm = nn.utils.clip_grad_norm_(self._weights(), self.config.train.grad_clip)
         for optimizer in self.optimizers:
-            optim.set_rate(optimizer, self.rate)
+            optim.set_lr(optimizer, self.lr)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
     def _weights(self) -> list[nn.Parameter]:
         return list(self.model.parameters())
 
-    @property
-    def rate(self) -> float:
-        """Learning rate of the next step."""
-        return optim.rate(self.step, self.config.train)
-
-    def _fresh_memory(self) -> Memory:
+    def _empty_memory(self) -> Memory:
         lanes = self._lanes.stop - self._lanes.start
         return self.model.empty_memory(lanes, dtype=self._dtype)
 
@@ -197,137 +219,132 @@ class Trainer:
         batches: int | None = None,
         stopped: Callable[[], bool] = lambda: False,
         advance: Callable[[], object] = lambda: None,
-    ) -> "Scores | None":
-        """Score the validation split on a memory of its own; training does not notice.
+    ) -> ValidationLosses | None:
+        """Score the validation split with a memory of its own; training is not affected.
 
         Args:
-            batches: how many, from the first; None: every target exactly once.
-            stopped: asked between batches; where it says so, the answer is None.
+            batches: how many, from the first; None: the whole split, every target exactly once.
+            stopped: asked before each batch; once it is true on any rank, the result is None.
             advance: called after each batch, for a progress bar.
         """
-        memory, tallies, places = self._fresh_memory(), [], []
+        memory, sums, by_position = self._empty_memory(), [], []
         self.model.eval()
         try:
             with torch.no_grad():
                 sampler, blocks = self._samplers["valid"], self._blocks["valid"]
-                fed = once(sampler, blocks, self.device, lanes=self._lanes)
-                for batch in islice(fed, batches):
+                stream = one_epoch(sampler, blocks, self.device, lanes=self._lanes)
+                for batch in islice(stream, batches):
                     if self.ranks.any(stopped()):
                         return None
                     with devices.autocast(self.device, self._dtype):
-                        scored, tally, memory = self._score(self.model, batch, memory.settled())
-                    tallies.append(tally)
-                    places.append(loss_by_position(scored, batch))
+                        losses, batch_sums, memory = self._score_batch(
+                            self.model, batch, memory.flush()
+                        )
+                    sums.append(batch_sums)
+                    by_position.append(loss_by_position(losses, batch))
                     advance()
         finally:
             self.model.train()
-        sums = torch.stack(list(add(tallies)))
-        placed = torch.stack(places).double().sum(dim=0)
-        return Scores(LossSums(*self.ranks.sum(sums)), self.ranks.sum(placed).cpu())
+        totals = self.ranks.sum(torch.stack(list(add(sums))))
+        positions = self.ranks.sum(torch.stack(by_position).double().sum(dim=0))
+        return ValidationLosses(LossSums(*totals), positions.cpu())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, optimizer and memory by name, for a checkpoint; whole on the first rank."""
+        """Weights, optimizer state and memory by name, for a checkpoint; complete on rank 0."""
         return {
             **checkpoint.model_tensors(self.model),
             **checkpoint.optimizer_tensors(self.model, self.optimizers),
             **self.ranks.gather_lanes(memory_tensors(self.memory)),
         }
 
-    def save_store(self, path: Path) -> str | None:
-        """Write what the kNN memory holds to a file; returns its seal. None without kNN."""
+    def state(self) -> dict[str, Any]:
+        """Step and position in the data, as plain data, for a checkpoint."""
+        return {"step": self.step, "position": self._sampler_state}
+
+    def save_knn_memory(self, path: Path) -> str | None:
+        """Write the kNN memory to a file; return its checksum, or None without a kNN memory."""
         if self.model.neighbours is None:
             return None
-        return knn_file.save(path, self.memory.settled().store, self._store_settings())
+        (store,) = self._stores([self.memory])
+        return knn_file.save(path, store.flush(), self._knn_settings())
 
-    def _store_settings(self) -> dict[str, Any]:
-        """What must not change between the file's writing and its reading."""
+    def _knn_settings(self) -> dict[str, Any]:
+        """Settings under which the file of a kNN memory may be read again."""
         return {"model": settings.to_json(self.config.model), "seed": self.config.train.seed}
 
-    def neighbour_figures(self) -> dict[str, float]:
-        """What the board shows of the kNN memory; nothing without one."""
-        if self.model.neighbours is None:
+    def knn_metrics(self) -> dict[str, float]:
+        """Metrics of the kNN memory, means over groups of lanes; empty without one."""
+        neighbours = self.model.neighbours
+        if neighbours is None:
             return {}
-        each = [knn.figures(self.model.neighbours, memory.store) for memory in self._memories]
-        return {name: sum(part[name] for part in each) / len(each) for name in each[0]}
+        groups = [knn.metrics(neighbours, store) for store in self._stores(self._memories)]
+        return {name: sum(group[name] for group in groups) / len(groups) for name in groups[0]}
 
-    def search_seconds(self) -> float | None:
-        """How long the kNN memory takes to look a batch up; None without one."""
-        if self.model.neighbours is None:
+    def knn_search_seconds(self) -> float | None:
+        """How long the kNN search of one batch takes; None without a kNN memory."""
+        neighbours = self.model.neighbours
+        if neighbours is None:
             return None
-        stores = [memory.store.settled() for memory in self._memories]
         block = self.config.train.block_size
-        return sum(knn.search_seconds(self.model.neighbours, store, block) for store in stores)
+        stores = [store.flush() for store in self._stores(self._memories)]
+        return sum(knn.search_seconds(neighbours, store, block) for store in stores)
 
-    def state(self) -> dict[str, Any]:
-        """Where the training stands, as plain data, for a checkpoint."""
-        return {"step": self.step, "position": self._position}
+    @staticmethod
+    def _stores(memories: list[Memory]) -> list[knn.Store]:
+        return [memory.store for memory in memories if memory.store is not None]
 
     def load(
         self,
         tensors: Mapping[str, Tensor],
         state: Mapping[str, Any],
         *,
-        store: tuple[Path, str] | None = None,
+        knn_memory: tuple[Path, str] | None = None,
     ) -> None:
-        """Go on from what `tensors` and `state` once returned.
+        """Restore what `tensors` and `state` returned.
 
         Args:
-            tensors, state: see there.
-            store: the file that `save_store` wrote at the same time, and its seal; with kNN.
+            tensors, state: of a checkpoint.
+            knn_memory: the file that `save_knn_memory` wrote at the same step, and its checksum.
 
         Raises:
-            LakhxlError: the weights are those of another configuration, or the file is not that
-                of the same moment.
+            LakhxlError: the weights are of another configuration, or the file is missing or of
+                another run or step.
         """
         checkpoint.load_model(self.model, tensors)
         checkpoint.load_optimizers(self.model, self.optimizers, tensors)
         memory = load_memory(self.memory, tensors)
         if memory.store is not None:
-            path, seal = store or (Path("a file of the kNN memory"), "")
-            knn_file.load(path, memory.store, self._store_settings(), seal)
+            path, checksum = knn_memory or (Path("the file of the kNN memory"), "")
+            knn_file.load(path, memory.store, self._knn_settings(), checksum)
         groups = self.config.train.accumulate
         first = self.ranks.rank * groups
         self._memories = split_lanes(memory, self.ranks.count * groups)[first : first + groups]
-        self.step, self._position = state["step"], dict(state["position"])
-        self.epoch = self._position["epoch"]
+        self.step, self._sampler_state = state["step"], dict(state["position"])
+        self.epoch = self._sampler_state["epoch"]
         if self._loader is not None:
-            self._loader.close()  # its thread may still be moving the sampler that it has
+            self._loader.close()  # its thread may still be moving its sampler
             self._samplers["train"] = copy.copy(self._samplers["train"])
             self._loader = None
-        self._samplers["train"].load_state_dict(self._position)
+        self._samplers["train"].load_state_dict(self._sampler_state)
 
 
-class Scores(NamedTuple):
-    """What an evaluation has found.
-
-    Attributes:
-        tally: the sums.
-        places: nats and targets by place in the song, see `loss.loss_by_position`; float64.
-    """
-
-    tally: LossSums
-    places: Tensor
-
-    def means(self) -> dict[str, float]:
-        """See `LossSums.means`."""
-        return self.tally.means()
-
-
-def score(model: nn.Module, batch: Batch, memory: Memory) -> tuple[TokenLosses, LossSums, Memory]:
-    """What is compiled: predict, score, remember."""
+def score_batch(
+    model: nn.Module, batch: Batch, memory: Memory
+) -> tuple[TokenLosses, LossSums, Memory]:
+    """Run the model on a batch and compute its losses; this is what gets compiled."""
     output, memory = model(batch, memory)
-    scored = token_losses(output, batch)
-    return scored, sum_losses(scored, batch), memory
+    losses = token_losses(output, batch)
+    return losses, sum_losses(losses, batch), memory
 
 
-def _songs(dataset: Any, split: str, where: str | None) -> np.ndarray:
+def _select_songs(dataset: SongSource, split: str, where: str | None) -> np.ndarray:
     numbers = select(dataset, split, where)
     if not len(numbers) and where is not None and len(select(dataset, split)):
-        raise LakhxlError(f"no song of the {split} split fits --where {where!r}")
+        raise LakhxlError(f"no song of the {split} split matches --where {where!r}")
     if not len(numbers):
         raise LakhxlError(
-            f"the dataset's {split} split has no songs ({len(dataset)} songs in all): "
-            "make one of more files"
+            f"the dataset's {split} split has no songs ({len(dataset.index)} songs in all): "
+            "make a dataset of more files"
         )
     return numbers
 
@@ -335,20 +352,20 @@ def _songs(dataset: Any, split: str, where: str | None) -> np.ndarray:
 def _check_lanes(songs: int, config: Config) -> None:
     if songs < config.train.batch_size:
         raise LakhxlError(
-            f"batch is {config.train.batch_size} lanes, but the train split has {songs} songs: "
-            f"use --set batch_size={songs} or less"
+            f"batch_size is {config.train.batch_size} lanes, but the train split has {songs} "
+            f"songs: use --set batch_size={songs} or less"
         )
 
 
-def _build(config: Config, device: torch.device) -> TransformerXL:
-    with torch.random.fork_rng(devices=[]):  # the constructors draw, and are drawn over
+def _make_model(config: Config, device: torch.device) -> TransformerXL:
+    with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then replaced
         model = TransformerXL(config.model)
     model.initialize(torch.Generator().manual_seed(config.train.seed))
     return model.to(device)
 
 
-def _sampler(
-    dataset: Any, numbers: np.ndarray, split: str, config: Config
+def _make_sampler(
+    dataset: SongSource, numbers: np.ndarray, split: str, config: Config
 ) -> ContiguousBatchSampler:
     return ContiguousBatchSampler(
         dataset.index["tokens"].to_numpy()[numbers] - 1,  # the last token is no input
@@ -361,12 +378,12 @@ def _sampler(
 
 
 @contextmanager
-def keyed(key: list[int], device: torch.device) -> Iterator[None]:
-    """Key torch's generators by numbers such as seed and step, for the time being.
+def seeded(key: list[int], device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators by a key such as (seed, step), and restore them afterwards.
 
-    Dropout draws from the global ones and takes no other; they are put back afterwards.
+    Dropout draws from the global generators and takes no other.
     """
-    devices_to_fork = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices_to_fork):
+    cuda_devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda_devices):
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
         yield

@@ -1,25 +1,23 @@
-"""The yardstick: what a model would score that knows only how common each token is."""
-
-from typing import Any
+"""The unigram baseline: the loss of predicting every target by its frequency in training."""
 
 import numpy as np
 
-from shards.vocabulary import Vocabulary
+from shards.reader import SongSource
 
 
-def unigram(dataset: Any, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
-    """Score validation targets by their frequency in training, each counted once more.
+def unigram_baseline(dataset: SongSource, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
+    """Score validation targets by their add-one smoothed frequency in the training split.
 
     Args:
-        dataset: where the songs are.
-        train, valid: numbers of the songs of each split.
+        dataset: of the songs.
+        train, valid: song numbers of each split.
 
     Returns:
-        TokenLosses, named and averaged as the model's own: loss (both together, a target), tokens (a
-        target), instruments (a pitch or a control).
+        Means in nats, named like the model's: loss (both heads, per target), tokens (per target),
+        instruments (per target that has an instrument).
     """
-    train_tokens, train_classes = _counts(dataset, train)
-    tokens, classes = _counts(dataset, valid)
+    train_tokens, train_classes = _count_targets(dataset, train)
+    tokens, classes = _count_targets(dataset, valid)
     token_nats = _cross_entropy(tokens, train_tokens)
     instrument_nats = _cross_entropy(classes, train_classes)
     return {
@@ -29,21 +27,21 @@ def unigram(dataset: Any, train: np.ndarray, valid: np.ndarray) -> dict[str, flo
     }
 
 
-def _counts(dataset: Any, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often each token is a target, (V,), and each class is one, (I,); int64."""
-    vocabulary: Vocabulary = dataset.vocabulary
+def _count_targets(dataset: SongSource, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often each token, (V,), and each instrument class, (I,), is a target; int64."""
+    vocabulary = dataset.vocabulary
     tokens = np.zeros(len(vocabulary), np.int64)
     classes = np.zeros(vocabulary.instruments, np.int64)
     for number in numbers.tolist():
         song = dataset.song(number)
         targets = song.tokens[1:]
-        is_named = vocabulary.has_instrument(targets)
+        has_instrument = vocabulary.has_instrument(targets)
         tokens += np.bincount(targets, minlength=len(tokens))
-        classes += np.bincount(song.instruments[1:][is_named], minlength=len(classes))
+        classes += np.bincount(song.instruments[1:][has_instrument], minlength=len(classes))
     return tokens, classes
 
 
 def _cross_entropy(counts: np.ndarray, reference: np.ndarray) -> float:
-    """TokenLosses of all counts under the reference's frequencies, add-one smoothed."""
+    """Total nats of all counts under the add-one smoothed frequencies of `reference`."""
     smoothed = reference + 1.0
     return float(-(counts * np.log(smoothed / smoothed.sum())).sum())

@@ -1,11 +1,15 @@
+import dataclasses
 from pathlib import Path
 
 import mido
 import pytest
 from click.testing import CliRunner
 
-from trainer.cli.commands import cli
+from trainer.cli import cli
+from trainer.config import ModelConfig, TrainConfig
+from trainer.generation.generate import SampleConfig
 from trainer.run.folder import open_run
+from trainer.training.metrics_log import read_metrics
 
 QUICK = [
     "--steps=4",
@@ -57,7 +61,7 @@ def test_fit_says_what_it_trains_and_how_it_ended(trained, dataset_folder):
     assert f"dataset  {dataset_folder}: 6 train, 2 valid songs" in result.stderr
     assert "on cpu" in result.stderr
     assert f"{folder}: step 4, validation loss" in result.stdout
-    assert "(unigram " in result.stdout
+    assert "(unigram baseline " in result.stdout
 
 
 def test_a_song_is_written_that_mido_reads(call, trained, tmp_path):
@@ -96,12 +100,39 @@ def test_a_finished_run_goes_on_when_more_steps_are_asked_for(call, dataset_fold
     assert f"{folder}: step 6" in more.stdout
 
 
-def test_where_and_instrument_head_are_settings_of_the_run(call, dataset_folder, tmp_path):
+def test_where_and_set_are_settings_of_the_run(call, dataset_folder, tmp_path):
     folder = tmp_path / "run"
-    options = ["--where", "tokens > 2", "--instrument-head", "conditional"]
+    options = ["--where", "tokens > 2", "--set", "instrument_head=plain"]
     assert call("fit", dataset_folder, "--run", folder, *QUICK, *options).exit_code == 0
     config = open_run(folder).config
-    assert (config.train.where, config.model.instrument_head) == ("tokens > 2", "conditional")
+    assert (config.train.where, config.model.instrument_head) == ("tokens > 2", "plain")
+
+
+def test_settings_lists_every_setting_of_a_preset_and_of_sampling(call):
+    result = call("settings", "--preset", "small")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    for cls in (ModelConfig, TrainConfig, SampleConfig):
+        for field in dataclasses.fields(cls):
+            assert any(line.startswith(f"{field.name} = ") for line in lines), field.name
+    assert "d_model = 512  (at least 2)" in lines
+    assert lines[-1].endswith("bars = 16, count = 32")
+    assert call("settings").stdout != result.stdout
+
+
+def test_plot_draws_the_curves_of_several_runs(call, trained, tmp_path):
+    folder, _ = trained
+    out = tmp_path / "curve.png"
+    result = call("plot", folder, folder, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_metrics_line_that_is_being_written_is_not_plotted(trained, tmp_path):
+    folder, _ = trained
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text((folder / "metrics.jsonl").read_text() + '{"step": 5, "spl')
+    assert read_metrics(metrics) == read_metrics(folder / "metrics.jsonl")
 
 
 def refusals(dataset, trained, empty):
@@ -117,22 +148,23 @@ def refusals(dataset, trained, empty):
         "batch": (["fit", dataset, "--run", empty / "x", "--set", "batch_size=9"], 1, "6 songs"),
         "no run": (["fit", dataset, "--run", empty / "x", "--resume"], 1, "no such folder"),
         "not a run": (["fit", dataset, "--run", empty, "--resume"], 1, "is not a run folder"),
-        "resume and head": (
-            ["fit", dataset, "--run", trained, "--resume", "--instrument-head", "plain"],
+        "resume and where": (
+            ["fit", dataset, "--run", trained, "--resume", "--where", "true"],
             2,
-            "--resume goes on with the run's own settings",
+            "--resume keeps the run's own settings",
         ),
         "resume and set": (
             ["fit", dataset, "--run", trained, "--resume", "--set", "layers=2"],
             2,
-            "--resume goes on with the run's own settings",
+            "--resume keeps the run's own settings",
         ),
+        "plot: no run": (["plot", empty / "no", "-o", empty / "x.png"], 1, "no such folder"),
         "generate: no run": (["generate", empty / "no"], 1, "no such folder"),
         "generate: not a run": (["generate", empty], 1, "is not a run folder"),
         "generate: out": (["generate", trained, "-o", empty / "no" / "x.mid"], 1, "no such folder"),
         "generate: kind": (["generate", trained, "-o", empty / "x.mp3"], 1, "ends in .mid"),
         "generate: band": (["generate", trained, "--instruments", "harp,x1"], 1, "named 'x1'"),
-        "generate: part": (["generate", trained, "--prompt-bars", "3"], 2, "name one"),
+        "generate: part": (["generate", trained, "--prompt-bars", "3"], 2, "needs --prompt"),
         "generate: top_p": (["generate", trained, "--top-p", "3"], 1, "expected at most 1"),
         "generate: prompt": (["generate", trained, "--prompt", empty / "x.mid"], 1, "--prompt"),
     }
@@ -170,4 +202,4 @@ def test_a_damaged_checkpoint_is_refused(call, dataset_folder, tmp_path):
     ):
         result = call(*arguments)
         assert result.exit_code == 1
-        assert "is not a whole checkpoint" in result.stderr
+        assert "is not a complete checkpoint" in result.stderr

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from shards.errors import ShardError
+from tests.trainer.batches import assert_same_batch
 from trainer.data.batches import Blocks, collate
 from trainer.data.prefetch import Loader
 from trainer.data.sampler import ContiguousBatchSampler
@@ -16,50 +17,45 @@ from trainer.data.sampler import ContiguousBatchSampler
 CPU = torch.device("cpu")
 
 
-def parts(songs, *, lanes=3, block=16, seed=2, mode="join"):
-    lengths = [len(songs.song(number)) - 1 for number in range(len(songs))]
+def make_parts(dataset, *, lanes=3, block=16, seed=2, mode="join"):
+    lengths = [len(dataset.song(number)) - 1 for number in range(len(dataset))]
     sampler = ContiguousBatchSampler(
         lengths, lanes, block_size=block, mode=mode, tail="wrap", seed=seed
     )
-    return sampler, Blocks(songs, np.arange(len(songs)), block)
-
-
-def assert_same(one, other):
-    for name, a, b in zip(one._fields, one, other, strict=True):
-        assert (a is None and b is None) or torch.equal(a, b), name
+    return sampler, Blocks(dataset, np.arange(len(dataset)), block)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 8")  # more than there are cores
 @pytest.mark.parametrize("workers", [0, 2, 8])
 def test_a_torch_data_loader_gives_the_same_batches_whatever_its_workers(dataset, workers):
-    sampler, blocks = parts(dataset)
+    sampler, blocks = make_parts(dataset)
     loader = DataLoader(blocks, batch_sampler=sampler, num_workers=workers, collate_fn=collate)
-    own = Loader(*parts(dataset), CPU)
+    own = Loader(*make_parts(dataset), CPU)
     batches = list(loader)
     assert len(batches) > 5
     for batch in batches:
-        assert_same(batch, next(own)[0])
+        assert_same_batch(batch, next(own)[0])
 
 
 @pytest.mark.parametrize("mode", ["crop", "pad", "join"])
-@pytest.mark.parametrize("span", [1, 200, 1 << 16])  # tokens: one step, four of them, an epoch
-def test_steps_fetched_together_are_those_fetched_one_by_one(dataset, monkeypatch, mode, span):
-    monkeypatch.setattr("trainer.data.prefetch.SPAN", span)
-    sampler, blocks = parts(dataset, mode=mode)
-    loader = Loader(*parts(dataset, mode=mode), CPU)
-    columns = blocks.columns(3)
+@pytest.mark.parametrize("tokens", [1, 200, 1 << 16])  # one step, four steps, an epoch
+def test_steps_fetched_together_are_those_fetched_one_by_one(dataset, monkeypatch, mode, tokens):
+    monkeypatch.setattr("trainer.data.prefetch.FETCH_TOKENS", tokens)
+    sampler, blocks = make_parts(dataset, mode=mode)
+    loader = Loader(*make_parts(dataset, mode=mode), CPU)
+    buffer = blocks.buffer(3)
     for _ in range(3):
         epoch = sampler.epoch
-        for step, pieces in enumerate(sampler.walk()):
-            blocks.fill(columns, pieces)
+        for step, spans in enumerate(sampler.iter_steps()):
+            blocks.fill(buffer, spans)
             batch, position = next(loader)
-            assert_same(batch, columns.to(CPU))
+            assert_same_batch(batch, buffer.to(CPU))
             assert position == {"epoch": epoch, "step": step + 1}
         assert step > 5
 
 
-def test_a_batch_in_hand_does_not_change_when_the_next_is_made(dataset):
-    loader = Loader(*parts(dataset), CPU)
+def test_a_batch_does_not_change_when_later_ones_are_made(dataset):
+    loader = Loader(*make_parts(dataset), CPU)
     batch, _ = next(loader)
     before = batch.segment_ids.clone(), batch.tokens.clone()
     for _ in range(20):
@@ -68,20 +64,20 @@ def test_a_batch_in_hand_does_not_change_when_the_next_is_made(dataset):
     assert torch.equal(batch.tokens, before[1])
 
 
-def test_devices_that_share_the_lanes_get_the_batch_between_them(dataset):
+def test_devices_that_share_the_lanes_get_the_whole_batch_together(dataset):
     whole, first, second = (
-        Loader(*parts(dataset, lanes=4), CPU, lanes=lanes)
+        Loader(*make_parts(dataset, lanes=4), CPU, lanes=lanes)
         for lanes in (None, slice(0, 2), slice(2, 4))
     )
     for _ in range(20):
         batch, position = next(whole)
         (one, one_position), (other, _) = next(first), next(second)
         assert position == one_position
-        assert_same(batch.lanes(0, 2), one)
-        assert_same(batch.lanes(2, 4), other)
+        assert_same_batch(batch.lanes(0, 2), one)
+        assert_same_batch(batch.lanes(2, 4), other)
 
 
-def test_a_damaged_dataset_is_the_trainers_error_and_not_lost_in_the_thread(twin, monkeypatch):
+def test_the_thread_passes_on_the_error_of_a_damaged_dataset(twin, monkeypatch):
     def damaged(number):
         raise ShardError("tokens-00000.npy is missing")
 
@@ -92,15 +88,15 @@ def test_a_damaged_dataset_is_the_trainers_error_and_not_lost_in_the_thread(twin
         next(Loader(sampler, Blocks(twin, np.arange(8), 4), CPU))
 
 
-@pytest.mark.parametrize("end", ["forgotten", "closed"])
-def test_the_thread_has_ended_when_its_loader_has(dataset, monkeypatch, end):
-    # one still at work while Python shuts down aborts the process
+@pytest.mark.parametrize("end", ["deleted", "closed"])
+def test_the_thread_ends_with_its_loader(dataset, monkeypatch, end):
+    # a thread that still runs while Python shuts down aborts the process
     def threads():
         return sum(thread.name == "loader" for thread in threading.enumerate())
 
     gc.collect()  # those of other tests
     before = threads()
-    sampler, blocks = parts(dataset)
+    sampler, blocks = make_parts(dataset)
     fill = blocks.fill
 
     def slow(*arguments):
@@ -118,7 +114,7 @@ def test_the_thread_has_ended_when_its_loader_has(dataset, monkeypatch, end):
 
 
 def test_waiting_is_measured(dataset, monkeypatch):
-    sampler, blocks = parts(dataset)
+    sampler, blocks = make_parts(dataset)
     fill, asked, now = blocks.fill, threading.Event(), [7.0]
 
     def clock():

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from trainer.data.sampler import NOTHING, PADDING, ContiguousBatchSampler
+from trainer.data.sampler import NO_SONG, PADDING, ContiguousBatchSampler
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any)
 LANES = st.integers(1, 5)
@@ -31,7 +31,7 @@ def test_an_empty_song_is_left_out_and_the_others_keep_their_numbers():
     assert list(ContiguousBatchSampler([1, 0, 2], 2, tail="drop")) == [[(0, 0), (2, 0)]]
 
 
-def test_drain_ends_with_lanes_that_have_nothing():
+def test_drain_ends_with_idle_lanes():
     assert list(ContiguousBatchSampler([1, 2], 2, tail="drain")) == [
         [(0, 0), (1, 0)],
         [None, (1, 1)],
@@ -46,10 +46,10 @@ def test_crop_drops_the_end_of_a_song_and_pad_keeps_it(mode, expected):
     assert {lane for batch in sampler for lane in batch} == expected
 
 
-def test_crop_never_plays_into_what_it_dropped():
+def test_crop_never_plays_what_it_drops():
     sampler = ContiguousBatchSampler([10, 16], 2, block_size=4, mode="crop", tail="drain")
-    first_lane = [sampler.pieces(0, step)[0] for step in range(4)]
-    assert [pieces and pieces[0][1:3] for pieces in first_lane] == [(0, 4), (4, 8), None, None]
+    first_lane = [sampler.spans(0, step)[0] for step in range(4)]
+    assert [spans and spans[0][1:3] for spans in first_lane] == [(0, 4), (4, 8), None, None]
 
 
 @given(LENGTHS, LANES, BLOCKS, st.sampled_from(["pad", "join"]), st.none() | st.integers(0, 9))
@@ -57,13 +57,13 @@ def test_drain_plays_every_token_exactly_once(lengths, lanes, block, mode, seed)
     sampler = ContiguousBatchSampler(
         lengths, lanes, block_size=block, mode=mode, tail="drain", seed=seed
     )
-    steps = [sampler.pieces(0, step) for step in range(len(sampler))]
+    steps = [sampler.spans(0, step) for step in range(len(sampler))]
     played = Counter(
-        (piece.song, token)
-        for lanes_pieces in steps
-        for pieces in lanes_pieces
-        for piece in pieces or ()
-        for token in range(piece.start, piece.stop)
+        (span.song, token)
+        for lanes_of_step in steps
+        for spans in lanes_of_step
+        for span in spans or ()
+        for token in range(span.start, span.stop)
     )
     assert played == Counter(
         {(song, token): 1 for song, length in enumerate(lengths) for token in range(length)}
@@ -78,29 +78,29 @@ def test_drain_plays_every_token_exactly_once(lengths, lanes, block, mode, seed)
     st.sampled_from(["drop", "drain", "wrap"]),
     st.integers(1, 7),
 )
-def test_many_steps_at_once_are_those_steps_one_by_one(lengths, lanes, block, mode, tail, steps):
+def test_many_steps_at_once_equal_those_steps_one_by_one(lengths, lanes, block, mode, tail, steps):
     assume(tail != "wrap" or mode != "crop" or max(lengths) >= block)
     sampler = ContiguousBatchSampler(lengths, lanes, block_size=block, mode=mode, tail=tail, seed=1)
     one_by_one, at_once = ([[] for _ in range(lanes)] for _ in range(2))
     for epoch in range(2):
         for step in range(sampler.plan(epoch).steps):
-            for lane, pieces in enumerate(sampler.pieces(epoch, step)):
-                played = list(chain(*map(tokens_of, pieces or ())))
-                one_by_one[lane] += played + [(NOTHING, PADDING)] * (block - len(played))
-        for begin, count, pieces in sampler.spans(steps):
-            assert begin == {"epoch": epoch, "step": begin["step"]}
-            for lane, of_lane in enumerate(pieces):
-                played = list(chain(*map(tokens_of, of_lane)))
+            for lane, spans in enumerate(sampler.spans(epoch, step)):
+                played = list(chain(*map(tokens_of, spans or ())))
+                one_by_one[lane] += played + [(NO_SONG, PADDING)] * (block - len(played))
+        for position, count, lanes_spans in sampler.iter_step_ranges(steps):
+            assert position == {"epoch": epoch, "step": position["step"]}
+            for lane, spans in enumerate(lanes_spans):
+                played = list(chain(*map(tokens_of, spans)))
                 assert len(played) == count * block
                 at_once[lane] += played
     assert at_once == one_by_one
     assert sampler.state_dict() == {"epoch": 2, "step": 0}
 
 
-def tokens_of(piece):
-    if piece.song == NOTHING:
-        return [(NOTHING, piece.segment_id)] * (piece.stop - piece.start)
-    return [(piece.song, token, piece.segment_id) for token in range(piece.start, piece.stop)]
+def tokens_of(span):
+    if span.song == NO_SONG:
+        return [(NO_SONG, span.segment_id)] * (span.stop - span.start)
+    return [(span.song, token, span.segment_id) for token in range(span.start, span.stop)]
 
 
 @given(LENGTHS, LANES, BLOCKS, st.integers(0, 9))
@@ -111,9 +111,9 @@ def test_wrap_fills_every_block_and_plays_each_epoch_once(lengths, lanes, block,
     played = [[] for _ in range(lanes)]
     for epoch in range(4):
         for step in range(sampler.plan(epoch).steps):
-            for lane, pieces in enumerate(sampler.pieces(epoch, step)):
-                assert sum(piece.stop - piece.start for piece in pieces) == block
-                played[lane] += pieces
+            for lane, spans in enumerate(sampler.spans(epoch, step)):
+                assert sum(span.stop - span.start for span in spans) == block
+                played[lane] += spans
     for lane in played:  # a song goes on where it was, until it ends
         for before, after in pairwise(lane):
             if after.segment_id == before.segment_id:
@@ -122,28 +122,30 @@ def test_wrap_fills_every_block_and_plays_each_epoch_once(lengths, lanes, block,
                 assert before.stop == lengths[before.song]
                 assert after.start == 0
     counts = Counter()
-    for piece in chain(*played):
-        counts[piece.segment_id // len(lengths), piece.song] += piece.stop - piece.start
+    for span in chain(*played):
+        counts[span.segment_id // len(lengths), span.song] += span.stop - span.start
     ended = [e for e in range(4) if all(counts[e, s] == n for s, n in enumerate(lengths) if n)]
     assert set(ended) >= set(range(_whole_epochs(sampler, lengths)))
     assert all(counts[key] <= lengths[key[1]] for key in counts)
 
 
 def _whole_epochs(sampler, lengths):
-    """Epochs of which nothing is still running after the fourth."""
+    """How many of the first four epochs have ended completely by the end of the fourth."""
     plan = sampler.plan(3)
     end = plan.steps * sampler.block_size
     running = [
-        turns.segment_ids[at] // len(lengths)
-        for turns in plan.lanes
-        for at, time in enumerate(turns.times)
-        if time + lengths[turns.songs[at]] > end
+        lane.segment_ids[at] // len(lengths)
+        for lane in plan.lanes
+        for at, start in enumerate(lane.starts)
+        if start + lengths[lane.songs[at]] > end
     ]
     return min(running, default=4)
 
 
 @given(LENGTHS, LANES, BLOCKS, st.sampled_from(["drop", "drain", "wrap"]), st.integers(0, 30))
-def test_any_position_opens_to_the_same_stream(lengths, lanes, block, tail, skipped):
+def test_a_stream_resumed_at_any_position_equals_the_unbroken_one(
+    lengths, lanes, block, tail, skipped
+):
     def sampler():
         return ContiguousBatchSampler(
             lengths, lanes, block_size=block, mode="join", tail=tail, seed=1
@@ -161,7 +163,7 @@ def test_any_position_opens_to_the_same_stream(lengths, lanes, block, tail, skip
     assert list(islice(stream(resumed), len(following))) == following
 
 
-def test_each_epoch_and_seed_has_an_order_of_its_own():
+def test_each_epoch_and_seed_has_its_own_order():
     orders = {
         tuple(ContiguousBatchSampler(np.ones(50, int), 2, seed=seed).order(epoch))
         for seed in (0, 1)
@@ -173,8 +175,8 @@ def test_each_epoch_and_seed_has_an_order_of_its_own():
 @given(LENGTHS, LANES, BLOCKS, st.sampled_from(["pad", "join"]))
 def test_lanes_are_balanced_to_within_one_song(lengths, lanes, block, mode):
     sampler = ContiguousBatchSampler(lengths, lanes, block_size=block, mode=mode, tail="drain")
-    free = sampler.plan(0).free
-    assert max(free) - min(free) <= sampler._units.max()
+    ends = sampler.plan(0).ends
+    assert max(ends) - min(ends) <= sampler._units.max()
 
 
 @given(LENGTHS, LANES, BLOCKS)
@@ -182,16 +184,16 @@ def test_drop_stops_when_a_lane_finds_no_song_and_leaves_no_lane_idle(lengths, l
     sampler = ContiguousBatchSampler(lengths, lanes, block_size=block, mode="join", tail="drop")
     played = 0
     for batch in sampler:
-        for pieces in batch:
-            assert sum(piece.stop - piece.start for piece in pieces) == block
+        for spans in batch:
+            assert sum(span.stop - span.start for span in spans) == block
             played += block
     assert sum(lengths) - played <= lanes * (max(lengths) + block)
 
 
-def test_visits_never_come_again():
+def test_no_segment_id_is_used_twice():
     sampler = ContiguousBatchSampler([5, 5], 1, block_size=5, mode="join", tail="wrap", seed=0)
     segment_ids = [
-        sampler.pieces(epoch, step)[0][0].segment_id for epoch in range(5) for step in range(2)
+        sampler.spans(epoch, step)[0][0].segment_id for epoch in range(5) for step in range(2)
     ]
     assert segment_ids == list(range(10))
 

@@ -7,8 +7,8 @@ from shards import open_dataset
 from shards.vocabulary import CodecSettings, Vocabulary
 from shards.writer import write_json
 from tests.trainer.cli.test_cli import QUICK
-from trainer.cli.commands import cli
-from trainer.evaluation.evaluate import sort_out
+from trainer.cli import cli
+from trainer.evaluation.held_out import open_runs
 from trainer.run.folder import open_run
 
 
@@ -27,7 +27,7 @@ def call(*arguments):
     return CliRunner().invoke(cli, ["evaluate", *map(str, arguments), "--device=cpu"])
 
 
-def test_runs_stand_side_by_side_with_their_figures_and_a_picture(runs):
+def test_runs_are_compared_in_a_table_json_files_and_a_plot(runs):
     result = call(*runs, "--split=valid")
     assert result.exit_code == 0, result.output
     found = [json.loads((run / "evaluation" / "valid.json").read_text()) for run in runs]
@@ -44,8 +44,8 @@ def test_runs_stand_side_by_side_with_their_figures_and_a_picture(runs):
     assert (runs[0] / "evaluation" / "valid.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_loss_is_that_of_training_where_songs_fill_their_blocks(runs):
-    """Training joins songs in a block, evaluation begins each anew: close, and no further."""
+def test_the_loss_is_close_to_the_validation_loss_of_training(runs):
+    """Not equal: validation joins songs within a block, evaluation starts each in a new block."""
     assert call(runs[0], "--split=valid").exit_code == 0
     found = json.loads((runs[0] / "evaluation" / "valid.json").read_text())
     lines = (runs[0] / "metrics.jsonl").read_text().splitlines()
@@ -53,18 +53,18 @@ def test_the_loss_is_that_of_training_where_songs_fill_their_blocks(runs):
     assert found["overall"]["loss"]["mean"] == pytest.approx(valid[-1]["loss"], rel=0.01)
 
 
-def test_a_dataset_may_be_named_and_else_is_the_runs_own(runs, dataset_folder):
+def test_without_a_dataset_the_first_runs_own_is_opened(runs, dataset_folder):
     for paths in ([*runs], [dataset_folder, *runs], [*runs, dataset_folder.parent]):
-        opened, dataset = sort_out(paths)
+        opened, dataset = open_runs(paths)
         assert [run.path for run in opened] == [*runs]
         assert dataset.path == dataset_folder
 
 
-def test_wrong_paths_are_refused_in_a_line(runs, dataset_folder, tmp_path):
+def test_wrong_paths_are_refused_in_one_line(runs, dataset_folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     cases = {
-        "not a run folder among them": [dataset_folder],
+        "none of these is a run folder": [dataset_folder],
         "is the dataset": [runs[0], dataset_folder, dataset_folder],
         "no such folder": [runs[0], tmp_path / "no"],
         "holds no dataset": [runs[0], other],
@@ -77,7 +77,7 @@ def test_wrong_paths_are_refused_in_a_line(runs, dataset_folder, tmp_path):
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_run_of_other_tokens_is_refused(runs, dataset_folder, tmp_path):
+def test_a_run_with_another_vocabulary_is_refused(runs, dataset_folder, tmp_path):
     other = tmp_path / "run"
     other.mkdir()
     (other / "config.json").write_text((runs[0] / "config.json").read_text())
@@ -89,7 +89,7 @@ def test_a_run_of_other_tokens_is_refused(runs, dataset_folder, tmp_path):
     assert open_run(other).vocabulary.fingerprint in result.stderr
 
 
-def test_a_run_with_a_knn_memory_is_scored_without_it_too(runs, dataset_folder, tmp_path):
+def test_a_run_with_a_knn_memory_is_also_scored_without_it(runs, dataset_folder, tmp_path):
     options = [*QUICK, "--set=memory=8", "--set=knn=true"]
     made = CliRunner().invoke(cli, ["fit", str(dataset_folder), "--run", str(tmp_path), *options])
     assert made.exit_code == 0, made.output

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,41 +9,43 @@ from shards.codec import Codec
 from shards.errors import SettingError
 from shards.vocabulary import PROGRAMS
 from trainer.data.batches import Blocks, collate
-from trainer.data.sampler import Piece
-from trainer.generation.generate import Lane, SampleConfig, generate
-from trainer.generation.incremental import Stream
+from trainer.data.sampler import Span
+from trainer.generation.generate import SampleConfig, SongSampler, generate
+from trainer.generation.incremental import IncrementalModel
 from trainer.generation.prompt import Prompt
-from trainer.generation.writer import USUAL_VELOCITY
+from trainer.generation.writer import DEFAULT_VELOCITY
 
-WILD = {"temperature": 2.0, "top_p": 1.0}
+FLAT: dict[str, Any] = {"temperature": 2.0, "top_p": 1.0}
+"""Samples unlikely tokens too, so that songs of an untrained model vary."""
 
 
 def inputs_of(twin, number):
     """A whole song as a model's inputs, shape (5, tokens)."""
     end = len(twin.songs[number]) - 1
-    batch = collate([Blocks(twin, np.arange(8), end)[(Piece(number, 0, end, 0),)]])
+    batch = collate([Blocks(twin, np.arange(8), end)[(Span(number, 0, end, 0),)]])
+    assert batch.velocities is not None
     return torch.cat([*batch[:4], batch.velocities]).numpy()
 
 
 def logits(output):
-    """What both heads say, side by side."""
+    """The logits of both heads, concatenated."""
     return torch.cat([output.tokens, output.instruments], dim=-1)
 
 
 def teacher_forced(model, twin, number, T):
     """The logits of both heads, a block at a time as in training; shape (tokens, V + I)."""
     end = len(twin.songs[number]) - 1
-    blocks, memory, found = Blocks(twin, np.arange(8), T), model.empty_memory(1), []
+    blocks, memory, chunks = Blocks(twin, np.arange(8), T), model.empty_memory(1), []
     for start in range(0, end, T):
-        piece = Piece(number, start, min(start + T, end), 3)
-        output, memory = model(collate([blocks[(piece,)]]), memory)
-        found.append(logits(output)[0, : piece.stop - piece.start])
-    return torch.cat(found)
+        span = Span(number, start, min(start + T, end), 3)
+        output, memory = model(collate([blocks[(span,)]]), memory)
+        chunks.append(logits(output)[0, : span.stop - span.start])
+    return torch.cat(chunks)
 
 
 @pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
 @pytest.mark.parametrize("memory", [0, 5, 12, 500])
-@pytest.mark.parametrize("other", [{}, {"window": 7, "qk_norm": True, "velocity": "embed"}])
+@pytest.mark.parametrize("other", [{}, {"window": 7, "qk_norm": True, "velocity_head": True}])
 def test_one_token_at_a_time_gives_the_logits_of_training(
     make_model, twin, positions, memory, other
 ):
@@ -49,80 +53,78 @@ def test_one_token_at_a_time_gives_the_logits_of_training(
     model = make_model(position_encoding=positions, memory=memory, **other)
     songs = [inputs_of(twin, number)[:, :60] for number in (0, 2)]  # two lanes
     expected = torch.stack([teacher_forced(model, twin, number, T)[:60] for number in (0, 2)])
-    for chunks in ([1] * 60, [11, 1, 1, 8, 3, 36]):
-        stream, at, found = Stream(model, T, lanes=2), 0, []
-        for size in chunks:
+    for sizes in ([1] * 60, [11, 1, 1, 8, 3, 36]):
+        incremental, at, found = IncrementalModel(model, T, lanes=2), 0, []
+        for size in sizes:
             part = np.stack([song[:, at : at + size] for song in songs], axis=1)
-            found.append(logits(stream.feed(part)))
+            found.append(logits(incremental.feed(part)))
             at += size
         assert torch.allclose(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_is_written_is_the_code_of_a_song(make_model, vocabulary, seed):
-    config = SampleConfig(seed=seed, count=2, bars=4, tokens=150, **WILD)
+def test_every_generated_song_survives_decoding_and_encoding(make_model, vocabulary, seed):
+    config = SampleConfig(seed=seed, count=2, bars=4, tokens=150, **FLAT)
     codec = Codec(vocabulary)
     for song in generate(make_model(), vocabulary, config, block_size=8):
         again = codec.encode(codec.decode(song))
         assert again == song
         is_pitch = song.velocities != song.velocities[-1]
         assert is_pitch.any()
-        assert (song.velocities[is_pitch] == USUAL_VELOCITY).all()
+        assert (song.velocities[is_pitch] == DEFAULT_VELOCITY).all()
 
 
 @pytest.fixture
 def play(monkeypatch, make_model, vocabulary):
-    """Generates with a model that would end; not let, it plays one note, rests, and so on."""
+    """Generates by a script: <eos> if allowed, else a note, a rest of `rest`, a note, and so on."""
 
-    def generated(rest, config, prompt=None):
-        def scripted(lane, *_):
-            allowed = lane.writer.tokens(note_due=lane._is_long_enough())
+    def generated(rest, config):
+        def scripted(sampler, *_):
+            allowed = sampler.writer.allowed_tokens(note_due=sampler.is_long_enough())
             wanted = ["<eos>", "m4/4", "t120.0", "<sep>", "n60", rest]
             return next(i for i in map(vocabulary.ids.get, wanted) if allowed[i])
 
-        monkeypatch.setattr(Lane, "draw_token", scripted)
-        return generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)[0]
+        monkeypatch.setattr(SongSampler, "sample_token", scripted)
+        return generate(make_model(), vocabulary, config, block_size=8)[0]
 
     return generated
 
 
 @pytest.mark.parametrize("bars", [1, 3])
-def test_just_the_bars_asked_for_are_written(play, vocabulary, bars):
+def test_exactly_the_requested_bars_are_written(play, vocabulary, bars):
     song = play("d12", SampleConfig(bars=bars))  # on every beat but the first
     assert (song.tokens == vocabulary.ids["n60"]).sum() == 4 * bars - 1
     assert song.bars[-1] == bars - 1
 
 
 @pytest.mark.parametrize("limits", [{"seconds": 6.0}, {"seconds": 6.0, "bars": 9}])
-def test_just_the_seconds_asked_for_are_written(play, vocabulary, limits):
+def test_exactly_the_requested_seconds_are_written(play, vocabulary, limits):
     song = Codec(vocabulary).decode(play("d12", SampleConfig(**limits)))
     assert song.seconds(song.notes["start"][-1]) == 5.5  # a beat is half a second
 
 
-def test_a_song_may_end_by_itself_where_it_is_let(play, vocabulary):
+def test_a_song_may_end_by_itself_if_allowed(play, vocabulary):
     song = play("d12", SampleConfig(bars=8, ending=True))
     assert (song.tokens == vocabulary.ids["n60"]).sum() == 1
 
 
 @pytest.mark.parametrize("limit", [{"bars": 1}, {"tokens": 8, "bars": 100}])
-def test_there_is_a_note_even_if_it_comes_after_the_limit(play, vocabulary, limit):
+def test_every_song_has_a_note_even_after_the_limit(play, vocabulary, limit):
     song = play("d384", SampleConfig(**limit))
     assert (song.tokens == vocabulary.ids["n60"]).sum() == 1
 
 
 def test_the_limit_on_tokens_holds(make_model, vocabulary):
-    config = SampleConfig(bars=1000, tokens=60, **WILD)
+    config = SampleConfig(bars=1000, tokens=60, **FLAT)
     (song,) = generate(make_model(), vocabulary, config, block_size=8)
     assert len(song) <= 62
 
 
 @pytest.mark.parametrize("bars", [None, 1, 2, 5, 40])
-def test_a_prompt_is_kept_as_it_is_and_gone_on_from_in_the_next_bar(
-    make_model, vocabulary, twin, bars
-):
-    prompt = Prompt.of(twin.songs[0], twin.codec, bars)
+def test_a_prompt_is_kept_and_continued_in_the_next_bar(make_model, vocabulary, twin, bars):
+    prompt = Prompt.from_song(twin.songs[0], twin.codec, bars)
     assert prompt.bars == bars or bars is None
-    config = SampleConfig(bars=12, tokens=400, seed=1, **WILD)
+    config = SampleConfig(bars=12, tokens=400, seed=1, **FLAT)
     (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
     assert twin.codec.encode(twin.codec.decode(prompt.song)) == prompt.song
     kept = len(prompt.song) - 1
@@ -130,7 +132,7 @@ def test_a_prompt_is_kept_as_it_is_and_gone_on_from_in_the_next_bar(
         assert (getattr(song, column)[:kept] == getattr(twin.songs[0], column)[:kept]).all()
     written = twin.codec.decode(song)
     new = written.notes[len(twin.codec.decode(prompt.song).notes) :]
-    line = Bars(written.meters, vocabulary.bar_steps).line(
+    line = Bars(written.meters, vocabulary.bar_steps).first_steps(
         np.array([prompt.bars, prompt.bars + 12])
     )
     assert len(new)
@@ -139,11 +141,9 @@ def test_a_prompt_is_kept_as_it_is_and_gone_on_from_in_the_next_bar(
 
 
 @pytest.mark.parametrize("changes", [None, True])
-def test_a_song_goes_on_in_its_meter_and_tempo_unless_told_otherwise(
-    make_model, vocabulary, twin, changes
-):
-    config = SampleConfig(bars=20, tokens=300, changes=changes, **WILD)
-    prompt = Prompt.of(twin.songs[0], twin.codec)
+def test_a_prompts_meter_and_tempo_are_kept_by_default(make_model, vocabulary, twin, changes):
+    config = SampleConfig(bars=20, tokens=300, changes=changes, **FLAT)
+    prompt = Prompt.from_song(twin.songs[0], twin.codec)
     (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
     decoded = twin.codec.decode(song)
     assert (len(decoded.meters) + len(decoded.tempos) > 2) == bool(changes)
@@ -152,25 +152,25 @@ def test_a_song_goes_on_in_its_meter_and_tempo_unless_told_otherwise(
 def test_a_prompt_without_a_note_is_refused(twin, play):
     late = play("d384", SampleConfig(bars=30))
     with pytest.raises(SettingError, match="the first 2 bars of the prompt hold no note"):
-        Prompt.of(late, twin.codec, 2)
+        Prompt.from_song(late, twin.codec, 2)
 
 
-def test_only_the_band_is_heard(make_model, vocabulary):
-    config = SampleConfig(bars=6, tokens=200, instruments="violin,drums", **WILD)
+def test_only_the_chosen_instruments_play(make_model, vocabulary):
+    config = SampleConfig(bars=6, tokens=200, instruments="violin,drums", **FLAT)
     (song,) = generate(make_model(), vocabulary, config, block_size=8)
-    heard = set(Codec(vocabulary).decode(song).notes["instrument"].tolist())
-    assert heard <= {40, *range(PROGRAMS, vocabulary.instruments)}
-    assert len(heard) > 1
+    played = set(Codec(vocabulary).decode(song).notes["instrument"].tolist())
+    assert played <= {40, *range(PROGRAMS, vocabulary.instruments)}
+    assert len(played) > 1
 
 
-def test_no_more_than_so_many_programs_are_heard(make_model, vocabulary):
-    config = SampleConfig(bars=6, tokens=200, max_instruments=2, **WILD)
+def test_no_more_than_max_instruments_play(make_model, vocabulary):
+    config = SampleConfig(bars=6, tokens=200, max_instruments=2, **FLAT)
     (song,) = generate(make_model(), vocabulary, config, block_size=8)
-    heard = np.unique(Codec(vocabulary).decode(song).notes["instrument"])
-    assert (heard < PROGRAMS).sum() == 2
+    played = np.unique(Codec(vocabulary).decode(song).notes["instrument"])
+    assert (played < PROGRAMS).sum() == 2
 
 
-def test_a_song_of_several_is_that_of_its_own_seed(make_model, vocabulary):
+def test_song_n_of_several_is_the_song_of_seed_plus_n(make_model, vocabulary):
     def songs(**settings):
         config = SampleConfig(bars=2, tokens=100, **settings)
         return generate(make_model(), vocabulary, config, block_size=8)
@@ -181,9 +181,9 @@ def test_a_song_of_several_is_that_of_its_own_seed(make_model, vocabulary):
 
 
 @pytest.mark.parametrize("limits", [{"bars": 3}, {"seconds": 4.0}])
-def test_the_progress_never_falls_and_ends_at_the_goal(make_model, vocabulary, limits):
+def test_progress_never_falls_and_ends_at_the_goal(make_model, vocabulary, limits):
     seen = []
-    config = SampleConfig(tokens=300, count=2, **limits, **WILD)
+    config = SampleConfig(tokens=300, count=2, **limits, **FLAT)
     generate(make_model(), vocabulary, config, block_size=8, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[0] >= 0
@@ -191,61 +191,69 @@ def test_the_progress_never_falls_and_ends_at_the_goal(make_model, vocabulary, l
 
 
 @pytest.fixture
-def draws(monkeypatch, vocabulary):
-    """Shares of what is drawn first: a rest, pitch 40 or 41; and by players 0 and 1."""
+def frequencies(monkeypatch, vocabulary):
+    """How often a rest, pitch 40 or pitch 41 (rows) is sampled, with instrument 0 or 1 (columns).
 
-    def drawn(tokens, instruments, players, count=1500, **settings):
-        lane = Lane(vocabulary, SampleConfig(**{"top_p": 1.0} | settings), 0, None)
-        writer = lane.writer
+    Takes the probabilities of the three tokens and of the instruments, and which instrument may
+    play which pitch.
+    """
+
+    def sampled(tokens, instruments, playable, count=1500, **settings: Any):
+        config = SampleConfig(**{"top_p": 1.0, **settings})
+        sampler = SongSampler(vocabulary, config, 0, None)
+        writer = sampler.writer
         for name in ("m4/4", "t120.0"):
-            writer.add_next(vocabulary.ids[name], 0)
-        able = np.zeros((128, vocabulary.instruments), bool)
-        able[40:42, :2] = players
-        monkeypatch.setattr(writer, "players", lambda: able)
+            writer.append_sampled(vocabulary.ids[name], 0)
+        allowed = np.zeros((128, vocabulary.instruments), bool)
+        allowed[40:42, :2] = playable
+        monkeypatch.setattr(writer, "allowed_notes", lambda: allowed)
         names = [vocabulary.ids[name] for name in ("<sep>", "n40", "n41")]
-        scores = np.full(len(vocabulary), -np.inf)
-        scores[names] = np.log(tokens)
-        heads = np.append(np.log(instruments), np.full(vocabulary.instruments - 2, -np.inf))
-        found = np.zeros((3, 2))
+        logits = np.full(len(vocabulary), -np.inf)
+        logits[names] = np.log(tokens)
+        instrument_logits = np.append(
+            np.log(instruments), np.full(vocabulary.instruments - 2, -np.inf)
+        )
+        counts = np.zeros((3, 2))
         for _ in range(count):
-            token = names.index(lane.draw_token(scores, heads))
-            player = lane.draw_player(names[token], heads) if token else 0
-            found[token, player] += 1
-        return found / count
+            token = sampler.sample_token(logits, instrument_logits)
+            is_note = token != names[0]
+            instrument = sampler.sample_instrument(token, instrument_logits) if is_note else 0
+            counts[names.index(token), instrument] += 1
+        return counts / count
 
-    return drawn
+    return sampled
 
 
-def test_drawing_from_all_follows_both_heads(draws):
-    found = draws([0.5, 0.3, 0.2], [0.4, 0.6], [[True, True], [True, True]])
+def test_sampling_follows_both_heads(frequencies):
+    found = frequencies([0.5, 0.3, 0.2], [0.4, 0.6], [[True, True], [True, True]])
     assert np.allclose(found, [[0.5, 0], [0.12, 0.18], [0.08, 0.12]], atol=0.05)
 
 
-def test_a_pitch_is_as_likely_as_those_who_can_play_it(draws):
-    found = draws([0.5, 0.3, 0.2], [0.4, 0.6], [[True, False], [True, True]])
+def test_a_pitch_is_weighted_by_the_instruments_that_can_play_it(frequencies):
+    found = frequencies([0.5, 0.3, 0.2], [0.4, 0.6], [[True, False], [True, True]])
     expected = np.array([[0.5, 0], [0.12, 0], [0.08, 0.12]])
     assert np.allclose(found, expected / expected.sum(), atol=0.05)
 
 
-def test_what_nobody_likely_may_play_is_never_drawn(draws):
-    found = draws([0.01, 0.98, 0.01], [0.9, 0.1], [[False, True], [True, True]], top_p=0.5)
-    assert found[:, 0].sum() == 1  # the first player is half of all alone: the second is out
+def test_a_pitch_that_no_likely_instrument_may_play_is_never_sampled(frequencies):
+    found = frequencies([0.01, 0.98, 0.01], [0.9, 0.1], [[False, True], [True, True]], top_p=0.5)
+    assert found[:, 0].sum() == 1  # instrument 0 alone reaches top_p, so 1 is never sampled
 
 
-@pytest.mark.parametrize("velocity", ["none", "embed", "predict"])
+@pytest.mark.parametrize("velocity_head", [False, True])
 @pytest.mark.parametrize("head", ["plain", "conditional"])
-def test_every_kind_of_head_writes_songs(make_model, vocabulary, head, velocity):
-    model = make_model(instrument_head=head, velocity=velocity)
-    config = SampleConfig(count=2, bars=6, tokens=200, instruments="piano,drums", **WILD)
+def test_every_kind_of_head_writes_songs(make_model, vocabulary, head, velocity_head):
+    model = make_model(instrument_head=head, velocity_head=velocity_head)
+    config = SampleConfig(count=2, bars=6, tokens=200, instruments="piano,drums", **FLAT)
     for song in generate(model, vocabulary, config, block_size=8):
         decoded = Codec(vocabulary).decode(song)
-        heard = set(decoded.notes["instrument"].tolist())
-        assert heard <= {*range(8), *range(PROGRAMS, vocabulary.instruments)}
-        assert (len(set(decoded.notes["velocity"].tolist())) > 1) == (velocity == "predict")
+        played = set(decoded.notes["instrument"].tolist())
+        assert played <= {*range(8), *range(PROGRAMS, vocabulary.instruments)}
+        assert (len(set(decoded.notes["velocity"].tolist())) > 1) == velocity_head
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "bad",
     [
         {"top_p": 1.5},
         {"top_p": -0.1},
@@ -257,6 +265,6 @@ def test_every_kind_of_head_writes_songs(make_model, vocabulary, head, velocity)
         {"count": 0},
     ],
 )
-def test_a_wrong_way_to_draw_is_refused(wrong):
+def test_a_value_out_of_bounds_is_refused(bad):
     with pytest.raises(SettingError):
-        SampleConfig(**wrong)
+        SampleConfig(**bad)

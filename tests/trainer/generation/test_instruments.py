@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from shards.errors import SettingError
-from trainer.generation.instruments import parse_band
+from trainer.generation.instruments import parse_instruments
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ from trainer.generation.instruments import parse_band
         ("crash", [142, 150]),  # two cymbals have it in their names
     ],
 )
-def test_names_mean_classes(vocabulary, text, classes):
-    assert np.flatnonzero(parse_band(text, vocabulary)).tolist() == [*classes]
+def test_names_select_classes(vocabulary, text, classes):
+    assert np.flatnonzero(parse_instruments(text, vocabulary)).tolist() == [*classes]
 
 
 @pytest.mark.parametrize(
     ("text", "hint"), [("pianoo", "did you mean piano"), ("piano,,bass", "known: drums")]
 )
-def test_a_name_that_fits_nobody_is_refused(vocabulary, text, hint):
+def test_a_name_that_fits_no_class_is_refused(vocabulary, text, hint):
     with pytest.raises(SettingError, match=hint):
-        parse_band(text, vocabulary)
+        parse_instruments(text, vocabulary)

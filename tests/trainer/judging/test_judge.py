@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from shards.console import progress_bar
 from shards.errors import LakhxlError, SettingError
 from shards.song import Song, sort_notes
 from tests.trainer.cli.test_cli import QUICK
-from trainer.cli.commands import cli
-from trainer.judging.judge import TITLES, JudgeConfig, beginnings, judge, parts_of
+from trainer.cli import cli
+from trainer.judging.judge import TITLES, JudgeConfig, first_bars, judge
+from trainer.judging.music_metrics import split_by_instrument
 from trainer.run.folder import open_run
 
 CONFIG = JudgeConfig(bars=2, count=3)
@@ -26,71 +28,72 @@ def call(*arguments):
     return CliRunner().invoke(cli, ["judge", *map(str, arguments)])
 
 
-def hold(run, dataset, samples):
-    from shards.console import progress_bar
-
-    held_out = beginnings(dataset, np.array([6, 7]), CONFIG.bars)
+def judged(run, dataset, samples):
+    held_out = first_bars(dataset, np.array([6, 7]), CONFIG.bars)
     return judge(
         open_run(run), dataset, held_out, samples, split="valid", config=CONFIG, bar=progress_bar
     )
 
 
-def test_a_judgement_is_a_table_figures_and_a_picture(run):
+def test_judge_prints_a_table_and_writes_json_and_a_plot(run):
     result = call(run, "--split=valid", "--bars=2", "--count=3")
     assert result.exit_code == 0, result.output
     found = json.loads((run / "judgement" / "valid.json").read_text())
     assert found["songs"] == [6, 7]
-    assert [*found["measures"]] == [*TITLES]
+    assert [*found["metrics"]] == [*TITLES]
     for name, title in TITLES.items():
-        assert len(found["measures"][name]["samples"]) == 3
-        assert len(found["measures"][name]["held_out"]) == 2
+        assert len(found["metrics"][name]["samples"]) == 3
+        assert len(found["metrics"][name]["held_out"]) == 2
         assert any(line.startswith(f"{title}  ") for line in result.stdout.splitlines())
     assert (run / "judgement" / "valid.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_seeds_are_judged_the_same(run):
-    figures = []
+def test_the_same_seeds_give_the_same_json(run):
+    contents = []
     for _ in range(2):
         assert call(run, "--split=valid", "--bars=2", "--count=3").exit_code == 0
-        figures.append((run / "judgement" / "valid.json").read_bytes())
-    assert figures[0] == figures[1]
+        contents.append((run / "judgement" / "valid.json").read_bytes())
+    assert contents[0] == contents[1]
 
 
-def test_a_training_song_among_the_samples_is_named(run, dataset):
+def test_a_training_song_among_the_samples_is_found(run, dataset):
     samples = [dataset.codec.decode(dataset.song(number)) for number in (7, 3, 6)]
-    copy = hold(run, dataset, samples)["longest_copy"]
-    assert (copy["seed"], copy["song"]) == (1, 3)
-    assert (copy["notes"], copy["at"], copy["song_at"]) == (len(samples[1].notes), 0, 0)
+    match = judged(run, dataset, samples)["longest_match"]
+    notes = len(samples[1].notes)
+    assert match == {
+        "seed": 1, "notes": notes, "start": 0, "training_song": 3, "training_start": 0
+    }  # fmt: skip
 
 
-def test_a_copied_part_is_found_under_other_parts(run, dataset):
+def test_a_copy_of_one_instrument_is_found_among_changed_others(run, dataset):
     original = dataset.codec.decode(dataset.song(3))
-    melody, drums = parts_of(original.notes)
-    drums["start"] += 1  # now between the melody's notes, and no run of the band is left
+    melody, drums = split_by_instrument(original.notes)
+    drums["start"] += 1  # now between the melody's notes, so no run of all instruments is left
     notes = sort_notes(np.concatenate([melody, drums]))
     changed = Song(notes, original.meters, original.tempos, original.steps_per_beat)
-    found = hold(run, dataset, [changed] * 3)["measures"]
-    assert found["copied_in_part"]["samples"] == [max(len(melody), len(drums))] * 3
-    assert max(found["copied_notes"]["samples"]) < 3
+    metrics = judged(run, dataset, [changed] * 3)["metrics"]
+    longest = max(len(melody), len(drums))
+    assert metrics["matched_notes_one_instrument"]["samples"] == [longest] * 3
+    assert all(notes and notes < 3 for notes in metrics["matched_notes"]["samples"])
 
 
-def test_held_out_songs_have_as_many_bars_as_samples(dataset):
+def test_held_out_songs_are_cut_to_the_bars_of_the_samples(dataset):
     whole = dataset.codec.decode(dataset.song(6))
-    begun = beginnings(dataset, np.array([6, 7]), 1)[6]
-    assert begun.notes.tolist() == whole.notes[whole.notes["start"] < 48].tolist()
-    assert len(begun.notes) < len(whole.notes)
+    beginning = first_bars(dataset, np.array([6, 7]), 1)[6]
+    assert beginning.notes.tolist() == whole.notes[whole.notes["start"] < 48].tolist()
+    assert len(beginning.notes) < len(whole.notes)
 
 
 def test_songs_that_begin_later_are_left_out(dataset, make_twin, make_songs):
-    begun = dataset.codec.decode(dataset.song(6))
-    notes = begun.notes.copy()
+    song = dataset.codec.decode(dataset.song(6))
+    notes = song.notes.copy()
     notes["start"] += 3 * 48
-    late = dataset.codec.encode(Song(notes, begun.meters, begun.tempos, begun.steps_per_beat))
+    late = dataset.codec.encode(Song(notes, song.meters, song.tempos, song.steps_per_beat))
     twin = make_twin([late, *make_songs([20, 25])], ["test"] * 3)
-    assert [*beginnings(twin, np.arange(3), 3)] == [1, 2]
-    assert [*beginnings(twin, np.arange(3), 4)] == [0, 1, 2]
+    assert [*first_bars(twin, np.arange(3), 3)] == [1, 2]
+    assert [*first_bars(twin, np.arange(3), 4)] == [0, 1, 2]
     with pytest.raises(LakhxlError, match="1 of 2 songs begin within 3 bars"):
-        beginnings(twin, np.arange(2), 3)
+        first_bars(twin, np.arange(2), 3)
 
 
 def test_a_length_in_seconds_is_refused():

@@ -6,7 +6,7 @@ import pytest
 
 from shards.song import METER, NOTE, TEMPO, Song, sort_notes
 from shards.vocabulary import Vocabulary
-from trainer.judging.music_metrics import MEASURES, Piece, measure
+from trainer.judging.music_metrics import METRICS, BarredSong, compute_metrics
 
 BAR_STEPS = Vocabulary().bar_steps
 BAR = 48
@@ -17,12 +17,12 @@ def song_of(rows, meters=((0, 4, 4),)):
     return Song(notes, np.array([*meters], METER), np.array([(0, 500_000)], TEMPO), 12)
 
 
-def measures_of(rows, **settings):
-    return measure(Piece(song_of(rows, **settings), BAR_STEPS))
+def metrics_of(rows, **settings):
+    return compute_metrics(BarredSong(song_of(rows, **settings), BAR_STEPS))
 
 
 def random_rows(seed, *, bars=12, notes=60):
-    """Some bars are empty, some notes cross bar lines, some instruments are drums."""
+    """With empty bars, notes that cross bar lines, and drums."""
     random = np.random.default_rng(seed)
     starts = np.sort(
         random.choice([0, 6, 12, 18, 24], notes) + BAR * random.integers(0, bars, notes)
@@ -33,8 +33,8 @@ def random_rows(seed, *, bars=12, notes=60):
     ]
 
 
-def slow_measures(rows):
-    """Each measure as it is defined, step by step and bar by bar, in 4/4."""
+def slow_metrics(rows):
+    """Each metric by its definition, step by step and bar by bar, in 4/4."""
     rows = [row.tolist() for row in song_of(rows).notes]
     pitched = [row for row in rows if row[2] < 128]
     count = max(row[0] for row in rows) // BAR + 1
@@ -62,8 +62,8 @@ def slow_measures(rows):
     ]
     scales = [{(tonic + k) % 12 for k in (0, 2, 4, 5, 7, 9, 11)} for tonic in range(12)]
     parts = [
-        [row for row in rows if min(row[2], 128) == player]
-        for player in {min(row[2], 128) for row in rows}
+        [row for row in rows if min(row[2], 128) == instrument]
+        for instrument in {min(row[2], 128) for row in rows}
     ]
     contents = [sorted((row[0] % BAR, *row[1:4]) for row in bar) for bar in of_bar if bar]
     return {
@@ -78,61 +78,63 @@ def slow_measures(rows):
         "notes_per_bar": len(rows) / count,
         "polyphony": np.mean(at_once),
         "instruments": len(parts),
-        "resting": np.mean([not sounds_in(bar, part) for part in parts for bar in range(count)]),
+        "silent_bars": np.mean(
+            [not sounds_in(bar, part) for part in parts for bar in range(count)]
+        ),
         "empty_bars": np.mean([not sounds_in(bar, rows) for bar in range(count)]),
         "repeated_bars": np.mean([content in contents[:n] for n, content in enumerate(contents)]),
     }
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_measure_is_that_of_its_slow_definition(seed):
+def test_every_metric_equals_its_slow_definition(seed):
     rows = random_rows(seed, bars=(12, 5, 40, 3, 20)[seed], notes=(60, 8, 20, 90, 30)[seed])
-    found = measures_of(rows)
-    assert [*found] == [*MEASURES]
-    assert found == pytest.approx(slow_measures(rows))
+    found = metrics_of(rows)
+    assert [*found] == [*METRICS]
+    assert found == pytest.approx(slow_metrics(rows))
 
 
-def test_a_scale_in_one_key_is_wholly_in_it_and_a_chromatic_one_is_not():
+def test_a_scale_fits_its_key_fully_and_a_chromatic_one_does_not():
     in_f_minor = [65 + k for k in (0, 2, 3, 5, 7, 8, 10)]
     assert (
-        measures_of([(n, 1, 0, p, 80) for n, p in enumerate(in_f_minor)])["scale_consistency"] == 1
+        metrics_of([(n, 1, 0, p, 80) for n, p in enumerate(in_f_minor)])["scale_consistency"] == 1
     )
     chromatic = [(n, 1, 0, 60 + n, 80) for n in range(12)]
-    assert measures_of(chromatic)["scale_consistency"] == pytest.approx(7 / 12)
-    assert measures_of(chromatic)["pitch_class_entropy_1"] == pytest.approx(math.log2(12))
+    assert metrics_of(chromatic)["scale_consistency"] == pytest.approx(7 / 12)
+    assert metrics_of(chromatic)["pitch_class_entropy_1"] == pytest.approx(math.log2(12))
 
 
-def test_transposing_changes_no_measure():
+def test_transposing_changes_no_metric():
     rows = [row for row in random_rows(3) if row[2] < 128]
     higher = [(*row[:3], row[3] + 5, row[4]) for row in rows]
-    assert measures_of(higher) == pytest.approx(measures_of(rows))
+    assert metrics_of(higher) == pytest.approx(metrics_of(rows))
 
 
-def test_a_bar_played_over_and_over_repeats_and_keeps_its_groove():
+def test_a_bar_played_four_times_counts_as_repeated_and_keeps_its_groove():
     rows = [(BAR * bar + step, 6, 0, 60 + step, 80) for bar in range(4) for step in (0, 12, 30)]
-    found = measures_of(rows)
+    found = metrics_of(rows)
     assert found["repeated_bars"] == 3 / 4
     assert found["groove_consistency"] == 1
 
 
 def test_a_held_note_fills_the_bars_it_sounds_in():
     rows = [(0, 2 * BAR, 0, 60, 80), (4 * BAR, 6, 128, 35, 80)]
-    found = measures_of(rows)
+    found = metrics_of(rows)
     assert found["empty_bars"] == 2 / 5  # the third and the fourth of five
-    assert found["resting"] == pytest.approx((3 / 5 + 4 / 5) / 2)
+    assert found["silent_bars"] == pytest.approx((3 / 5 + 4 / 5) / 2)
 
 
-def test_bars_of_another_length_are_not_compared_for_their_groove():
+def test_groove_compares_only_bars_of_the_same_length():
     rows = [(0, 6, 0, 60, 80), (BAR, 6, 0, 60, 80), (BAR + 36, 6, 0, 60, 80)]
-    assert math.isnan(measures_of(rows[:2], meters=((0, 4, 4), (BAR, 3, 4)))["groove_consistency"])
-    found = measures_of(rows, meters=((0, 4, 4), (BAR, 3, 4)))
+    assert math.isnan(metrics_of(rows[:2], meters=((0, 4, 4), (BAR, 3, 4)))["groove_consistency"])
+    found = metrics_of(rows, meters=((0, 4, 4), (BAR, 3, 4)))
     assert found["groove_consistency"] == 1  # the two bars of 3/4
 
 
-def test_drums_alone_have_neither_key_nor_range():
-    found = measures_of([(0, 6, 128, 35, 80), (BAR, 6, 130, 37, 80)])
-    missing = {name for name, value in found.items() if math.isnan(value)}
-    assert missing == {
+def test_metrics_of_pitch_are_undefined_for_drums_alone():
+    found = metrics_of([(0, 6, 128, 35, 80), (BAR, 6, 130, 37, 80)])
+    undefined = {name for name, value in found.items() if math.isnan(value)}
+    assert undefined == {
         "pitch_class_entropy_1",
         "pitch_class_entropy_4",
         "scale_consistency",

@@ -1,27 +1,26 @@
-"""The memory and its mask, by laws that hold for the whole model."""
+"""The memory and its mask: laws of the whole model."""
 
 import itertools
 
 import pytest
 import torch
 
-from trainer.data.batches import PADDING, Batch
-from trainer.model.memory import EMPTY, Memory, join_lanes, memory_tensors, split_lanes, visible
+from tests.trainer.batches import random_batch
+from trainer.data.batches import EMPTY, PADDING, Batch
+from trainer.model.memory import (
+    Memory,
+    attention_mask,
+    join_lanes,
+    memory_tensors,
+    split_lanes,
+)
 
-pytestmark = pytest.mark.usefixtures("onednn")  # the laws hold for both libraries
+pytestmark = pytest.mark.usefixtures("onednn")  # tested with oneDNN where it is available
 SCHEMES = ["rope", "txl", "t5"]
 
 
-def random_batch(vocabulary, segment_ids, *, seed=0):
-    """Any tokens at all, shape (B, T) as segment_ids."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = len(vocabulary), vocabulary.instruments + 1, 20, vocabulary.max_bar_steps
-    columns = [torch.randint(size, segment_ids.shape, generator=generator) for size in sizes]
-    return Batch(*columns, segment_ids=segment_ids)
-
-
 def cut(batch, start, stop):
-    return Batch(*(None if column is None else column[:, start:stop] for column in batch))
+    return batch.map(lambda column: column[:, start:stop])
 
 
 def play(model, batch, edges, *, length):
@@ -47,7 +46,9 @@ def test_any_cutting_into_blocks_equals_one_pass(make_model, vocabulary, positio
 
 
 @pytest.mark.parametrize("positions", SCHEMES)
-def test_a_window_no_longer_than_the_memory_makes_cuts_invisible(make_model, vocabulary, positions):
+def test_a_window_no_longer_than_the_memory_makes_cuts_inattention_mask(
+    make_model, vocabulary, positions
+):
     model = make_model(position_encoding=positions, window=9)
     batch = random_batch(vocabulary, torch.zeros(1, 40, dtype=torch.long))
     whole, _ = play(model, batch, [0, 40], length=0)
@@ -88,10 +89,10 @@ def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(
 
 @pytest.mark.parametrize("positions", SCHEMES)
 @pytest.mark.parametrize("again", [False, True], ids=["another song", "the same song again"])
-def test_no_gradient_reaches_another_visit(make_model, vocabulary, positions, again):
+def test_no_gradient_reaches_another_segment(make_model, vocabulary, positions, again):
     model = make_model(position_encoding=positions)
     batch = random_batch(vocabulary, torch.tensor([[1] * 5 + [2] * 7]))
-    if again:  # the same tokens, bars and steps in both segment_ids
+    if again:  # the same tokens, bars and steps in both segments
         batch = Batch(
             *(column[:, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]] for column in batch[:4]),
             segment_ids=batch.segment_ids,
@@ -105,7 +106,7 @@ def test_no_gradient_reaches_another_visit(make_model, vocabulary, positions, ag
     assert (gradient[5:] != 0).any(dim=-1).all()
 
 
-def test_the_same_song_again_is_as_if_for_the_first_time(make_model, vocabulary):
+def test_a_repeated_song_is_predicted_as_the_first_time(make_model, vocabulary):
     model = make_model()
     first = random_batch(vocabulary, torch.full((1, 10), 1))
     second = first._replace(segment_ids=torch.full((1, 10), 2))
@@ -127,20 +128,20 @@ def test_the_future_changes_nothing(make_model, vocabulary):
 
 
 def test_the_mask_rule_written_out():
-    seen = visible(torch.tensor([[8, 8, 9, 9]]), torch.tensor([[EMPTY, 7, 8]]), window=None)
+    seen = attention_mask(torch.tensor([[8, 8, 9, 9]]), torch.tensor([[EMPTY, 7, 8]]), window=None)
     assert seen[0].int().tolist() == [
         [0, 0, 1, 1, 0, 0, 0],
         [0, 0, 1, 1, 1, 0, 0],
         [0, 0, 0, 0, 0, 1, 0],
         [0, 0, 0, 0, 0, 1, 1],
     ]
-    narrow = visible(torch.tensor([[8, 8, 8]]), torch.tensor([[8, 8]]), window=2)
+    narrow = attention_mask(torch.tensor([[8, 8, 8]]), torch.tensor([[8, 8]]), window=2)
     assert narrow[0].int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1]]
 
 
 def test_no_row_is_empty_and_padding_never_sees_an_unwritten_slot():
     for window in (1, None):
-        seen = visible(torch.full((1, 3), PADDING), torch.full((1, 4), EMPTY), window=window)
+        seen = attention_mask(torch.full((1, 3), PADDING), torch.full((1, 4), EMPTY), window=window)
         assert seen.any(dim=-1).all()
         assert not seen[:, :, :4].any()
 
@@ -165,9 +166,9 @@ def test_the_memory_is_no_part_of_the_module(make_model):
     assert not any("memory" in name for name in model.state_dict())
 
 
-def test_a_nearest_key_is_as_far_back_as_is_said(make_model):
+def test_no_key_nearer_than_min_distance_is_attended_to(make_model):
     min_distance = torch.tensor([[0, 1, 1, 3]])
-    seen = visible(
+    seen = attention_mask(
         torch.tensor([[8, 8, 9, 9]]), torch.tensor([[8]]), window=None, min_distance=min_distance
     )
     assert seen[0].int().tolist() == [

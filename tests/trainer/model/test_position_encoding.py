@@ -32,11 +32,11 @@ def test_rotation_is_multiplication_by_a_complex_number(generator):
     x = torch.randn(1, 1, 5, 8, generator=generator)
     cosines, sines = Rope(16, 2).table(5, x.device)
     waves = 10_000.0 ** (-torch.arange(4) / 4)
-    for place in range(5):
-        planes = torch.complex(x[0, 0, place, :4], x[0, 0, place, 4:])
-        turned = planes * torch.exp(1j * place * waves)
+    for position in range(5):
+        planes = torch.complex(x[0, 0, position, :4], x[0, 0, position, 4:])
+        turned = planes * torch.exp(1j * position * waves)
         expected = torch.cat([turned.real, turned.imag])
-        assert torch.allclose(rotate(x, cosines, sines)[0, 0, place], expected, atol=1e-6)
+        assert torch.allclose(rotate(x, cosines, sines)[0, 0, position], expected, atol=1e-6)
 
 
 def test_rope_scores_depend_on_the_distance_alone(generator):

@@ -7,14 +7,14 @@ from shards.errors import SettingError
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
 from trainer.model.loss import sum_losses, token_losses
-from trainer.model.transformer import FeedForward, TransformerXL
+from trainer.model.transformer import TransformerXL
 from trainer.run import checkpoint
 
 
 def batch_of(vocabulary, **columns):
-    """Four <sos>, unless told otherwise."""
-    usual = dict.fromkeys(["instruments", "bars", "steps", "segment_ids", "velocities"], 0)
-    values = {"tokens": vocabulary.sos, **usual, **columns}
+    """A batch of four <sos>; columns replace the defaults."""
+    default = dict.fromkeys(["instruments", "bars", "steps", "segment_ids", "velocities"], 0)
+    values = {"tokens": vocabulary.sos, **default, **columns}
     return Batch(
         **{
             name: torch.tensor([value if isinstance(value, list) else [value] * 4])
@@ -32,7 +32,8 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before():
 
 
 def test_norms_start_at_one_and_biases_at_zero():
-    model = TransformerXL(ModelConfig(layers=1, d_model=16, heads=2, position_encoding="txl"))
+    config = ModelConfig(layers=1, d_model=16, heads=2, position_encoding="txl", qk_norm=False)
+    model = TransformerXL(config)
     model.initialize(torch.Generator().manual_seed(0))
     for name, parameter in model.named_parameters():
         if parameter.dim() == 1 or name.endswith((".u", ".v")):
@@ -44,13 +45,13 @@ def test_norms_start_at_one_and_biases_at_zero():
 @pytest.mark.parametrize("column", ["tokens", "instruments", "bars", "steps"])
 def test_every_input_matters(make_model, vocabulary, column):
     model = make_model()
-    usual, _ = model(batch_of(vocabulary), model.empty_memory(1))
+    default, _ = model(batch_of(vocabulary), model.empty_memory(1))
     other, _ = model(batch_of(vocabulary, **{column: [5, 0, 0, 0]}), model.empty_memory(1))
-    assert not torch.allclose(usual.tokens, other.tokens, atol=1e-3)
-    assert not torch.allclose(usual.instruments, other.instruments, atol=1e-3)
+    assert not torch.allclose(default.tokens, other.tokens, atol=1e-3)
+    assert not torch.allclose(default.instruments, other.instruments, atol=1e-3)
 
 
-def test_bars_beyond_the_last_that_is_told_apart_count_as_it(make_model, vocabulary):
+def test_bars_from_max_bars_on_share_one_embedding(make_model, vocabulary):
     model = make_model(max_bars=8)
     last, _ = model(batch_of(vocabulary, bars=7), model.empty_memory(1))
     beyond, _ = model(batch_of(vocabulary, bars=60_000), model.empty_memory(1))
@@ -70,7 +71,7 @@ def test_the_last_class_and_step_and_none_have_embeddings(make_model, vocabulary
     assert output.instruments.shape == (1, 4, vocabulary.instruments)
 
 
-def test_an_untrained_model_finds_everything_about_equally_likely(vocabulary):
+def test_an_untrained_model_predicts_a_nearly_uniform_distribution(vocabulary):
     config = ModelConfig(layers=2, d_model=64, heads=2, dropout=0.0).for_vocabulary(vocabulary)
     model = TransformerXL(config)
     model.initialize(torch.Generator().manual_seed(0))
@@ -85,7 +86,7 @@ def test_an_untrained_model_finds_everything_about_equally_likely(vocabulary):
         ({"layers": 0}, "layers is 0; expected at least 1"),
         ({"dropout": 1.0}, "dropout is 1.0; expected less than 1"),
         ({"dropout": float("nan")}, "dropout is nan"),
-        ({"positions": "rop"}, "expected one of rope, txl, t5"),
+        ({"position_encoding": "rop"}, "expected one of rope, txl, t5"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_refused(settings, message):
@@ -95,12 +96,10 @@ def test_a_model_that_cannot_be_built_is_refused(settings, message):
 
 OPTIONS = [
     {"qk_norm": True},
-    {"activation": "relu2"},
-    {"zero_init": True},
-    {"tied": True},
+    {"qk_norm": False},
     {"instrument_head": "conditional"},
-    {"velocity": "embed"},
-    {"velocity": "predict"},
+    {"instrument_head": "plain"},
+    {"velocity_head": True},
 ]
 
 
@@ -123,51 +122,33 @@ def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
     assert torch.equal(output.tokens, again.tokens)
 
 
-def test_zero_init_makes_every_layer_begin_as_nothing(vocabulary):
-    config = ModelConfig(layers=3, d_model=16, heads=2, zero_init=True).for_vocabulary(vocabulary)
-    model = TransformerXL(config).eval()
-    model.initialize(torch.Generator().manual_seed(0))
-    batch = batch_of(vocabulary)
-    output, _ = model(batch, model.empty_memory(1))
-    assert torch.equal(output.hidden, model.norm(model.embed(batch)))
-
-
-def test_a_plain_instrument_head_does_not_look_at_the_next_token_and_a_conditional_one_does(
-    make_model, vocabulary
-):
-    for kind, looks in (("plain", False), ("conditional", True)):
+def test_only_a_conditional_instrument_head_reads_the_next_token(make_model, vocabulary):
+    for kind, reads in (("plain", False), ("conditional", True)):
         model = make_model(instrument_head=kind)
         one, other = (
             model(batch_of(vocabulary, targets=target), model.empty_memory(1))[0]
             for target in (10, 11)
         )
         assert torch.equal(one.tokens, other.tokens)
-        assert torch.equal(one.instruments, other.instruments) != looks
-        untold, _ = model(batch_of(vocabulary), model.empty_memory(1))
-        assert (untold.instruments is None) == looks
+        assert torch.equal(one.instruments, other.instruments) != reads
+        without, _ = model(batch_of(vocabulary), model.empty_memory(1))
+        assert (without.instruments is None) == reads
         named = torch.full((1, 4), 11)
-        assert torch.equal(model.instruments(untold.hidden, named), other.instruments)
+        assert torch.equal(model.instruments(without.hidden, named), other.instruments)
 
 
-def test_velocities_matter_only_where_they_are_embedded(make_model, vocabulary):
-    for option, matters in (("none", False), ("embed", True), ("predict", True)):
-        model = make_model(velocity=option)
+def test_velocities_matter_only_to_a_model_that_predicts_them(make_model, vocabulary):
+    for option in (False, True):
+        model = make_model(velocity_head=option)
         soft, loud = (
             model(batch_of(vocabulary, velocities=bin_), model.empty_memory(1))[0]
             for bin_ in (3, 30)
         )
-        assert torch.equal(soft.tokens, loud.tokens) != matters
-        assert (model.velocity_head is not None) == (option == "predict")
+        assert torch.equal(soft.tokens, loud.tokens) != option
+        assert (model.velocity_head is not None) == option
 
 
-def test_the_square_of_relu(vocabulary):
-    feed = FeedForward(ModelConfig(d_model=4, heads=1, mlp_ratio=1, activation="relu2"))
-    feed.project_in.weight.data = feed.project_out.weight.data = torch.eye(4)
-    feed.project_in.bias.data = feed.project_out.bias.data = torch.zeros(4)
-    assert feed(torch.tensor([-2.0, -0.5, 0.5, 3.0])).tolist() == [0, 0, 0.25, 9]
-
-
-def test_queries_and_keys_of_length_one_are_all_that_counts(make_model, vocabulary):
+def test_with_qk_norm_the_length_of_queries_and_keys_does_not_matter(make_model, vocabulary):
     model = make_model(qk_norm=True)
     before, _ = model(batch_of(vocabulary, tokens=[5, 9, 7, 8]), model.empty_memory(1))
     for layer in model.layers:

@@ -32,13 +32,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path, size):
     path = tmp_path / "x.safetensors"
     checkpoint.save(path, {"a": torch.zeros(50)}, STATE)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(LakhxlError, match=r"x\.safetensors is not a whole checkpoint"):
+    with pytest.raises(LakhxlError, match=r"x\.safetensors is not a complete checkpoint"):
         checkpoint.load(path)
 
 
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(LakhxlError, match="not a whole checkpoint"):
+    with pytest.raises(LakhxlError, match="not a complete checkpoint"):
         checkpoint.load(tmp_path / "x.safetensors")
 
 

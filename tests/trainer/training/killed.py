@@ -1,12 +1,11 @@
-"""Train runs to their end while they are killed again and again, in processes of their own.
+"""Train runs to their end in processes that are killed again and again.
 
     python killed.py DATASET RUNS
 
-RUNS is a JSON list of objects: folder, model (plain or knn), steps, kills. Each kill is step:group;
-the process is killed by SIGKILL in the middle of that step, before that group of lanes; or
-step:checkpoint, after the kNN memory's file is written and before the checkpoint that belongs to
-it, which comes every six steps. All are forks of one process, because importing torch takes longer
-than a training.
+RUNS is a JSON list of objects: folder, model (plain or knn), steps, kills. Each kill is step:group,
+SIGKILL in the middle of that step, before that group of lanes; or step:checkpoint, SIGKILL after
+the kNN memory's file is written and before its checkpoint, which comes every six steps. All
+processes are forks of one, because importing torch takes longer than training.
 """
 
 import dataclasses
@@ -20,99 +19,66 @@ import torch
 import torch._dynamo  # which an optimizer's first step imports: seconds in every fork
 
 from shards import open_dataset
-from trainer.config import Config, ModelConfig, TrainConfig
-from trainer.model.knn import file as knn_file
+from tests.trainer.training.small_runs import CONFIG, start_or_resume
 from trainer.run import checkpoint
-from trainer.run import folder as run
-from trainer.training.loop import Fit
-from trainer.training.trainer import Trainer
 
-MODEL = {"layers": 2, "d_model": 16, "heads": 2, "memory": 24, "dropout": 0.1, "max_bars": 16}
-MODELS = {
-    "plain": ModelConfig(**MODEL),
-    "knn": ModelConfig(**{**MODEL, "memory": 8}, knn=True, knn_capacity=40, knn_k=4),
-}
-TRAIN = TrainConfig(
-    batch_size=6,
-    accumulate=3,
-    block_size=8,
-    warmup_steps=10,
-    optimizer="muon",
-    lr=1e-2,
-    log_every=10,
-    evaluate_every=50,
-    evaluate_batches=3,
-    checkpoint_every=6,
-    sample_bars=0,
-)
-
-
-def start_or_go_on(dataset, folder, steps, model):
-    """What `trainer fit` and `trainer fit --resume` do."""
-    config = Config(
-        model=MODELS[model].for_vocabulary(dataset.vocabulary),
-        train=dataclasses.replace(TRAIN, steps=steps),
-    )
-    trainer = Trainer(dataset, config, torch.device("cpu"))
-    opened = run.open_run(folder) if folder.exists() else run.create(folder, config, dataset)
-    last, state = opened.last_checkpoint(), {}
-    if last is not None:
-        tensors, state = checkpoint.load(last)
-        database = knn_file.database_file(last.parent, "train", state["step"])
-        trainer.load(tensors, state, store=(database, state.get("knn_seal") or ""))
-    return Fit(trainer, opened, state)
+MODELS = {"plain": {}, "knn": {"memory": 8, "knn": True, "knn_capacity": 40, "knn_k": 4}}
+FORK_SECONDS = 120
+"""SIGALRM ends a fork that takes longer."""
 
 
 def die():
-    """Be killed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_at(trainer, step, group):
-    """Let the process be killed in the middle of a step, or after it beside the checkpoint."""
+    """Have the process killed in the middle of a step, or after it, before its checkpoint."""
     if group == "checkpoint":
         save = checkpoint.save
         checkpoint.save = lambda *a, **k: die() if trainer.step == step else save(*a, **k)
         return
-    score, groups = trainer._score, iter(range(10**9))
+    score_batch, groups = trainer._score_batch, iter(range(10**9))
 
-    def scored(model, batch, memory):
+    def score_or_die(model, batch, memory):
         if model.training and trainer.step == step and next(groups) == int(group):
             die()
-        return score(model, batch, memory)
+        return score_batch(model, batch, memory)
 
-    trainer._score = scored
+    trainer._score_batch = score_or_die
 
 
-def in_a_fork(work):
-    """Do it in a process of its own; returns the signal that ended it, 0 for none."""
+def run_in_fork(work):
+    """Run it in a child process; returns minus the signal that ended it, 0 for none."""
     child = os.fork()
     if not child:
+        signal.alarm(FORK_SECONDS)
         work()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def train_killed(data, folder, model, steps, kills):
+def train_killed(dataset, folder, model, steps, kills):
+    config = dataclasses.replace(
+        CONFIG,
+        model=dataclasses.replace(CONFIG.model, **MODELS[model]).for_vocabulary(dataset.vocabulary),
+        train=dataclasses.replace(CONFIG.train, steps=steps),
+    )
+
     def train(kill=None):
-        fit = start_or_go_on(data, Path(folder), steps, model)
+        loop = start_or_resume(dataset, Path(folder), config)
         if kill is not None:
             step, group = kill.split(":")
-            die_at(fit.trainer, int(step), group)
-        assert fit.go({"loss": 0.0, "tokens": 0.0, "instruments": 0.0})
+            die_at(loop.trainer, int(step), group)
+        assert loop.run({"loss": 0.0, "tokens": 0.0, "instruments": 0.0})
 
     for kill in kills:
-        ended = in_a_fork(lambda kill=kill: train(kill))
+        ended = run_in_fork(lambda kill=kill: train(kill))
         assert ended == -signal.SIGKILL, f"{folder}, {kill}: ended with {ended}"
-    assert in_a_fork(train) == 0
-
-
-def main(dataset, runs):
-    torch.set_num_threads(1)
-    data = open_dataset(dataset)
-    for one in json.loads(runs):
-        train_killed(data, **one)
+    assert run_in_fork(train) == 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    torch.set_num_threads(1)
+    songs = open_dataset(sys.argv[1])
+    for options in json.loads(sys.argv[2]):
+        train_killed(songs, **options)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from trainer.training import trainer as loop
+from trainer.training import trainer as trainer_module
 from trainer.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -15,9 +15,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def graphs(monkeypatch):
-    """Compiles without generating code, and counts the graphs that were traced.
+    """Compiles without generating code, and counts the traced graphs.
 
-    When a graph is traced anew is decided before a backend is asked.
+    Whether a graph is traced again is decided before the backend runs.
     """
     torch._dynamo.reset()
     counters.clear()
@@ -26,7 +26,7 @@ def graphs(monkeypatch):
     def without_code(function, **options):
         return compile_(function, backend="eager", **options)
 
-    monkeypatch.setattr(loop.torch, "compile", without_code)
+    monkeypatch.setattr(trainer_module.torch, "compile", without_code)
     yield lambda: counters["stats"]["unique_graphs"]
     torch._dynamo.reset()
 
@@ -48,7 +48,7 @@ def test_a_thousand_steps_with_resets_wraps_and_evaluations_are_two_graphs(datas
         dataset, config, model={"memory": 8}, steps=1000, batch_size=2, block_size=8
     )
     for step in range(1000):
-        trainer.train_step(measure=step % 100 == 0)
+        trainer.train_step(measure_update=step % 100 == 0)
         if step % 250 == 0:
             trainer.evaluate(batches=2)
     assert trainer.epoch > 10
@@ -70,7 +70,7 @@ def test_groups_of_one_lane_and_a_resumed_memory_need_no_other_graph(dataset, co
     assert graphs() == 2  # of one lane for training, of three for evaluation
 
 
-def test_a_knn_memory_that_fills_and_what_is_kept_back_need_no_other_graph(dataset, config, graphs):
+def test_a_knn_memory_that_fills_and_masks_need_no_other_graph(dataset, config, graphs):
     model = {"memory": 8, "knn": True, "knn_capacity": 16, "rtf": "strict"}
     for groups in (1, 3):
         trainer = make_trainer(
@@ -81,7 +81,7 @@ def test_a_knn_memory_that_fills_and_what_is_kept_back_need_no_other_graph(datas
             trainer.train_step()
             if step % 10 == 0:
                 trainer.evaluate(batches=2)
-        assert graphs() - before == (2 if groups == 1 else 1)  # evaluation's is known by then
+        assert graphs() - before == (2 if groups == 1 else 1)  # evaluation's was traced before
     assert counters["graph_break"] == {}
 
 
@@ -91,12 +91,14 @@ def test_a_knn_memory_that_fills_and_what_is_kept_back_need_no_other_graph(datas
     [("fp32", "inductor"), ("bf16", "aot_eager")],  # code for one: its C++ takes 20 s
 )
 def test_what_is_compiled_computes_the_same(dataset, config, monkeypatch, precision, backend):
-    monkeypatch.setattr(loop.torch, "compile", functools.partial(torch.compile, backend=backend))
+    monkeypatch.setattr(
+        trainer_module.torch, "compile", functools.partial(torch.compile, backend=backend)
+    )
     losses = []
     for compiled in (False, True):
         torch._dynamo.reset()
         trainer = make_trainer(dataset, config, model={"dropout": 0.0}, precision=precision)
         if not compiled:
-            trainer._score = loop.score
+            trainer._score_batch = trainer_module.score_batch
         losses.append([float(trainer.train_step().loss) for _ in range(3)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5 if precision == "fp32" else 1e-4)

@@ -15,12 +15,12 @@ from trainer.training.metrics_log import read_metrics
 
 STEPS = 400
 KNN = {"model": "knn", "steps": 30}
-CLOCK = {"tokens_per_second", "waiting", "memory_mb", "search_ms"}
+MACHINE = {"tokens_per_second", "data_wait", "memory_mb", "search_ms"}
 
 
 @pytest.fixture(scope="module")
 def folders(dataset_folder, tmp_path_factory):
-    """Two runs that were killed and two that were not, by one process that forks."""
+    """Two runs that were killed and two that were not, trained by one process that forks."""
     random = np.random.default_rng(0)
     steps = np.sort(random.choice(200, 20, replace=False))  # and 200 more steps after the last
     kills = [f"{step}:{random.integers(3)}" for step in steps]
@@ -30,31 +30,32 @@ def folders(dataset_folder, tmp_path_factory):
         "knn-unbroken": {**KNN, "kills": []},
         "knn-killed": {**KNN, "kills": ["12:checkpoint", "17:1", "29:2"]},
     }
-    place, script = tmp_path_factory.mktemp("killed"), Path(__file__).with_name("killed.py")
-    told = json.dumps([{"folder": str(place / name), **one} for name, one in runs.items()])
-    environment = {**os.environ, "PYTHONPATH": str(script.parents[2])}
+    parent, script = tmp_path_factory.mktemp("killed"), Path(__file__).with_name("killed.py")
+    arguments = json.dumps([{"folder": str(parent / name), **run} for name, run in runs.items()])
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[3])}
     done = subprocess.run(
-        [sys.executable, script, dataset_folder, told],
+        [sys.executable, script, dataset_folder, arguments],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return place
+    return parent
 
 
 def result(folder, steps):
-    """Lines, tensors and state that a run has left."""
+    """A run's metrics, tensors and state."""
     lines = [
-        {key: value for key, value in line.items() if key not in CLOCK}
+        {key: value for key, value in line.items() if key not in MACHINE}
         for line in read_metrics(folder / "metrics.jsonl")
     ]
     return lines, *checkpoint.load(checkpoint.step_file(folder / "checkpoints", steps))
 
 
 def assert_same(found, expected):
-    """Of two results."""
+    """Compare two results."""
     assert found[0] == expected[0]
     assert found[2] == expected[2]
     assert found[1].keys() == expected[1].keys()
@@ -70,7 +71,7 @@ def test_a_run_killed_at_twenty_random_steps_ends_bit_for_bit_as_one_that_was_no
 def test_so_does_one_with_a_knn_memory_and_its_file_on_disk(folders):
     unbroken = result(folders / "knn-unbroken", KNN["steps"])
     assert max(line.get("knn_queries", 0) for line in unbroken[0]) > 0
-    assert unbroken[2]["knn_seal"]
+    assert unbroken[2]["knn_checksum"]
     assert_same(result(folders / "knn-killed", KNN["steps"]), unbroken)
     databases = [
         {path.name: path.read_bytes() for path in (folders / run).glob("checkpoints/knn-*")}

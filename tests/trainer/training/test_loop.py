@@ -9,40 +9,31 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from shards.errors import LakhxlError
 from trainer.run import checkpoint
-from trainer.run import folder as run
-from trainer.training.loop import Fit, StopRequest, has_ended
-from trainer.training.metrics_log import cut_back, place_losses, read_metrics
-from trainer.training.trainer import Trainer
-from trainer.training.unigram_baseline import unigram
+from trainer.run.folder import open_run
+from trainer.training.loop import StopRequest, has_ended
+from trainer.training.metrics_log import mean_loss_by_position, read_metrics, truncate_metrics
+from trainer.training.unigram_baseline import unigram_baseline
 
-CPU = torch.device("cpu")
-CLOCK = {"tokens_per_second", "waiting", "memory_mb"}
+from .small_runs import start_or_resume
+
+MACHINE = {"tokens_per_second", "data_wait", "memory_mb"}
 
 
 def start(folder, dataset, config):
-    trainer = Trainer(dataset, config, CPU)
-    return Fit(trainer, run.create(folder, config, dataset), {}), yardstick(trainer, dataset)
-
-
-def resume(folder, dataset, config):
-    opened, trainer = run.open_run(folder), Trainer(dataset, config, CPU)
-    tensors, state = checkpoint.load(opened.last_checkpoint())
-    trainer.load(tensors, state)
-    return Fit(trainer, opened, state), yardstick(trainer, dataset)
-
-
-def yardstick(trainer, dataset):
-    return unigram(dataset, trainer.songs["train"], trainer.songs["valid"])
+    """A loop at step 0, and the unigram baseline to run it with."""
+    loop = start_or_resume(dataset, folder, config)
+    numbers = loop.trainer.song_numbers
+    return loop, unigram_baseline(dataset, numbers["train"], numbers["valid"])
 
 
 def lines(folder):
     metrics = read_metrics(folder / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if key not in CLOCK} for line in metrics]
+    return [{key: value for key, value in line.items() if key not in MACHINE} for line in metrics]
 
 
-def test_a_run_leaves_all_that_it_promises(tmp_path, dataset, config):
-    fit, measure = start(tmp_path / "run", dataset, config)
-    assert fit.go(measure)
+def test_a_run_writes_every_file_of_a_run_folder(tmp_path, dataset, config):
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    assert loop.run(baseline)
     folder = tmp_path / "run"
     assert {entry.name for entry in folder.iterdir()} == {
         "config.json",
@@ -67,8 +58,8 @@ def test_a_run_leaves_all_that_it_promises(tmp_path, dataset, config):
         ("train", 12),
         ("valid", 12),
     ]
-    assert run.open_run(folder).config == config
-    _, state = checkpoint.load(run.open_run(folder).last_checkpoint())
+    assert open_run(folder).config == config
+    _, state = checkpoint.load(open_run(folder).last_checkpoint())
     valid = [line["loss"] for line in lines(folder) if line["split"] == "valid"]
     assert (state["best"], state["valid"]["loss"]) == (min(valid), valid[-1])
     assert list((folder / "tensorboard").iterdir())
@@ -76,13 +67,13 @@ def test_a_run_leaves_all_that_it_promises(tmp_path, dataset, config):
 
 @pytest.mark.parametrize("stops", [[1], [5], [6, 7], [10, 11]])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, dataset, config, stops):
-    fit, measure = start(tmp_path / "whole", dataset, config)
-    fit.go(measure)
+    loop, baseline = start(tmp_path / "whole", dataset, config)
+    loop.run(baseline)
     part, _ = start(tmp_path / "parts", dataset, config)
     for stop in stops:
-        assert not part.go(measure, until=stop)
-        part, _ = resume(tmp_path / "parts", dataset, config)
-    assert part.go(measure)
+        assert not part.run(baseline, until=stop)
+        part = start_or_resume(dataset, tmp_path / "parts", config)
+    assert part.run(baseline)
     assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
     names = ("step-00000012.safetensors", checkpoint.BEST)
     for name in names:
@@ -94,31 +85,31 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, dataset, conf
 
 
 def test_a_kill_after_the_last_checkpoint_loses_only_what_came_after(tmp_path, dataset, config):
-    fit, measure = start(tmp_path / "whole", dataset, config)
-    fit.go(measure)
+    loop, baseline = start(tmp_path / "whole", dataset, config)
+    loop.run(baseline)
     expected = lines(tmp_path / "whole")
     last = checkpoint.step_file(tmp_path / "whole" / "checkpoints", 12)
     last.unlink()  # as if killed at step 12, whose lines are written
-    fit, _ = resume(tmp_path / "whole", dataset, config)
-    assert fit.trainer.step == 10
-    fit.go(measure)
+    loop = start_or_resume(dataset, tmp_path / "whole", config)
+    assert loop.trainer.step == 10
+    loop.run(baseline)
     assert lines(tmp_path / "whole") == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_ends_the_run(tmp_path, dataset, config, monkeypatch, number):
-    fit, measure = start(tmp_path / "run", dataset, config)
+    loop, baseline = start(tmp_path / "run", dataset, config)
     before = signal.getsignal(number)
-    step = fit.trainer.train_step
+    step = loop.trainer.train_step
 
     def interrupted(**options):
-        if fit.trainer.step == 6:
+        if loop.trainer.step == 6:
             os.kill(os.getpid(), number)
         return step(**options)
 
-    monkeypatch.setattr(fit.trainer, "train_step", interrupted)
-    assert not fit.go(measure)
-    assert run.open_run(tmp_path / "run").last_checkpoint().name == "step-00000007.safetensors"
+    monkeypatch.setattr(loop.trainer, "train_step", interrupted)
+    assert not loop.run(baseline)
+    assert open_run(tmp_path / "run").last_checkpoint().name == "step-00000007.safetensors"
     assert signal.getsignal(number) is before
 
 
@@ -128,130 +119,141 @@ def test_a_run_stopped_in_its_last_validation_has_not_ended(
 ):
     train = dataclasses.replace(config.train, evaluate_batches=None if "one" in validation else 1)
     config = dataclasses.replace(config, train=train)
-    unbroken, measure = start(tmp_path / "whole", dataset, config)
-    unbroken.go(measure)
-    fit, _ = start(tmp_path / "run", dataset, config)
-    evaluate = fit.trainer.evaluate
+    unbroken, baseline = start(tmp_path / "whole", dataset, config)
+    unbroken.run(baseline)
+    loop, _ = start(tmp_path / "run", dataset, config)
+    evaluate = loop.trainer.evaluate
 
     def interrupted(*, batches, **options):
-        if fit.trainer.step == 12 and (batches is None) == (validation != "last"):
+        if loop.trainer.step == 12 and (batches is None) == (validation != "last"):
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(batches=batches, **options)
 
-    monkeypatch.setattr(fit.trainer, "evaluate", interrupted)
-    assert not fit.go(measure)
+    monkeypatch.setattr(loop.trainer, "evaluate", interrupted)
+    assert not loop.run(baseline)
     assert not ended(tmp_path / "run")
-    fit, _ = resume(tmp_path / "run", dataset, config)
-    assert fit.go(measure)
+    loop = start_or_resume(dataset, tmp_path / "run", config)
+    assert loop.run(baseline)
     assert ended(tmp_path / "run")
     assert lines(tmp_path / "run") == lines(tmp_path / "whole")
 
 
 def ended(folder):
-    opened = run.open_run(folder)
+    opened = open_run(folder)
     return has_ended(opened, checkpoint.load(opened.last_checkpoint())[1])
 
 
-def test_a_second_signal_is_obeyed_at_once():
+@pytest.fixture
+def sigint_not_ignored():
+    """Handle SIGINT as Python does by default; `nohup make test &` has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_acts_at_once(sigint_not_ignored):
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked
+        assert stop.received
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_signals_are_given_back():
+def test_signal_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT)
     with StopRequest():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(
+def test_a_loss_that_is_not_a_number_ends_the_run_and_is_not_saved(
     tmp_path, dataset, config, monkeypatch
 ):
-    fit, measure = start(tmp_path / "run", dataset, config)
-    fit.trainer.model.norm.weight.data.fill_(torch.nan)
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    loop.trainer.model.norm.weight.data.fill_(torch.nan)
     with pytest.raises(LakhxlError, match="loss at step 4 is not a number"):
-        fit.go(measure)
-    assert run.open_run(tmp_path / "run").last_checkpoint() is None
+        loop.run(baseline)
+    assert open_run(tmp_path / "run").last_checkpoint() is None
 
 
 def test_a_device_that_is_too_small_is_one_clear_line(tmp_path, dataset, config, monkeypatch):
-    fit, measure = start(tmp_path / "run", dataset, config)
+    loop, baseline = start(tmp_path / "run", dataset, config)
 
     def too_large(**_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(fit.trainer, "train_step", too_large)
+    monkeypatch.setattr(loop.trainer, "train_step", too_large)
     with pytest.raises(LakhxlError, match="cpu has too little memory for 3 lanes of 16 tokens"):
-        fit.go(measure)
+        loop.run(baseline)
 
 
 def test_the_last_validation_is_of_the_whole_split(tmp_path, dataset, config):
     train = dataclasses.replace(config.train, evaluate_batches=1)
     config = dataclasses.replace(config, train=train)
-    fit, measure = start(tmp_path / "run", dataset, config)
-    fit.go(measure)
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    loop.run(baseline)
     last = lines(tmp_path / "run")[-1]
     assert (last["split"], last["step"]) == ("valid_whole", 12)
-    assert last["loss"] == fit.trainer.evaluate().means()["loss"]
+    assert last["loss"] == loop.trainer.evaluate().means()["loss"]
 
 
-def test_metrics_are_cut_back_to_the_step_gone_on_from(tmp_path):
+def test_metrics_are_truncated_to_the_step_that_is_resumed(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text('{"step": 1}\n{"step": 5}\n{"step": 9}\n{"ste')
-    cut_back(metrics, 5)
+    truncate_metrics(metrics, 5)
+    assert metrics.read_text() == '{"step": 1}\n{"step": 5}\n'
     assert read_metrics(metrics) == [{"step": 1}, {"step": 5}]
 
 
 def test_every_line_of_metrics_is_json_without_nan(tmp_path, dataset, config):
-    fit, measure = start(tmp_path / "run", dataset, config)
-    fit.go(measure)
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    loop.run(baseline)
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
 
 
 def test_patience_ends_a_run_that_gets_no_better(tmp_path, dataset, config):
     train = dataclasses.replace(config.train, steps=500, lr=0.0, evaluate_every=3, patience=4)
-    fit, measure = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
-    assert fit.go(measure)
+    loop, baseline = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
+    assert loop.run(baseline)
     valid = [line["step"] for line in lines(tmp_path / "run") if line["split"] == "valid"]
     assert valid == [3, 6, 9, 12, 15]  # the first is the best, four are no better
-    assert fit.trainer.step == 15
-    assert run.open_run(tmp_path / "run").last_checkpoint().name == "step-00000015.safetensors"
+    assert loop.trainer.step == 15
+    assert open_run(tmp_path / "run").last_checkpoint().name == "step-00000015.safetensors"
 
 
-def test_the_loss_by_place_adds_up_to_the_loss(tmp_path, dataset, config):
-    fit, measure = start(tmp_path / "run", dataset, config)
-    fit.go(measure)
-    scored = fit.trainer.evaluate()
-    assert lines(tmp_path / "run")[-1]["loss_by_position"] == place_losses(scored.places)
-    nats, targets = scored.places.sum(dim=1).tolist()
-    assert targets == float(scored.tally.targets)
-    assert nats / targets == pytest.approx(float(scored.tally.loss), rel=1e-6)
+def test_the_loss_by_position_adds_up_to_the_loss(tmp_path, dataset, config):
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    loop.run(baseline)
+    losses = loop.trainer.evaluate()
+    assert lines(tmp_path / "run")[-1]["loss_by_position"] == mean_loss_by_position(
+        losses.by_position
+    )
+    nats, targets = losses.by_position.sum(dim=1).tolist()
+    assert targets == float(losses.sums.targets)
+    assert nats / targets == pytest.approx(float(losses.sums.loss), rel=1e-6)
     lengths = [len(dataset.song(number)) - 1 for number in (6, 7)]
-    assert scored.places[1, 0] == 2 * 16
-    assert scored.places[1, 1] == sum(min(length, 32) - 16 for length in lengths)
+    assert losses.by_position[1, 0] == 2 * 16
+    assert losses.by_position[1, 1] == sum(min(length, 32) - 16 for length in lengths)
 
 
-def test_tensorboard_gets_all_that_a_person_learns_from(tmp_path, dataset, config):
+def test_tensorboard_gets_metrics_plots_and_settings(tmp_path, dataset, config):
     train = dataclasses.replace(config.train, sample_bars=1, evaluate_batches=1)
-    model = dataclasses.replace(config.model, velocity="predict")
-    fit, measure = start(
+    model = dataclasses.replace(config.model, velocity_head=True)
+    loop, baseline = start(
         tmp_path / "run", dataset, dataclasses.replace(config, train=train, model=model)
     )
-    fit.go(measure)
+    loop.run(baseline)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     tags = events.Tags()
-    figures = "loss tokens instruments velocities bits_per_note perplexity"
-    measured = "rate gradient update utilisation epoch tokens_per_second waiting memory_mb"
+    losses = "loss tokens instruments velocities bits_per_note perplexity"
+    others = "lr grad_norm update_norm utilisation epoch tokens_per_second data_wait memory_mb"
     assert set(tags["scalars"]) >= {
-        *(f"train/{name}" for name in f"{figures} {measured}".split()),
-        *(f"valid/{name}" for name in figures.split()),
+        *(f"train/{name}" for name in f"{losses} {others}".split()),
+        *(f"valid/{name}" for name in losses.split()),
         "unigram/loss",
-        "valid_by_place/16-31",
+        "valid_by_position/16-31",
         "final/loss",
     }
     assert set(tags["images"]) == {"valid/loss_by_position", "sample"}
@@ -268,9 +270,9 @@ def test_a_run_is_the_same_with_and_without_samples(tmp_path, dataset, config):
     weights = []
     for bars in (0, 1):
         train = dataclasses.replace(config.train, sample_bars=bars)
-        fit, measure = start(
+        loop, baseline = start(
             tmp_path / str(bars), dataset, dataclasses.replace(config, train=train)
         )
-        fit.go(measure)
-        weights.append({name: t.clone() for name, t in fit.trainer.tensors().items()})
+        loop.run(baseline)
+        weights.append({name: t.clone() for name, t in loop.trainer.tensors().items()})
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

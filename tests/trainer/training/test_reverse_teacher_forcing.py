@@ -1,4 +1,4 @@
-"""What reverse teacher forcing draws, and what an output then depends on."""
+"""What reverse teacher forcing masks, and what an output then depends on."""
 
 import dataclasses
 
@@ -8,14 +8,22 @@ import torch
 from trainer.config import RTF_MODES as MODES
 from trainer.data.batches import Batch
 from trainer.training import reverse_teacher_forcing as rtf
-from trainer.training.reverse_teacher_forcing import draw
+from trainer.training.reverse_teacher_forcing import draw_mask
 from trainer.training.trainer import Trainer
 
 B, T = 64, 20
 
 
-def drawn(mode, *, share=0.5, longest=5, step=3, lanes=B):
-    return draw(mode, lanes=lanes, block=T, share=share, longest=longest, seed=1, step=step)
+def drawn(mode, *, probability=0.5, step=3, lanes=B, block_size=T, max_window=5, seed=1):
+    return draw_mask(
+        mode,
+        lanes=lanes,
+        block_size=block_size,
+        probability=probability,
+        max_window=max_window,
+        seed=seed,
+        step=step,
+    )
 
 
 def test_off_draws_nothing():
@@ -31,38 +39,38 @@ def test_a_step_draws_the_same_again_and_the_next_something_else(mode):
 
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_lanes_are_drawn_with_their_probability(mode):
-    for share in (0.0, 0.25, 1.0):
-        hidden = drawn(mode, share=share, lanes=4000).min_distance.any(dim=1)
-        assert abs(float(hidden.float().mean()) - share) < 0.03
+    for probability in (0.0, 0.25, 1.0):
+        masked = drawn(mode, probability=probability, lanes=4000).min_distance.any(dim=1)
+        assert abs(float(masked.float().mean()) - probability) < 0.03
 
 
-def test_shift_keeps_the_own_key_back():
+def test_shift_masks_the_own_key():
     rows = drawn("shift").min_distance.unique(dim=0).tolist()
     assert rows == [[0] * T, [1] * T]
     assert drawn("shift").masked_inputs is None
 
 
 def test_windows_have_every_length_and_begin_with_the_block():
-    rows = {tuple(row) for row in drawn("window", share=1.0, lanes=400).min_distance.tolist()}
+    rows = {tuple(row) for row in drawn("window", probability=1.0, lanes=400).min_distance.tolist()}
     assert rows == {tuple(t % w + 1 for t in range(T)) for w in range(1, 6)}
 
 
-def test_strict_replaces_one_position_in_w_and_never_two_in_a_row():
-    hidden = drawn("strict", lanes=4000)
-    lanes = hidden.min_distance.any(dim=1)
-    assert torch.equal(hidden.min_distance, lanes[:, None].long().expand(-1, T))
-    assert not hidden.masked_inputs[~lanes].any()
-    assert not (hidden.masked_inputs[:, 1:] & hidden.masked_inputs[:, :-1]).any()
-    share = float(hidden.masked_inputs[lanes].float().mean())
+def test_strict_masks_one_position_in_w_and_never_two_in_a_row():
+    mask = drawn("strict", lanes=4000)
+    lanes = mask.min_distance.any(dim=1)
+    assert torch.equal(mask.min_distance, lanes[:, None].long().expand(-1, T))
+    assert not mask.masked_inputs[~lanes].any()
+    assert not (mask.masked_inputs[:, 1:] & mask.masked_inputs[:, :-1]).any()
+    share = float(mask.masked_inputs[lanes].float().mean())
     assert abs(share - (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4) < 0.01
-    assert hidden.masked_inputs.any(dim=0).all()
+    assert mask.masked_inputs.any(dim=0).all()
 
 
 WIDTH = 3
 
 
 def expected_inputs(mode, segment_ids, masked_inputs):
-    """The sets that the docstring of `trainer.training.reverse_teacher_forcing` states, by position."""
+    """The sets in the docstring of `trainer.training.reverse_teacher_forcing`, by position."""
     sets = []
     for t, segment_id in enumerate(segment_ids):
         mine = {j for j in range(t + 1) if segment_ids[j] == segment_id}
@@ -76,19 +84,18 @@ def expected_inputs(mode, segment_ids, masked_inputs):
 
 @pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
 @pytest.mark.parametrize("mode", MODES)
-def test_an_output_depends_on_what_the_docstring_says(make_model, vocabulary, mode, positions):
+def test_an_output_depends_on_what_the_docstring_states(make_model, vocabulary, mode, positions):
     model = make_model(rtf=mode, position_encoding=positions)
     segment_ids = [4] * 7 + [5] * 5
     block = len(segment_ids)
     tokens = torch.arange(block)[None] + 10  # all different, so that each has its own row
     nothing = torch.zeros_like(tokens)
     batch = Batch(tokens, nothing, nothing, nothing, torch.tensor([segment_ids]))
-    hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=0)
-    step = 0
-    while hidden and mode == "window" and hidden.min_distance.max() < WIDTH:  # until w is WIDTH
-        step += 1
-        hidden = draw(mode, lanes=1, block=block, share=1.0, longest=WIDTH, seed=0, step=step)
-    batch = batch._replace(**hidden._asdict()) if hidden else batch
+    options = {"lanes": 1, "block_size": block, "probability": 1.0, "max_window": WIDTH, "seed": 0}
+    masks = [drawn(mode, step=step, **options) for step in range(20)]
+    if mode == "window":  # one whose w is WIDTH
+        masks = [mask for mask in masks if mask.min_distance.max() == WIDTH]
+    batch = masks[0].apply(batch, slice(None)) if masks[0] else batch
     memory = model.empty_memory(1)
     memory = memory._replace(
         values=tuple(torch.randn_like(layer).requires_grad_() for layer in memory.values),
@@ -127,10 +134,10 @@ def test_a_probability_of_nothing_is_bit_identical_to_off(dataset, config):
     assert first_losses(rtf="strict", rtf_probability=1.0) != off
 
 
-def test_evaluation_keeps_nothing_back(dataset, config, monkeypatch):
+def test_evaluation_masks_nothing(dataset, config, monkeypatch):
     settings = dataclasses.replace(config.model, rtf="strict")
     trainer = Trainer(dataset, dataclasses.replace(config, model=settings), torch.device("cpu"))
-    monkeypatch.setattr(rtf, "draw", None)  # would raise
+    monkeypatch.setattr(rtf, "draw_mask", None)  # would raise
     assert trainer.evaluate().means()["loss"] > 0
     with pytest.raises(TypeError):
         trainer.train_step()

@@ -7,7 +7,7 @@ import torch
 from shards.errors import LakhxlError
 from trainer.run import checkpoint
 from trainer.training import optimizers as optim
-from trainer.training.trainer import Trainer, keyed
+from trainer.training.trainer import Trainer, seeded
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ def with_train(config, **changes):
 
 
 def everything(trainer):
-    """All that a checkpoint holds, copied."""
+    """All tensors of a checkpoint, copied."""
     return {name: tensor.detach().clone() for name, tensor in trainer.tensors().items()}
 
 
@@ -37,7 +37,7 @@ def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(dataset, config, 
     losses(unbroken, stopped_at)
     saved, state = everything(unbroken), dict(unbroken.state())
     expected = losses(unbroken, 10)
-    torch.rand(7)  # what others draw in between must not matter
+    torch.rand(7)  # other draws in between must not matter
     resumed = Trainer(dataset, config, CPU)
     if stopped_at:
         resumed.load(saved, state)
@@ -60,14 +60,14 @@ def test_training_with_and_without_evaluation_is_bit_identical(dataset, config):
 
 def test_evaluating_twice_gives_the_same_and_every_target_once(dataset, config):
     trainer, untouched = Trainer(dataset, config, CPU), Trainer(dataset, config, CPU)
-    losses(trainer, 3)  # leaves a memory with segment_ids of the same numbers
+    losses(trainer, 3)  # leaves a memory with the same segment ids
     checkpoint.load_model(untouched.model, trainer.tensors())
     first = trainer.evaluate()
     for again in (trainer.evaluate(), untouched.evaluate()):
-        assert again.tally == first.tally
-        assert torch.equal(again.places, first.places)
-    assert first.tally.targets == sum(len(dataset.song(number)) - 1 for number in (6, 7))
-    assert first.tally.pitches == 29 + 33
+        assert again.sums == first.sums
+        assert torch.equal(again.by_position, first.by_position)
+    assert first.sums.targets == sum(len(dataset.song(number)) - 1 for number in (6, 7))
+    assert first.sums.pitches == 29 + 33
 
 
 def test_the_number_of_lanes_does_not_change_what_is_evaluated(dataset, config):
@@ -75,7 +75,7 @@ def test_the_number_of_lanes_does_not_change_what_is_evaluated(dataset, config):
     scores = [
         Trainer(dataset, with_train(config, batch_size=batch, block_size=block), CPU)
         .evaluate()
-        .tally
+        .sums
         for batch, block in [(1, 16), (3, 7), (2, 64)]
     ]
     assert len({int(score.targets) for score in scores}) == 1
@@ -96,7 +96,7 @@ def test_dropout_is_keyed_by_the_step_and_leaves_the_global_generator_alone(data
 def test_random_numbers_are_new_in_each_step_and_for_each_seed():
     drawn = []
     for seed, step in [(0, 0), (0, 0), (0, 1), (1, 0)]:
-        with keyed([seed, step], CPU):
+        with seeded([seed, step], CPU):
             drawn.append(torch.rand(1).item())
     assert drawn[0] == drawn[1]
     assert len(set(drawn)) == 3
@@ -119,13 +119,13 @@ def test_bf16_trains_and_keeps_a_bf16_memory(dataset, config):
     assert all(parameter.dtype is torch.float32 for parameter in trainer.model.parameters())
 
 
-def test_each_step_learns_at_its_own_rate(dataset, config):
+def test_each_step_has_its_own_learning_rate(dataset, config):
     trainer = Trainer(dataset, config, CPU)
     used = []
     for _ in range(5):
         trainer.train_step()
         used.append({group["lr"] for group in trainer.optimizers[0].param_groups})
-    assert used == [{optim.rate(step, config.train)} for step in range(5)]
+    assert used == [{optim.lr_at(step, config.train)} for step in range(5)]
 
 
 def test_gradients_are_clipped(dataset, config):
@@ -137,13 +137,13 @@ def test_gradients_are_clipped(dataset, config):
         )
     )
     trainer.train_step()
-    assert trainer.gradient > 0.1
+    assert trainer.grad_norm > 0.1
     assert seen[0] == pytest.approx(1e-3, rel=1e-2)
 
 
 @pytest.mark.usefixtures("onednn")
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("model", [{}, {"instrument_head": "conditional", "velocity": "predict"}])
+@pytest.mark.parametrize("model", [{}, {"instrument_head": "conditional", "velocity_head": True}])
 def test_every_kind_of_training_resumes_bit_for_bit(dataset, config, optimizer, model):
     config = dataclasses.replace(
         with_train(config, optimizer=optimizer, accumulate=3, mode="pad"),
@@ -154,7 +154,7 @@ def test_every_kind_of_training_resumes_bit_for_bit(dataset, config, optimizer, 
     saved, state = everything(unbroken), dict(unbroken.state())
     expected = losses(unbroken, 5)
     resumed = Trainer(dataset, config, CPU)
-    losses(resumed, 2)  # its loader is ahead of where it will be
+    losses(resumed, 2)  # its loader is ahead of the position to load
     resumed.load(saved, state)
     assert losses(resumed, 5) == expected
     assert_same(everything(resumed), everything(unbroken))
@@ -166,21 +166,21 @@ def test_lanes_in_groups_learn_what_they_learn_together(dataset, config, groups)
     together = Trainer(dataset, with_train(config, batch_size=6), CPU)
     apart = Trainer(dataset, with_train(config, batch_size=6, accumulate=groups), CPU)
     assert losses(apart, 12) == pytest.approx(losses(together, 12), rel=1e-4)
-    assert apart.gradient == pytest.approx(float(together.gradient), rel=1e-3)
+    assert apart.grad_norm == pytest.approx(float(together.grad_norm), rel=1e-3)
     for name, tensor in together.tensors().items():
         if name.startswith("memory"):
             assert torch.allclose(apart.tensors()[name], tensor, atol=1e-2), name
 
 
-def test_the_way_that_the_weights_moved_is_measured(dataset, config):
+def test_the_norm_of_the_weight_update_is_measured(dataset, config):
     trainer = Trainer(dataset, config, CPU)
     losses(trainer, 2)
     before = everything(trainer)
-    trainer.train_step(measure=True)
+    trainer.train_step(measure_update=True)
     after = everything(trainer)
     moved = [(after[n] - before[n]).square().sum() for n in after if n.startswith("model.")]
-    assert float(trainer.update) == pytest.approx(float(sum(moved).sqrt()), rel=1e-5)
-    assert trainer.update > 0
+    assert float(trainer.update_norm) == pytest.approx(float(sum(moved).sqrt()), rel=1e-5)
+    assert trainer.update_norm > 0
 
 
 @pytest.mark.parametrize("mode", ["join", "pad", "crop"])
@@ -198,5 +198,5 @@ def test_a_split_without_songs_is_named(make_twin, make_songs, config):
 
 
 def test_more_lanes_than_songs_are_refused(dataset, config):
-    with pytest.raises(LakhxlError, match="batch is 7 lanes, but the train split has 6 songs"):
+    with pytest.raises(LakhxlError, match="batch_size is 7 lanes, but the train split has 6 songs"):
         Trainer(dataset, with_train(config, batch_size=7), CPU)

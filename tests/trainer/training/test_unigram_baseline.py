@@ -3,10 +3,10 @@ from collections import Counter
 
 import numpy as np
 
-from trainer.training.unigram_baseline import unigram
+from trainer.training.unigram_baseline import unigram_baseline
 
 
-def test_the_yardstick_matches_its_definition(twin, vocabulary):
+def test_the_baseline_matches_its_definition(twin, vocabulary):
     train, valid = np.arange(6), np.arange(6, 8)
     tokens, classes = Counter(), Counter()
     for number in train:
@@ -18,7 +18,7 @@ def test_the_yardstick_matches_its_definition(twin, vocabulary):
             token_nats.append(_nats(tokens, token, len(vocabulary)))
         for number_of_class in _classes(twin.songs[number], vocabulary):
             instrument_nats.append(_nats(classes, number_of_class, vocabulary.instruments))
-    found = unigram(twin, train, valid)
+    found = unigram_baseline(twin, train, valid)
     assert math.isclose(found["tokens"], np.mean(token_nats))
     assert math.isclose(found["instruments"], np.mean(instrument_nats))
     both = (sum(token_nats) + sum(instrument_nats)) / len(token_nats)

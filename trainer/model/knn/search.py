@@ -1,23 +1,24 @@
-"""Which stored keys a query is most like, and what their values say.
+"""Exact nearest neighbours among stored keys, and the mixture of their values.
 
-One operator, `look_up`, that torch.compile takes as it is: how much each lane has stored is
-known only at run time, and searching no more than that is most of the speed. It is
+One operator, `look_up`, that torch.compile does not look into: how much each lane has stored is
+known only at run time, and searching no more than that is most of the speed. It computes
 
     score[b, h, t, n] = queries[b, h, t] · keys[b, h, n]       n < stored, of the same segment_id
     mixed[b, h, t]    = sum over the chosen n of softmax(score)[n] * values[b, h, n]
 
-where the chosen are all (dense) or the `k` with the highest scores (the others). A query that
-has nothing stored gets zeros. The gradient reaches the queries alone.
+where the chosen are the `k` with the highest scores. A query whose segment has nothing stored gets
+zeros. Only the queries get a gradient.
 
 Conventions
     B lanes, H heads, T queries, E head width
-    N slots in a store; one more lies behind them and is never read
+    N slots in a store; one more behind them is never read
     n slots in use
 
 Source: Wu et al. 2022, Memorizing Transformers. https://arxiv.org/abs/2203.08913
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,29 +26,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.model.knn.faiss_index import by_faiss
-from trainer.model.linear import times_transposed
-
-"""topk and faiss find the same keys, hnsw most of them; dense takes all there are."""
+from shards.errors import SettingError
+from trainer.model.linear import matmul_transposed
 
 _library = torch.library.Library("lakhxl", "FRAGMENT")
-"""Of operators. `torch.library.custom_op` would do with less, but its first call imports the whole
-compiler: 10 seconds, also where nothing is compiled."""
+"""Operators. `torch.library.custom_op` would be shorter, but its first call imports the whole
+compiler: 10 seconds, even if nothing is compiled."""
 
 GROUP = 16
-"""Scores in a group of `best`: of 8, 16, 32 and 64 the fastest at 8,192 keys and k = 32."""
+"""Scores per group of `top_k`: of 8, 16, 32 and 64 the fastest at 8,192 keys and k = 32."""
 
 
-def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The highest scores of each row and where they are, in any order: torch.topk, but faster.
+def check_backend(name: str) -> None:
+    """Refuse a backend that is not installed.
 
-    The row is dealt into groups of 16. The k highest scores lie in the k groups with the
-    highest maxima: were one in another group, these k would each hold a score no lower. So
-    what selects, in a time that grows with the length, sees two short rows in place of one long.
+    Raises:
+        SettingError: it needs faiss, which is not installed.
+    """
+    if name == "faiss" and find_spec("faiss") is None:
+        raise SettingError(
+            f"knn_backend {name} needs faiss: pip install 'lakhxl[knn]', or use topk"
+        )
+
+
+def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k highest scores of each row and their indices, unsorted: a faster torch.topk.
+
+    The row is dealt into groups of 16. The k highest scores are in the k groups with the highest
+    maxima: if one were in another group, each of these k would hold a score no lower. So the
+    selection, whose time grows with the length, works on two short rows instead of a long one.
 
     Args:
         scores: shape (..., n), n >= k.
-        k: how many.
+        k: number of scores to select.
 
     Returns:
         Scores and indices, each shape (..., k).
@@ -61,47 +72,47 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     inside = dealt.gather(-1, chosen.unsqueeze(-2).expand(*chosen.shape[:-1], GROUP, k)).flatten(-2)
     if groups * GROUP < n:
         inside = torch.cat([inside, scores[..., groups * GROUP :]], dim=-1)
-    found, at = select(inside, k)
-    place = at // k * groups + chosen.gather(-1, at % k)  # where it is no left-over
-    return found, torch.where(at < GROUP * k, place, at - GROUP * k + groups * GROUP)
+    best, at = select(inside, k)
+    index = at // k * groups + chosen.gather(-1, at % k)  # unless it is beyond the last group
+    return best, torch.where(at < GROUP * k, index, at - GROUP * k + groups * GROUP)
 
 
 def select(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """torch.topk, unsorted; on a CPU by numpy, whose partition compares many scores at a time.
+    """torch.topk, unsorted; on a CPU by numpy, whose partition is vectorized.
 
-    Of 512 scores it finds the best 32 in a third of torch's time, on a CPU with AVX-512.
+    Of 512 scores it selects the best 32 in a third of torch's time, on a CPU with AVX-512.
     """
     if scores.device.type != "cpu" or scores.dtype != torch.float32:
         return scores.topk(k, dim=-1, sorted=False)
-    found = np.argpartition(scores.numpy(), scores.shape[-1] - k, axis=-1)[..., -k:]
-    at = torch.from_numpy(np.ascontiguousarray(found))
+    best = np.argpartition(scores.numpy(), scores.shape[-1] - k, axis=-1)[..., -k:]
+    at = torch.from_numpy(np.ascontiguousarray(best))
     return scores.gather(-1, at), at
 
 
-class Part(NamedTuple):
-    """The lane, and the heads of it that are searched at a time; `stored` slots are in use."""
+class Search(NamedTuple):
+    """One lane, the heads of it that are searched together, and its slots in use."""
 
     lane: int
     heads: slice
     stored: int
 
 
-def parts(
+def searches(
     queries: Tensor, query_segment_ids: Tensor, keys: Tensor, segment_id: Tensor, count: Tensor
-) -> Iterator[Part]:
-    """What there is to search.
+) -> Iterator[Search]:
+    """Split a search into parts.
 
-    A head at a time on the CPU, where its scores then stay in the cache; all heads of a lane on
-    other devices. A lane's store holds one segment_id alone, that of the song which the block goes
-    on with, if any: a song that begins in the block has nothing stored yet.
+    One head at a time on the CPU, where its scores then fit the cache; all heads of a lane on other
+    devices. A lane's store holds one segment only, at best that of the block's first token: songs
+    that begin within the block have nothing stored yet.
     """
     heads, capacity = queries.shape[1], keys.shape[2] - 1
-    at_once = 1 if queries.device.type == "cpu" else heads
+    together = 1 if queries.device.type == "cpu" else heads
     stored = torch.where(query_segment_ids[:, 0] == segment_id, count.clamp(max=capacity), 0)
     for lane, number in enumerate(stored.tolist()):
         if number:
-            for head in range(0, heads, at_once):
-                yield Part(lane, slice(head, head + at_once), number)
+            for head in range(0, heads, together):
+                yield Search(lane, slice(head, head + together), number)
 
 
 def look_up(
@@ -114,19 +125,19 @@ def look_up(
     k: int,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Search, and mix the values of what was found; see above.
+    """Find each query's nearest neighbours and mix their values; see above.
 
     Args:
-        queries: shape (B, H, T, E), fp32, scaled as the softmax is to have them.
+        queries: shape (B, H, T, E), fp32, scaled for the softmax.
         query_segment_ids: shape (B, T).
-        keys, values: shape (B, H, N + 1, E); slots from the stored number on may hold anything.
+        keys, values: shape (B, H, N + 1, E); unused slots may hold anything.
         segment_id, count: shape (B,); whose tokens each lane has stored, and how many so far.
-        k: neighbours of a query.
+        k: neighbours per query.
         backend: one of `trainer.config.KNN_BACKENDS`.
 
     Returns:
         Mixed values, shape (B, H, T, E), fp32; the neighbours' weights and slots, each shape
-        (B, H, T, k), weight 0 where there is none; for dense, of width 0.
+        (B, H, T, k), with weight 0 for none.
     """
     return torch.ops.lakhxl.knn_look_up(
         queries, query_segment_ids, keys, values, segment_id, count, k, backend
@@ -143,43 +154,25 @@ def _look_up(
     k: int,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    B, H, T, E = queries.shape
-    width = 0 if backend == "dense" else k
-    mixed = queries.new_zeros(B, H, T, E)
-    weights = queries.new_zeros(B, H, T, width)
-    slots = torch.zeros(B, H, T, width, dtype=torch.int64, device=queries.device)
-    for part in parts(queries, query_segment_ids, keys, segment_id, count):
-        lane, heads, stored = part
-        sought = queries[lane, heads]
-        if backend == "dense":
-            said = values[lane, heads, :stored].float()
-            chances = _all_weights(sought, keys[lane, heads, :stored])
-            mixed[lane, heads] = times_transposed(chances, said.mT)
-            continue
+    find = _find_by_faiss if backend == "faiss" else _find
+    mixed = queries.new_zeros(queries.shape)
+    weights = queries.new_zeros(*queries.shape[:3], k)
+    slots = torch.zeros(weights.shape, dtype=torch.int64, device=queries.device)
+    for lane, heads, stored in searches(queries, query_segment_ids, keys, segment_id, count):
         taken = min(k, stored)
-        if backend == "topk":
-            scores, found = _exact(sought, keys[lane, heads, :stored], taken)
-        else:
-            whose = int(segment_id[lane]), int(count[lane])
-            scores, found = by_faiss(backend, sought, keys[lane, heads], *whose, taken)
-        chances = scores.softmax(dim=-1)
-        weights[lane, heads, :, :taken], slots[lane, heads, :, :taken] = chances, found
-        mixed[lane, heads] = _weighted_rows(values[lane, heads], found, chances)
-    seen = query_segment_ids == segment_id[:, None]
-    return mixed * seen[:, None, :, None], weights * seen[:, None, :, None], slots
+        scores, found = find(queries[lane, heads], keys[lane, heads, :stored], taken)
+        probs = scores.softmax(dim=-1)
+        weights[lane, heads, :, :taken], slots[lane, heads, :, :taken] = probs, found
+        mixed[lane, heads] = _weighted_rows(values[lane, heads], found, probs)
+    is_same = (query_segment_ids == segment_id[:, None])[:, None, :, None]
+    return mixed * is_same, weights * is_same, slots
 
 
 def _look_up_shapes(
-    queries: Tensor,
-    query_segment_ids: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    segment_id: Tensor,
-    count: Tensor,
-    k: int,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    shape = (*queries.shape[:3], 0 if backend == "dense" else k)
+    queries: Tensor, segment_ids: Tensor, keys: Tensor, values: Tensor,
+    segment_id: Tensor, count: Tensor, k: int, backend: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    shape = (*queries.shape[:3], k)
     return (
         torch.empty_like(queries, memory_format=torch.contiguous_format),
         queries.new_empty(shape),
@@ -187,17 +180,25 @@ def _look_up_shapes(
     )
 
 
-def _exact(queries: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _find(queries: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """(H, T, E), (H, n, E) -> the k highest scores, fp32, and their slots, each (H, T, k)."""
-    scores, found = best(times_transposed(queries.to(keys.dtype), keys), k)
-    if keys.dtype != torch.float32:  # chosen in half precision, weighed in full
-        scores = (_rows(keys, found).float() @ queries.unsqueeze(-1)).squeeze(-1)
-    return scores, found
+    scores, slots = top_k(matmul_transposed(queries.to(keys.dtype), keys), k)
+    if keys.dtype != torch.float32:  # selected in half precision, computed again in full
+        scores = (_rows(keys, slots).float() @ queries.unsqueeze(-1)).squeeze(-1)
+    return scores, slots
 
 
-def _all_weights(queries: Tensor, keys: Tensor) -> Tensor:
-    """(H, T, E), (H, n, E) -> softmax over all stored keys, (H, T, n)."""
-    return times_transposed(queries, keys.float()).softmax(dim=-1)
+def _find_by_faiss(queries: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `_find`, by faiss on the CPU, from any device."""
+    import faiss  # optional: of the extra `knn`
+
+    all_scores, all_slots = [], []
+    for head_queries, head_keys in zip(queries.detach(), keys, strict=True):
+        queries_array, keys_array = head_queries.cpu().numpy(), head_keys.float().cpu().numpy()
+        scores, slots = faiss.knn(queries_array, keys_array, k, metric=faiss.METRIC_INNER_PRODUCT)
+        all_scores.append(torch.from_numpy(scores))
+        all_slots.append(torch.from_numpy(slots))
+    return torch.stack(all_scores).to(queries.device), torch.stack(all_slots).to(queries.device)
 
 
 def _rows(table: Tensor, slots: Tensor) -> Tensor:
@@ -218,8 +219,8 @@ def _weighted_rows(table: Tensor, slots: Tensor, weights: Tensor) -> Tensor:
     return (weights.unsqueeze(-2) @ _rows(table, slots).float()).squeeze(-2)
 
 
-def _slope(
-    gradient: Tensor,
+def _query_grad(
+    grad: Tensor,
     queries: Tensor,
     query_segment_ids: Tensor,
     keys: Tensor,
@@ -229,45 +230,53 @@ def _slope(
     weights: Tensor,
     slots: Tensor,
 ) -> Tensor:
-    """Gradient of the queries: of a softmax over the chosen keys, the choice being given."""
+    """Gradient of the queries: that of a softmax over the chosen keys, the choice being fixed."""
     result = torch.zeros_like(queries)
-    gradient = gradient * (query_segment_ids == segment_id[:, None])[:, None, :, None]
-    dense = weights.shape[-1] == 0
-    for lane, heads, stored in parts(queries, query_segment_ids, keys, segment_id, count):
-        arriving = gradient[lane, heads]
-        if dense:
-            stored_keys = keys[lane, heads, :stored].float()
-            chances = _all_weights(queries[lane, heads], stored_keys)
-            worth = times_transposed(arriving, values[lane, heads, :stored].float())
-            slope = chances * (worth - (chances * worth).sum(-1, keepdim=True))
-            result[lane, heads] = times_transposed(slope, stored_keys.mT)
-            continue
-        chances, found = weights[lane, heads], slots[lane, heads]
-        worth = (_rows(values[lane, heads], found).float() * arriving.unsqueeze(-2)).sum(dim=-1)
-        slope = chances * (worth - (chances * worth).sum(-1, keepdim=True))
-        result[lane, heads] = _weighted_rows(keys[lane, heads], found, slope)
+    grad = grad * (query_segment_ids == segment_id[:, None])[:, None, :, None]
+    for lane, heads, _ in searches(queries, query_segment_ids, keys, segment_id, count):
+        probs, found = weights[lane, heads], slots[lane, heads]
+        probs_grad = (
+            _rows(values[lane, heads], found).float() * grad[lane, heads].unsqueeze(-2)
+        ).sum(dim=-1)
+        scores_grad = probs * (probs_grad - (probs * probs_grad).sum(-1, keepdim=True))
+        result[lane, heads] = _weighted_rows(keys[lane, heads], found, scores_grad)
     return result
 
 
-def _slope_shapes(gradient: Tensor, queries: Tensor, *rest: Tensor) -> Tensor:
+def _query_grad_shape(grad: Tensor, queries: Tensor, *rest: Tensor) -> Tensor:
     return torch.empty_like(queries, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _save_for_backward(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]
+) -> None:
     _, weights, slots = output
     ctx.mark_non_differentiable(weights, slots)
     ctx.save_for_backward(*inputs[:6], weights, slots)
 
 
-def _backward(ctx: Any, gradient: Tensor, *rest: Any) -> tuple[Tensor | None, ...]:
-    return torch.ops.lakhxl.knn_slope(gradient, *ctx.saved_tensors), *[None] * 7
+def _backward(ctx: Any, grad: Tensor, *rest: Any) -> tuple[Tensor | None, ...]:
+    return torch.ops.lakhxl.knn_query_grad(grad, *ctx.saved_tensors), *[None] * 7
 
 
-_SEARCH = "Tensor queries, Tensor segment_ids, Tensor keys, Tensor values, Tensor segment_id, Tensor count"
-_library.define(f"knn_look_up({_SEARCH}, int k, str backend) -> (Tensor, Tensor, Tensor)")
-_library.define(f"knn_slope(Tensor gradient, {_SEARCH}, Tensor weights, Tensor slots) -> Tensor")
-_library.impl("knn_look_up", _look_up, "CompositeExplicitAutograd")
-_library.impl("knn_slope", _slope, "CompositeExplicitAutograd")
-torch.library.register_fake("lakhxl::knn_look_up", _look_up_shapes, lib=_library)
-torch.library.register_fake("lakhxl::knn_slope", _slope_shapes, lib=_library)
-torch.library.register_autograd("lakhxl::knn_look_up", _backward, setup_context=_keep, lib=_library)
+_STORE = "Tensor segment_ids, Tensor keys, Tensor values, Tensor segment_id, Tensor count"
+for schema, implementation, shapes in (
+    (
+        f"knn_look_up(Tensor queries, {_STORE}, int k, str backend) -> (Tensor, Tensor, Tensor)",
+        _look_up,
+        _look_up_shapes,
+    ),
+    (
+        f"knn_query_grad(Tensor grad, Tensor queries, {_STORE}, Tensor weights, Tensor slots)"
+        " -> Tensor",
+        _query_grad,
+        _query_grad_shape,
+    ),
+):
+    name = schema[: schema.index("(")]
+    _library.define(schema)
+    _library.impl(name, implementation, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"lakhxl::{name}", shapes, lib=_library)
+torch.library.register_autograd(
+    "lakhxl::knn_look_up", _backward, setup_context=_save_for_backward, lib=_library
+)

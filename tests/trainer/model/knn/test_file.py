@@ -1,4 +1,4 @@
-"""The kNN memory on disk: as it was, or refused."""
+"""The kNN memory on disk: restored bit for bit, or refused."""
 
 import json
 
@@ -19,7 +19,7 @@ def fresh():
 
 
 def filled():
-    """Lane 0 has four slots in use, lane 1 has been round."""
+    """Lane 0 has seven slots in use; lane 1's ring is full and has wrapped."""
     generator = torch.Generator().manual_seed(0)
     store = fresh()
     for segment_ids in (
@@ -28,12 +28,12 @@ def filled():
     ):
         keys = torch.randn(2, H, segment_ids.shape[1], E, generator=generator)
         bars = torch.zeros_like(segment_ids)
-        store = store._replace(near_bars=bars.int()).cut(keys, keys, segment_ids, 0).settled()
+        store = store._replace(memory_bars=bars.int()).truncate(keys, keys, segment_ids, 0).flush()
     return store
 
 
 def resumed(store):
-    """An empty store beside a checkpoint that has the small tensors."""
+    """An empty store with the small tensors of a checkpoint."""
     return fresh()._replace(segment_id=store.segment_id, count=store.count)
 
 
@@ -44,18 +44,18 @@ def saved(tmp_path):
     return path, store, knn_file.save(path, store, SETTINGS)
 
 
-def test_what_is_in_use_comes_back_bit_for_bit(saved):
-    path, store, seal = saved
+def test_slots_in_use_are_restored_bit_for_bit(saved):
+    path, store, checksum = saved
     assert store.stored.tolist() == [7, 12]
     again = resumed(store)
-    knn_file.load(path, again, SETTINGS, seal)
+    knn_file.load(path, again, SETTINGS, checksum)
     for lane, used in enumerate(store.stored.tolist()):
         assert torch.equal(again.keys[lane, :, :used], store.keys[lane, :, :used])
         assert torch.equal(again.values[lane, :, :used], store.values[lane, :, :used])
     assert not list(path.parent.glob("*.tmp"))
 
 
-def test_numpy_opens_it_as_documented(saved):
+def test_numpy_opens_the_file_as_documented(saved):
     path, store, _ = saved
     with path.open("rb") as file:
         line = file.readline()
@@ -75,41 +75,41 @@ def test_unused_slots_take_no_disk(tmp_path):
     assert path.stat().st_blocks * 512 < 100_000
 
 
-def refused(path, store, seal, match, settings=SETTINGS):
+def assert_refused(path, store, checksum, match, settings=SETTINGS):
     with pytest.raises(LakhxlError, match=match):
-        knn_file.load(path, resumed(store), settings, seal)
+        knn_file.load(path, resumed(store), settings, checksum)
 
 
 def test_a_file_of_other_settings_is_refused(saved):
-    refused(*saved, "another run or step: its settings", {**SETTINGS, "knn_layer": 2})
+    assert_refused(*saved, "another run or step: its settings", {**SETTINGS, "knn_layer": 2})
 
 
 def test_a_file_of_another_step_is_refused(saved):
-    path, store, seal = saved
-    refused(path, store._replace(count=store.count + 1), seal, "its count is")
+    path, store, checksum = saved
+    assert_refused(path, store._replace(count=store.count + 1), checksum, "its count is")
     later = filled()
-    later.keys[0, 0, 0] += 1  # the same counts, as of another epoch's replay
+    later.keys[0, 0, 0] += 1  # the same counts, as in another epoch
     knn_file.save(path, later, SETTINGS)
-    refused(path, store, seal, "not as the checkpoint left it")
+    assert_refused(path, store, checksum, "was changed since its checkpoint")
 
 
 def test_a_damaged_file_is_refused(saved):
-    path, store, seal = saved
+    path, store, checksum = saved
     content = bytearray(path.read_bytes())
     content[4096 + 5] ^= 1
     path.write_bytes(content)
-    refused(path, store, seal, "not as the checkpoint left it")
+    assert_refused(path, store, checksum, "was changed since its checkpoint")
     path.write_bytes(content[:5000])
-    refused(path, store, seal, "cut off")
+    assert_refused(path, store, checksum, "is truncated")
     path.write_bytes(b"something else\n" * 1000)
-    refused(path, store, seal, "is no kNN memory")
+    assert_refused(path, store, checksum, "is not a kNN memory")
     path.write_bytes(b"3\n" * 9000)
-    refused(path, store, seal, "another run")
+    assert_refused(path, store, checksum, "another run")
     path.unlink()
-    refused(path, store, seal, "is missing")
+    assert_refused(path, store, checksum, "is missing")
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
@@ -120,7 +120,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_orphans_go(tmp_path):
+def test_files_of_deleted_checkpoints_are_deleted(tmp_path):
     names = [knn_file.database_file(tmp_path, "train", step).name for step in (1, 2, 3)]
     for name in [*names, "step-00000002.safetensors"]:
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""The kNN memory within the model and its training: nothing leaks, and nothing is lost."""
+"""The kNN memory in the model and its training: nothing leaks, and nothing is lost."""
 
 import dataclasses
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from shards.errors import LakhxlError
-from trainer.data.batches import Batch
-from trainer.generation.incremental import Stream
+from tests.trainer.batches import random_batch
+from trainer.generation.incremental import IncrementalModel
 from trainer.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -17,34 +17,27 @@ T, M = 8, 12
 
 @pytest.fixture
 def model(make_model):
-    """A model whose heads rely on the store."""
+    """A model whose gates give the store much weight."""
     model = make_model(layers=3, knn=True, knn_k=4, knn_capacity=20)
     model.neighbours.gate.data = torch.tensor([0.5, 1.0])
     return model
 
 
-def random_batch(vocabulary, segment_ids, *, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    sizes = len(vocabulary), vocabulary.instruments + 1, 20, vocabulary.max_bar_steps
-    columns = [torch.randint(size, segment_ids.shape, generator=generator) for size in sizes]
-    return Batch(*columns, segment_ids=segment_ids)
-
-
 def block(batch, start):
-    return Batch(*(None if column is None else column[:, start : start + T] for column in batch))
+    return batch.map(lambda column: column[:, start : start + T])
 
 
 @torch.no_grad()
 def play(model, batch):
-    """Logits, and the memory at the end, settled."""
+    """Logits, and the flushed memory at the end."""
     memory, parts = model.empty_memory(len(batch.tokens)), []
     for start in range(0, batch.tokens.shape[1], T):
-        output, memory = model(block(batch, start), memory.settled())
+        output, memory = model(block(batch, start), memory.flush())
         parts.append(output.tokens)
-    return torch.cat(parts, 1), memory.settled()
+    return torch.cat(parts, 1), memory.flush()
 
 
-def test_it_is_used_once_something_has_left_the_memory(model, make_model, vocabulary):
+def test_the_store_has_an_effect_once_tokens_left_the_memory(model, make_model, vocabulary):
     batch = random_batch(vocabulary, torch.zeros(1, 64, dtype=torch.long))
     found, _ = play(model, batch)
     plain = make_model(layers=3)
@@ -64,7 +57,7 @@ def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(model, vocabu
     assert torch.equal(found.tokens, expected.tokens)
     found.tokens.square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert memory.settled().store.stored.tolist() == [20, 20]  # the old song has not all left yet
+    assert memory.flush().store.stored.tolist() == [20, 20]  # the old song has not all left yet
 
 
 def test_a_song_that_begins_in_the_block_does_not_see_the_old_songs_store(model, vocabulary):
@@ -79,31 +72,31 @@ def test_a_song_that_begins_in_the_block_does_not_see_the_old_songs_store(model,
     assert not torch.allclose(before.tokens[:, :3], after.tokens[:, :3], atol=1e-3)
 
 
-def test_a_song_that_begins_and_overflows_inside_is_found_from_its_start_on(model, vocabulary):
+def test_a_song_that_begins_inside_a_block_is_stored_from_its_first_token(model, vocabulary):
     segment_ids = torch.tensor([[0] * 19 + [1] * 45])
     batch = random_batch(vocabulary, segment_ids)
     found, memory = play(model, batch)
     assert memory.store.segment_id.tolist() == [1]
     assert memory.store.count.tolist() == [64 - M - 19]
-    alone, _ = play(model, Batch(*(None if c is None else c[:, 16:] for c in batch)))
+    alone, _ = play(model, batch.map(lambda column: column[:, 16:]))
     assert torch.allclose(found[:, 19:], alone[:, 3:], atol=1e-5, rtol=0)
 
 
-def test_the_same_song_again_is_as_if_for_the_first_time(model, vocabulary):
+def test_a_repeated_song_is_predicted_as_the_first_time(model, vocabulary):
     once = random_batch(vocabulary, torch.zeros(1, 40, dtype=torch.long))
-    twice = Batch(*(None if c is None else torch.cat([c, c], 1) for c in once))
+    twice = once.map(lambda column: torch.cat([column, column], 1))
     twice = twice._replace(segment_ids=torch.tensor([[0] * 40 + [1] * 40]))
     expected, _ = play(model, once)
     found, _ = play(model, twice)
     assert torch.allclose(found[:, 40:], expected, atol=1e-5, rtol=0)
 
 
-def test_writing_token_by_token_predicts_what_whole_blocks_do(model, vocabulary):
+def test_token_by_token_predictions_equal_those_of_whole_blocks(model, vocabulary):
     batch = random_batch(vocabulary, torch.zeros(1, 60, dtype=torch.long))
-    padded = Batch(*(None if c is None else torch.cat([c, c[:, :4]], 1) for c in batch))
+    padded = batch.map(lambda column: torch.cat([column, column[:, :4]], 1))
     expected, _ = play(model, padded)
     inputs = torch.stack([*batch[:4], torch.zeros(1, 60, dtype=torch.long)]).numpy()
-    stream, found = Stream(model, T), []
+    stream, found = IncrementalModel(model, T), []
     for part in np.split(inputs, [7, 8, 9, 25, *range(26, 60)], axis=2):
         found.append(stream.feed(part).tokens)
     assert torch.allclose(torch.cat(found, 1), expected[:, :60], atol=1e-5, rtol=0)
@@ -119,8 +112,8 @@ def with_knn(config, **changes):
 
 
 def everything(trainer):
-    """All that a checkpoint and the file beside it hold, copied."""
-    store = trainer.memory.settled().store
+    """Copies of all tensors of a checkpoint and the file beside it."""
+    store = trainer.memory.flush().store
     used = [
         tensor[lane, :, :slots]
         for tensor in (store.keys, store.values)
@@ -144,26 +137,26 @@ def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(
     config = with_knn(config, accumulate=groups)
     unbroken = Trainer(dataset, config, CPU)
     losses(unbroken, stopped_at)
-    seal = unbroken.save_store(tmp_path / "store.bin")
+    seal = unbroken.save_knn_memory(tmp_path / "store.bin")
     saved = {name: tensor.detach().clone() for name, tensor in unbroken.tensors().items()}
     state = dict(unbroken.state())
     expected = losses(unbroken, 8)
-    assert unbroken.neighbour_figures()["knn_queries"] > 0
+    assert unbroken.knn_metrics()["knn_queries"] > 0
     resumed = Trainer(dataset, config, CPU)
-    resumed.load(saved, state, store=(tmp_path / "store.bin", seal))
+    resumed.load(saved, state, knn_memory=(tmp_path / "store.bin", seal))
     assert losses(resumed, 8) == expected
     assert_same(resumed, unbroken)
 
 
-def test_the_file_of_another_moment_is_refused(dataset, config, tmp_path):
+def test_the_file_of_another_step_is_refused(dataset, config, tmp_path):
     trainer = Trainer(dataset, with_knn(config), CPU)
     losses(trainer, 4)
     saved, state = trainer.tensors(), trainer.state()
     losses(trainer, 1)
-    seal = trainer.save_store(tmp_path / "later.bin")
+    seal = trainer.save_knn_memory(tmp_path / "later.bin")
     resumed = Trainer(dataset, with_knn(config), CPU)
     with pytest.raises(LakhxlError, match="belongs to another run or step"):
-        resumed.load(saved, state, store=(tmp_path / "later.bin", seal))
+        resumed.load(saved, state, knn_memory=(tmp_path / "later.bin", seal))
 
 
 def test_training_with_and_without_evaluation_is_bit_identical(dataset, config):
@@ -176,19 +169,19 @@ def test_training_with_and_without_evaluation_is_bit_identical(dataset, config):
     assert looked_at.evaluate().means() == looked_at.evaluate().means()
 
 
-def test_groups_of_lanes_find_the_same(dataset, config):
+def test_groups_of_lanes_retrieve_the_same(dataset, config):
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=0.0))
     whole, parts = (Trainer(dataset, with_knn(config, accumulate=n), CPU) for n in (1, 3))
     assert losses(whole, 8) == pytest.approx(losses(parts, 8), abs=1e-5)
-    one, other = (t.memory.settled().store for t in (whole, parts))
+    one, other = (t.memory.flush().store for t in (whole, parts))
     assert one.count.tolist() == other.count.tolist()
 
 
 def test_the_board_is_told_what_is_found(dataset, config):
     trainer = Trainer(dataset, with_knn(config), CPU)
     losses(trainer, 6)
-    figures = trainer.neighbour_figures()
+    figures = trainer.knn_metrics()
     assert {"knn_gate_0", "knn_gate_1", "knn_stored", "knn_queries", "knn_bars_back"} == {*figures}
     assert 0 < figures["knn_stored"] <= 30
     assert figures["knn_bars_back"] > 0
-    assert trainer.search_seconds() > 0
+    assert trainer.knn_search_seconds() > 0

@@ -1,4 +1,4 @@
-"""The store of the kNN memory, by what may be found in it."""
+"""The store of the kNN memory: which keys it holds, and what is retrieved."""
 
 import copy
 import sys
@@ -8,15 +8,15 @@ import torch
 from torch.nn import functional
 
 from shards.errors import SettingError
-from trainer.model.knn.store import NearestNeighbours, Store, as_stored
+from trainer.model.knn.store import NearestNeighbours, Store, to_stored
 
 H, E, T, M = 2, 8, 4, 6
 
 
 def feed(store, segment_ids, *, seed=0, length=M, memory=None):
-    """Play blocks of random keys; yields the store as each block sees it, and the block's keys.
+    """Play blocks of random keys; yields the store that each block sees, and the block's keys.
 
-    The keys of a position are a function of lane and place in `segment_ids`, shape (B, tokens).
+    `segment_ids` has shape (B, tokens).
     """
     B, tokens = segment_ids.shape
     generator = torch.Generator().manual_seed(seed)
@@ -26,13 +26,15 @@ def feed(store, segment_ids, *, seed=0, length=M, memory=None):
     past_values = torch.zeros(B, H, length, E)
     for start in range(0, tokens, T):
         here = slice(start, start + T)
-        store = store.settled()
+        store = store.flush()
         yield store, keys, values, start
         all_keys = torch.cat([past[0], keys[:, :, here]], 2)
         all_values = torch.cat([past_values, values[:, :, here]], 2)
-        all_visits = torch.cat([past[1], segment_ids[:, here]], 1)
-        store = store.grown(segment_ids[:, here] * 10).cut(all_keys, all_values, all_visits, length)
-        past = all_keys[:, :, -length:], all_visits[:, -length:]
+        all_segment_ids = torch.cat([past[1], segment_ids[:, here]], 1)
+        store = store.append_bars(segment_ids[:, here] * 10).truncate(
+            all_keys, all_values, all_segment_ids, length
+        )
+        past = all_keys[:, :, -length:], all_segment_ids[:, -length:]
         past_values = all_values[:, :, -length:]
 
 
@@ -41,22 +43,22 @@ def empty(lanes, capacity):
 
 
 def stored_tokens(store, keys, values, lane):
-    """Which tokens' keys lie in the slots in use, in order; each with its own value."""
+    """Numbers of the tokens in the slots in use, in order; checks that values belong to keys."""
     n = int(store.stored[lane])
-    wanted = as_stored(functional.normalize(keys[lane], dim=-1)).float()
-    said = as_stored(values[lane]).float()
+    wanted = to_stored(functional.normalize(keys[lane], dim=-1)).float()
+    stored_values = to_stored(values[lane]).float()
     found = []
     for slot in range(n):
         same = (store.keys[lane, 0, slot] == wanted[0]).all(-1).nonzero()
         token = int(same)
         assert torch.equal(store.keys[lane, :, slot], wanted[:, token])
-        assert torch.equal(store.values[lane, :, slot], said[:, token])
+        assert torch.equal(store.values[lane, :, slot], stored_values[:, token])
         found.append(token)
     return found
 
 
 @pytest.mark.parametrize("capacity", [100, 10])
-def test_it_holds_exactly_what_has_left_the_memory_of_the_running_song(capacity):
+def test_the_store_holds_exactly_what_left_the_memory_of_the_current_song(capacity):
     segment_ids = torch.stack(
         [
             torch.full((48,), 1),  # one long song
@@ -75,16 +77,16 @@ def test_it_holds_exactly_what_has_left_the_memory_of_the_running_song(capacity)
                 assert store.segment_id[lane] == last
 
 
-def test_a_block_longer_than_the_ring_leaves_its_last_tokens():
+def test_the_last_tokens_of_a_block_longer_than_the_ring_are_stored():
     store = Store.empty(lanes=1, heads=H, capacity=3, head_width=E, length=0, layer=0)
     keys = torch.randn(1, H, 8, E, generator=torch.Generator().manual_seed(0))
     segment_ids, bars = torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None]
-    store = store.grown(bars).cut(keys, keys, segment_ids, 0).settled()
+    store = store.append_bars(bars).truncate(keys, keys, segment_ids, 0).flush()
     assert sorted(stored_tokens(store, keys, keys, 0)) == [5, 6, 7]
     assert sorted(store.bars[0, :3].tolist()) == [5, 6, 7]
 
 
-def test_own_keys_are_found_in_each_of_twenty_periods_of_overflow():
+def test_stored_keys_find_themselves_while_the_ring_wraps_twenty_times():
     capacity, layer = 16, NearestNeighbours(H, 1, "topk")
     segment_ids = torch.full((2, capacity * 22), 3)
     hits = {}
@@ -115,7 +117,7 @@ def test_unused_slots_are_never_read():
         assert weights.isfinite().all()
 
 
-def test_a_lane_does_not_depend_on_its_neighbours():
+def test_a_lane_does_not_depend_on_the_others():
     segment_ids = torch.tensor([[1] * 40, [4] * 13 + [5] * 27])
     layer = NearestNeighbours(H, 3, "topk")
     for store, keys, _, start in feed(empty(2, 10), segment_ids):
@@ -126,9 +128,8 @@ def test_a_lane_does_not_depend_on_its_neighbours():
         assert torch.equal(both[:1], alone)
 
 
-@pytest.mark.parametrize("backend", ["topk", "dense"])
-def test_nothing_stored_leaves_the_local_attention_bit_for_bit(backend):
-    layer = NearestNeighbours(H, 3, backend)
+def test_with_nothing_stored_the_attention_is_unchanged_bit_for_bit():
+    layer = NearestNeighbours(H, 3, "topk")
     local = torch.randn(2, H, T, E, generator=torch.Generator().manual_seed(0))
     store = empty(2, 10)
     for filled, *_ in feed(store, torch.tensor([[1] * 40, [-2] * 40])):
@@ -140,7 +141,7 @@ def test_nothing_stored_leaves_the_local_attention_bit_for_bit(backend):
     assert not torch.equal(mixed[0, :, :2], local[0, :, :2])
 
 
-def test_gate_sharpness_and_queries_learn_and_the_store_does_not():
+def test_gate_logit_scale_and_queries_have_gradients_and_the_store_has_none():
     layer = NearestNeighbours(H, 3, "topk")
     segment_ids = torch.full((1, 40), 1)
     for filled, *_ in feed(empty(1, 10), segment_ids):
@@ -148,7 +149,7 @@ def test_gate_sharpness_and_queries_learn_and_the_store_does_not():
     queries = torch.randn(1, H, T, E, requires_grad=True)
     mixed, _, _ = layer(torch.zeros(1, H, T, E), queries, segment_ids[:, :T], store)
     mixed.square().sum().backward()
-    for learned in (layer.gate, layer.sharpness, queries):
+    for learned in (layer.gate, layer.log_logit_scale, queries):
         assert (learned.grad != 0).all()
     assert not store.keys.requires_grad
 
@@ -166,26 +167,26 @@ def test_the_gate_mixes_by_head():
     assert torch.allclose(mixed[0, 1], store.values[0, 1, slots[0, 1, :, 0]])
 
 
-def test_settling_twice_is_settling_once():
+def test_flushing_twice_equals_flushing_once():
     segment_ids = torch.tensor([[1] * 17 + [2] * 23])
     for store, *_ in feed(empty(1, 10), segment_ids):
         last = store
     keys = torch.randn(1, H, M + T, E)
-    left = last.grown(torch.zeros(1, T)).cut(keys, keys, torch.full((1, M + T), 2), M)
-    once = copy.deepcopy(left.settled())
-    twice = left.settled()
+    left = last.append_bars(torch.zeros(1, T)).truncate(keys, keys, torch.full((1, M + T), 2), M)
+    once = copy.deepcopy(left.flush())
+    twice = left.flush()
     assert torch.equal(once.count, twice.count)
     assert torch.equal(once.keys[:, :, :-1], twice.keys[:, :, :-1])
 
 
-def test_lanes_are_views_and_append_to_the_whole():
+def test_lanes_are_views_and_store_into_the_whole():
     segment_ids = torch.tensor([[1] * 24, [2] * 24])
     whole = [store for store, *_ in feed(empty(2, 30), segment_ids)][-1]
     keys = torch.randn(2, H, M + T, E)
-    left = whole.grown(segment_ids[:, :T]).cut(keys, keys, segment_ids[:, : M + T], M)
-    parts = [left.lanes(lane, lane + 1).settled() for lane in range(2)]
-    assert torch.equal(left.settled().keys, whole.keys)
-    assert [int(part.count) for part in parts] == left.settled().count.tolist()
+    left = whole.append_bars(segment_ids[:, :T]).truncate(keys, keys, segment_ids[:, : M + T], M)
+    parts = [left.lanes(lane, lane + 1).flush() for lane in range(2)]
+    assert torch.equal(left.flush().keys, whole.keys)
+    assert [int(part.count) for part in parts] == left.flush().count.tolist()
     assert parts[1].keys.data_ptr() == whole.keys[1].data_ptr()
 
 
@@ -199,5 +200,5 @@ def test_bars_travel_with_their_tokens():
 def test_a_backend_that_is_not_installed_is_refused_before_training(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)  # as where it is missing
     with pytest.raises(SettingError, match=r"pip install 'lakhxl\[knn\]'"):
-        NearestNeighbours(2, 4, "hnsw")
+        NearestNeighbours(2, 4, "faiss")
     NearestNeighbours(2, 4, "topk")

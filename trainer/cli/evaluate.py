@@ -1,0 +1,73 @@
+"""`trainer evaluate`: the loss of trained models on held-out songs."""
+
+from pathlib import Path
+
+import click
+
+from shards.console import progress_bar
+from shards.writer import write_json
+from trainer.cli.options import PATH, device_option, held_out_options
+from trainer.device import choose_device
+from trainer.evaluation import evaluate, held_out
+
+
+@click.command(name="evaluate")
+@held_out_options(min_songs=1)
+@click.option(
+    "--memory",
+    "memories",
+    type=click.IntRange(min=0),
+    multiple=True,
+    default=(0,),
+    help="Also score with a memory of this many tokens; may be given several times.  [0]",
+)
+@click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/evaluation/SPLIT.png]")
+@device_option
+def evaluate_command(
+    paths: tuple[Path, ...],
+    split: str,
+    where: str | None,
+    songs: int | None,
+    memories: tuple[int, ...],
+    out: Path | None,
+    device: str | None,
+) -> None:
+    """Measure the loss of each RUN on held-out songs.
+
+    The loss is broken down, and has 95 % confidence intervals. Every target counts once. Without a
+    DATASET the run's own is taken; runs that were trained with --where are scored on songs that
+    match the same condition. The numbers go to RUN/evaluation/SPLIT.json.
+
+    \b
+    Example:
+        trainer evaluate runs/lakh-tiny
+        trainer evaluate runs/rope runs/txl shards/ --split valid --memory 0 --memory 64
+    """
+    from trainer.evaluation import plot
+    from trainer.evaluation.breakdown import Targets
+
+    chosen_device = choose_device(device)
+    runs, dataset = held_out.open_runs(paths)
+    where = held_out.common_where(runs, where)
+    numbers = held_out.choose_songs(dataset, split, songs, where)
+    targets = Targets.from_songs(dataset, numbers)
+    results = []
+    for run in runs:
+        result = evaluate.evaluate(
+            run,
+            dataset,
+            numbers,
+            targets,
+            split=split,
+            where=where,
+            memories=[*memories],
+            device=chosen_device,
+            bar=progress_bar,
+        )
+        folder = run.path / "evaluation"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"{split}.json", result)
+        results.append(result)
+    out = out or runs[0].path / "evaluation" / f"{split}.png"
+    plot.save(results, out)
+    click.echo(f"{evaluate.table(results)}\n\nplot     {out}")

@@ -1,0 +1,193 @@
+"""`trainer fit`: train a model, or resume a training."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shards import open_dataset
+from shards.console import STOPPED
+from shards.errors import LakhxlError
+from shards.reader import Dataset
+from trainer import presets
+from trainer.cli.options import PATH, device_option
+from trainer.config import Config, for_dataset, override
+from trainer.device import choose_device, device_name
+from trainer.model.knn import file as knn_file
+from trainer.run import checkpoint
+from trainer.run.folder import (
+    Run,
+    check_unused,
+    create_run,
+    dataset_fingerprint,
+    open_run,
+    write_config,
+)
+from trainer.training.distributed import (
+    Ranks,
+    process_group,
+    restart_under_torchrun,
+    under_torchrun,
+)
+from trainer.training.loop import TrainingLoop, has_ended
+from trainer.training.trainer import Trainer
+from trainer.training.unigram_baseline import unigram_baseline
+
+
+@click.command(name="fit")
+@click.argument("dataset_path", metavar="DATASET", type=PATH)
+@click.option(
+    "--preset", type=click.Choice([*presets.PRESETS]), help="Settings to start from.  [tiny]"
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps, as --set steps=N.")
+@click.option("--run", "run_path", type=PATH, help="Run folder to make.  [runs/DATASET-PRESET]")
+@click.option("--resume", is_flag=True, help="Resume from the run's last checkpoint.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one setting; `trainer settings` lists them.",
+)
+@click.option("--where", metavar="SQL", help="Only songs that match this condition over the index.")
+@device_option
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="GPUs of this machine to divide the lanes among, or processes on its CPU.",
+)
+def fit_command(
+    dataset_path: Path,
+    preset: str | None,
+    steps: int | None,
+    run_path: Path | None,
+    resume: bool,
+    assignments: tuple[str, ...],
+    where: str | None,
+    device: str | None,
+    devices: int,
+) -> None:
+    """Train on DATASET, a dataset or a folder that holds exactly one.
+
+    `trainer settings` lists every setting, with its default and the reason for it. Ctrl-C saves
+    and exits with status 130; --resume then continues as if nothing had happened.
+
+    \b
+    Example:
+        trainer fit shards/ --preset tiny --run runs/first --set lr=0.002
+        trainer fit shards/ --run runs/first --resume
+        trainer fit shards/ --where "instruments >= 3 and meter = '4/4'"
+    """
+    if where is not None:
+        assignments = (*assignments, f"where={where}")
+    if resume and (preset or assignments):
+        raise click.UsageError("--resume keeps the run's own settings: only --steps may change")
+    dataset = open_dataset(dataset_path)
+    run_path = run_path or Path("runs") / f"{dataset.path.resolve().name}-{preset or 'tiny'}"
+    run = _open_to_resume(run_path, dataset, steps) if resume else None
+    config = run.config if run else _new_config(preset, steps, assignments, dataset)
+    if not under_torchrun():
+        if run is None:
+            check_unused(run_path)
+        if devices > 1:
+            Ranks(count=devices).check(config)
+            restart_under_torchrun(devices)
+    with process_group(device) as (ranks, device):
+        trainer = Trainer(dataset, config, choose_device(device), ranks)
+        state = _load_last_checkpoint(trainer, run) if run else {}
+        numbers = trainer.song_numbers
+        baseline = unigram_baseline(dataset, numbers["train"], numbers["valid"])
+        if ranks.is_first:
+            _print_summary(trainer, dataset, run_path, baseline)
+            if run:
+                write_config(run)  # with the new --steps, and where the dataset is now
+            else:
+                run = create_run(run_path, config, dataset)
+        ranks.barrier()  # the run folder exists now
+        loop = TrainingLoop(trainer, run or open_run(run_path), state)
+        has_finished = loop.run(baseline)
+    if ranks.is_first:
+        _print_result(loop, run_path, dataset_path, baseline, has_finished)
+
+
+def _new_config(
+    preset: str | None, steps: int | None, assignments: tuple[str, ...], dataset: Dataset
+) -> Config:
+    config = presets.preset(preset or "tiny")
+    config = override(config, [*assignments, *([f"steps={steps}"] if steps else [])])
+    return for_dataset(config, dataset)
+
+
+def _open_to_resume(run_path: Path, dataset: Dataset, steps: int | None) -> Run:
+    """Open a run, and check that it was trained on this dataset."""
+    run = open_run(run_path)
+    found = dataset_fingerprint(dataset, run.config.train.where)
+    if found != run.fingerprint:
+        raise LakhxlError(
+            f"{dataset.path} is not the dataset of {run_path}: fingerprint "
+            f"{found}, expected {run.fingerprint}"
+        )
+    config = run.config
+    if steps:
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
+    return dataclasses.replace(run, config=config, dataset=dataset.path)
+
+
+def _load_last_checkpoint(trainer: Trainer, run: Run) -> dict[str, Any]:
+    """Load the last checkpoint into the trainer; a run that has none starts from the beginning."""
+    last = run.last_checkpoint()
+    if last is None:
+        return {}
+    tensors, state = checkpoint.load(last)
+    database = knn_file.database_file(last.parent, "train", state["step"])
+    trainer.load(tensors, state, knn_memory=(database, state.get("knn_checksum") or ""))
+    if has_ended(run, state):
+        raise LakhxlError(
+            f"{run.path} has done all its {trainer.config.train.steps} steps: add more with --steps"
+        )
+    return state
+
+
+def _print_summary(
+    trainer: Trainer, dataset: Dataset, run_path: Path, baseline: dict[str, float]
+) -> None:
+    songs = ", ".join(f"{len(each):,} {split}" for split, each in trainer.song_numbers.items())
+    model, train = trainer.config.model, trainer.config.train
+    click.echo(
+        f"dataset  {dataset.path}: {songs} songs, {model.vocab_size} tokens in the vocabulary, "
+        f"{model.instrument_classes} instrument classes\n"
+        f"model    {trainer.parameter_count:,} parameters: {model.layers} layers, "
+        f"d_model {model.d_model}, {model.heads} heads, memory {model.memory}\n"
+        f"training {train.steps:,} steps of {train.batch_size} lanes x {train.block_size} tokens "
+        f"on {device_name(trainer.device)}, from step {trainer.step:,}\n"
+        f"baseline {baseline['loss']:.3f} nats per token, of token frequencies (unigram)\n"
+        f"run      {run_path}",
+        err=True,
+    )
+
+
+def _print_result(
+    loop: TrainingLoop,
+    run_path: Path,
+    dataset_path: Path,
+    baseline: dict[str, float],
+    has_finished: bool,
+) -> None:
+    step = loop.trainer.step
+    if not has_finished:
+        click.echo(
+            f"stopped and saved at step {step:,}; resume with: "
+            f"trainer fit {shlex.quote(str(dataset_path))} --run {shlex.quote(str(run_path))} "
+            "--resume"
+        )
+        raise click.exceptions.Exit(STOPPED)
+    click.echo(
+        f"{run_path}: step {step:,}, validation loss {loop.last_validation['loss']:.3f} nats per "
+        f"token (unigram baseline {baseline['loss']:.3f})\n"
+        f"curves: tensorboard --logdir {run_path}/tensorboard\n"
+        f"music:  trainer generate {run_path} -o song.mid"
+    )

@@ -1,0 +1,27 @@
+"""`trainer plot`: the learning curves of runs."""
+
+from pathlib import Path
+
+import click
+
+from trainer.cli.options import PATH
+from trainer.run.folder import open_run
+
+
+@click.command(name="plot")
+@click.argument("paths", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--out", type=PATH, required=True, help="Picture to write, .png.")
+def plot_command(paths: tuple[Path, ...], out: Path) -> None:
+    """Plot the learning curves of each RUN.
+
+    Training and validation loss of both heads, and the unigram baseline.
+
+    \b
+    Example:
+        trainer plot runs/lakh-tiny -o curve.png
+        trainer plot runs/rope runs/txl -o curves.png
+    """
+    from trainer.training import plot
+
+    plot.save([open_run(path) for path in paths], out)
+    click.echo(out)

@@ -1,0 +1,46 @@
+"""`trainer settings`: every setting of a run."""
+
+from dataclasses import dataclass, field
+
+import click
+
+from shards.settings import describe
+from trainer import presets
+from trainer.config import ModelConfig, TrainConfig
+from trainer.generation.generate import SampleConfig
+from trainer.judging.judge import JudgeConfig
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """All settings; the field names are the headings."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    generate: SampleConfig = field(default_factory=SampleConfig)
+
+
+@click.command(name="settings")
+@click.option(
+    "--preset", type=click.Choice([*presets.PRESETS]), help="Show this preset's values instead."
+)
+def settings_command(preset: str | None) -> None:
+    """Print every setting, with its default, bounds and reason.
+
+    Settings of the model and of training are changed by `trainer fit --set NAME=VALUE`, settings
+    of sampling by options of `trainer generate` and `trainer judge`.
+
+    \b
+    Example:
+        trainer settings
+        trainer settings --preset small
+    """
+    config = presets.preset(preset) if preset else None
+    click.echo(describe(_Settings(config.model, config.train) if config else _Settings))
+    own, inherited = JudgeConfig(), SampleConfig()
+    changed = ", ".join(
+        f"{name} = {value}"
+        for name, value in vars(own).items()
+        if value != getattr(inherited, name)
+    )
+    click.echo(f"\njudge\n-----\nThe settings of generate, with these defaults: {changed}")
