@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(READY)
 	$(BIN)/python -m pipeline demo $(DEMO)/midi --restart
@@ -31,6 +31,16 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/pyright
+
+# The documentation, as a folder of pages: open build/site/index.html.
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict --quiet
+
+.venv/docs: $(READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
 
 # Beside the peers from PyPI, on the real files that LAKHXL_CORPUS names.
 bench: $(READY)

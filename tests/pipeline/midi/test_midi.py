@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.poison import check_bounds, mutated
+from benchmarks.correctness.hostile_files import check_bounds, mutated
 from pipeline.midi import UnreadableMidi, read_midi
 from pipeline.midi.controls import CHANNEL_PRESSURE, PITCH_BEND
 from pipeline.midi.events import MAX_TICK
