@@ -36,19 +36,19 @@ lint: $(READY)
 
 # The documentation, as a folder of pages: open build/site/index.html.
 docs: .venv/docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .venv/docs: $(READY)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
-# Beside the peers from PyPI, on the real files that LAKHXL_CORPUS names.
+# Compares with libraries from PyPI, on the real files in the folder that LAKHXL_CORPUS names.
 bench: $(READY)
 	@test -n "$$LAKHXL_CORPUS" || { echo "set LAKHXL_CORPUS to a folder that holds songs/"; exit 2; }
 	$(BIN)/python -m pip install -q -r benchmarks/requirements-bench.txt -c constraints.txt
-	$(BIN)/python -m benchmarks.reader speed
-	$(BIN)/python -m benchmarks.reader saved
-	$(BIN)/python -m benchmarks.poison --files 10000
+	$(BIN)/python -m benchmarks speed read-files "$$LAKHXL_CORPUS/songs"
+	$(BIN)/python -m benchmarks correctness read-damaged
+	$(BIN)/python -m benchmarks correctness hostile-files mutated --files 10000
 
 # A virtual environment with tested versions; made again when what it is made from changes.
 $(READY): setup.cfg pyproject.toml constraints.txt
