@@ -1,4 +1,4 @@
-"""The real files that benchmarks run on."""
+"""The real files that benchmarks measure."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -17,7 +17,7 @@ from numba import njit
 
 DIVISIONS = np.array([1, 2, 3, 4, 6, 8, 12])
 MIN_ALIGNMENT = 0.2
-"""Songs with less are unaligned; benchmarks/bounds-results.md shows what separates there."""
+"""Songs with less are unaligned; measured in benchmarks/correctness/bounds-results.md."""
 MIN_ONSETS = 100
 """Few onsets gather by chance, so no song with fewer onsets is called unaligned."""
 

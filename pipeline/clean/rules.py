@@ -2,7 +2,7 @@
 
 A rule looks at what `pipeline.clean.features` measured. When it rejects a song, the ledger stores
 its code, the value and the bound. A value equal to the bound is allowed. The figures about real
-songs in the help texts are of 2,500 files: benchmarks/bounds-results.md.
+songs in the help texts are of 2,500 files: benchmarks/correctness/bounds-results.md.
 """
 
 import operator

@@ -1,10 +1,10 @@
-"""Bass, chords, pad and arpeggio: the parts that carry the harmony.
+"""Bass, chords, pad and arpeggio.
 
 Conventions
-    bass style    'r' root, '3' third, '5' fifth, '8' octave, 'a' the step that leads to the next
-                  bar's root
+    bass style    'r' root, '3' third, '5' fifth, '8' octave, 'a' the scale step that approaches the
+                  next bar's root
     chord style   'x' the whole voicing
-    arpeggio      indices into the voicing, which goes on an octave higher past its top
+    arpeggio      indices into the voicing; past its top it continues an octave higher
 """
 
 from pipeline.demo.harmony import Chord, Harmony, voicing
@@ -66,8 +66,8 @@ def _bass_pitch(harmony: Harmony, pulse: int, next_bar: int, tone: str) -> int:
     root = bass_root(chord)
     if tone == "a":
         goal = bass_root(harmony.chord_at(next_bar))
-        ladder = harmony.ladder_at(pulse)
-        return next(step for step in (goal - 1, goal - 2, goal + 2, goal + 1) if step in ladder)
+        scale = harmony.chord_scale_at(pulse)
+        return next(step for step in (goal - 1, goal - 2, goal + 2, goal + 1) if step in scale)
     return root + {"r": 0, "3": chord.intervals[1], "5": chord.intervals[2], "8": 12}[tone]
 
 
@@ -90,7 +90,7 @@ def chords(harmony: Harmony, style: str, centre: int) -> list[Note]:
 
 
 def pad(harmony: Harmony, centre: int) -> list[Note]:
-    """Every chord held for as long as it lasts."""
+    """Hold every chord."""
     return [
         Note(start, length, pitch, 78)
         for start, length, chord in harmony.spans()
@@ -103,7 +103,7 @@ def arpeggio(harmony: Harmony, order: str, step: int, centre: int) -> list[Note]
 
     Args:
         harmony: the section's chords.
-        order: a name in ARPEGGIOS; the order starts anew with each bar.
+        order: a name in ARPEGGIOS; the order restarts in each bar.
         step: pulses from a note to the next.
         centre: the pitch around which the voicings lie.
     """
@@ -111,7 +111,7 @@ def arpeggio(harmony: Harmony, order: str, step: int, centre: int) -> list[Note]
     for origin in range(0, harmony.length, meter.bar):
         for count, start in enumerate(range(0, meter.bar, step)):
             tones = voicing(harmony.chord_at(origin + start), centre)
-            octave, place = divmod(ARPEGGIOS[order][count % len(ARPEGGIOS[order])], len(tones))
-            pitch = tones[place] + 12 * octave
+            octave, tone = divmod(ARPEGGIOS[order][count % len(ARPEGGIOS[order])], len(tones))
+            pitch = tones[tone] + 12 * octave
             notes.append(Note(origin + start, step, pitch, 78 + accent(meter, start)))
     return notes

@@ -1,8 +1,8 @@
-"""A song from its dice: sections, composed once, and their arrangement.
+"""Compose a song: each section once, then their arrangement.
 
-A chorus comes back as it was, after a minute or more, so that a model which remembers further
-has more to gain. What changes on its return is who plays, how loudly, and in some songs the key
-of the last chorus.
+A chorus returns note for note after a minute or more, so a model with a longer memory can gain
+from it. Only the parts that play, their velocities and, in some songs, the key of the last chorus
+change.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.demo import backing, drums, melody
-from pipeline.demo.chance import dice_for
 from pipeline.demo.harmony import Harmony, harmonize, key_name
 from pipeline.demo.plan import DERIVED, Plan, bars_of, plan_song
+from pipeline.demo.randomness import random_generator
 from pipeline.demo.rhythm import SIMPLE_BEAT, Meter, Note, swing
-from pipeline.demo.score import Gesture, Part, Piece
+from pipeline.demo.score import Control, Part, Piece
 
 ENTRANCES = {
     "intro": {"chords", "arpeggio", "pad"},
@@ -23,10 +23,10 @@ ENTRANCES = {
     "bridge": {"melody", "bass", "drums", "pad", "arpeggio", "second"},
     "outro": {"melody", "bass", "drums", "chords", "pad", "arpeggio", "second", "double"},
 }
-"""Who plays a section the first time; from the second time on everybody but the double does."""
+"""The roles that play a section the first time; later all but the double do."""
 
-FEWEST = {"intro": 1, "verse": 3, "chorus": 3, "bridge": 3, "outro": 3}
-"""A section never has fewer players than this."""
+MIN_ROLES = {"intro": 1, "verse": 3, "chorus": 3, "bridge": 3, "outro": 3}
+"""A section never has fewer roles than this."""
 
 DYNAMICS = {"intro": -10, "verse": -4, "chorus": 8, "bridge": 0, "outro": 2}
 BALANCE = {
@@ -36,26 +36,26 @@ BALANCE = {
 """Offsets to the velocities of each section and each part."""
 
 CENTRES = {"melody": 72, "second": 62, "chords": 57, "pad": 61, "arpeggio": 66}
-"""The pitch around which each part moves."""
+"""The centre of each part's pitches."""
 
 PANS = {"melody": 64, "bass": 60, "drums": 64, "chords": 44, "pad": 80, "arpeggio": 96,
         "second": 30, "double": 74}  # fmt: skip
 
 CLOSING_BPM = (0.88, 0.76)
-"""How a ritardando slows the last bar of the outro, then the closing bar."""
+"""Tempo factors of a ritardando: for the last bar of the outro and for the closing bar."""
 
 
 def compose(seed: int, song: int) -> Piece:
     """Compose song number `song` of the corpus that `seed` names."""
-    dice = dice_for(seed, song)
-    plan = plan_song(dice)
-    sections = {name: compose_section(plan, name, dice) for name in ("verse", "chorus", "bridge")}
+    rng = random_generator(seed, song)
+    plan = plan_song(rng)
+    sections = {name: compose_section(plan, name, rng) for name in ("verse", "chorus", "bridge")}
     return arrange(plan, sections)
 
 
 @dataclass(frozen=True)
 class Section:
-    """One kind of section, composed: notes by role, from pulse 0."""
+    """A composed section: notes by role, from pulse 0."""
 
     meter: Meter
     length: int
@@ -76,13 +76,13 @@ class Section:
         )
 
 
-def compose_section(plan: Plan, name: str, dice: np.random.Generator) -> Section:
+def compose_section(plan: Plan, name: str, rng: np.random.Generator) -> Section:
     """Compose the verse, the chorus or the bridge for every role of the plan."""
     meter = plan.bridge_meter if name == "bridge" else plan.meter
     bars = bars_of(name, plan.progressions, plan.bars)
     harmony = harmonize(plan.progressions[name], plan.mode, plan.tonic, meter, bars)
     centre = CENTRES["melody"] + (3 if name == "chorus" else 0)
-    tune = melody.sing(harmony, centre, plan.moods[name], dice)
+    tune = melody.compose_melody(harmony, centre, plan.moods[name], rng)
     written = {
         "melody": tune,
         "double": [note._replace(pitch=note.pitch + 12) for note in tune],
@@ -93,7 +93,7 @@ def compose_section(plan: Plan, name: str, dice: np.random.Generator) -> Section
         "arpeggio": backing.arpeggio(
             harmony, plan.styles["arpeggio"], plan.arpeggio_step, CENTRES["arpeggio"]
         ),
-        "drums": drums.drum_part(meter, plan.grooves[name], bars, dice),
+        "drums": drums.drum_part(meter, plan.grooves[name], bars, rng),
     }
     return Section(meter, harmony.length, {role: written[role] for role in plan.roles})
 
@@ -105,7 +105,7 @@ def _second(plan: Plan, harmony: Harmony, tune: list[Note]) -> list[Note]:
 
 
 def closing_bar(plan: Plan) -> Section:
-    """One bar in which everybody comes home."""
+    """One bar of the tonic in all parts."""
     harmony = harmonize(plan.mode.tonic, plan.mode, plan.tonic, plan.meter, 1)
     (_, length, chord), *_ = harmony.spans()
     keynote = CENTRES["melody"] - (CENTRES["melody"] - plan.tonic) % 12
@@ -122,7 +122,7 @@ def closing_bar(plan: Plan) -> Section:
 
 
 def arrange(plan: Plan, sections: dict[str, Section]) -> Piece:
-    """Put the sections in the order of the form and end on a closing bar."""
+    """Put the sections in the order of the form and add a closing bar."""
     piece = Piece(
         title=plan.title,
         folder=plan.genre.folder,
@@ -131,18 +131,18 @@ def arrange(plan: Plan, sections: dict[str, Section]) -> Piece:
     )
     last_chorus = len(plan.form) - 1 - plan.form[::-1].index("chorus")
     now = 0
-    for place, name in enumerate(plan.form):
+    for number, name in enumerate(plan.form):
         section = _section_of(plan, sections, name)
         bpm = plan.bridge_bpm if name == "bridge" else plan.bpm
-        lift = plan.lift if place >= last_chorus else 0
-        roles = _playing(name, plan.form[:place].count(name), plan.roles)
-        _enter(piece, section, now, bpm, name, roles, lift)
+        key_change = plan.key_change if number >= last_chorus else 0
+        roles = _playing(name, plan.form[:number].count(name), plan.roles)
+        _add_section(piece, section, now, bpm, name, roles, key_change)
         now += section.length
     if plan.ritardando:
         piece.tempos.append((now - plan.meter.bar, round(plan.bpm * CLOSING_BPM[0])))
     bpm = round(plan.bpm * CLOSING_BPM[1]) if plan.ritardando else plan.bpm
-    _enter(piece, closing_bar(plan), now, bpm, "outro", plan.roles, plan.lift)
-    return _performed(plan, piece)
+    _add_section(piece, closing_bar(plan), now, bpm, "outro", plan.roles, plan.key_change)
+    return _with_expression(plan, piece)
 
 
 def _section_of(plan: Plan, sections: dict[str, Section], name: str) -> Section:
@@ -152,28 +152,28 @@ def _section_of(plan: Plan, sections: dict[str, Section], name: str) -> Section:
 
 
 def _playing(name: str, times_before: int, roles: tuple[str, ...]) -> tuple[str, ...]:
-    """The roles that play a section: all of them where too few would be left."""
+    """The roles that play a section; all of them where there would be too few."""
     wanted = ENTRANCES[name] if times_before == 0 else set(roles) - {"double"}
     chosen = tuple(role for role in roles if role in wanted)
-    return chosen if len(chosen) >= FEWEST[name] else roles
+    return chosen if len(chosen) >= MIN_ROLES[name] else roles
 
 
-def _enter(
+def _add_section(
     piece: Piece,
     section: Section,
     now: int,
     bpm: int,
     name: str,
     roles: tuple[str, ...],
-    lift: int,
+    key_change: int,
 ) -> None:
-    """Write a section into the piece at pulse `now`."""
+    """Add a section to the piece at pulse `now`."""
     if not piece.meters or piece.meters[-1][1] != section.meter:
         piece.meters.append((now, section.meter))
     if not piece.tempos or piece.tempos[-1][1] != bpm:
         piece.tempos.append((now, bpm))
     for role in roles:
-        rise = 0 if role == "drums" else lift
+        rise = 0 if role == "drums" else key_change
         louder = DYNAMICS[name] + BALANCE[role]
         piece.parts[role].notes.extend(
             Note(now + start, length, pitch + rise, velocity + louder)
@@ -181,26 +181,26 @@ def _enter(
         )
 
 
-def _performed(plan: Plan, piece: Piece) -> Piece:
-    """Add what players bring: swing, bends and vibrato."""
+def _with_expression(plan: Plan, piece: Piece) -> Piece:
+    """Add swing, pitch bends and vibrato."""
     simple = all(beat == SIMPLE_BEAT for _, meter in piece.meters for beat in meter.beats)
     if plan.genre.swing and simple:
         for part in piece.parts.values():
             part.notes[:] = swing(part.notes)
-    if plan.gestures:
+    if plan.expressive:
         lead = piece.parts["melody"]
         for note in lead.notes:
             if note.length >= 2 * SIMPLE_BEAT:
-                lead.gestures.extend(_scoop(note) + _vibrato(note))
+                lead.controls.extend(_scoop(note) + _vibrato(note))
     return piece
 
 
-def _scoop(note: Note) -> list[Gesture]:
-    """Slide up into the note from a semitone below: bends of -4096 to 0, a quarter beat long."""
-    return [Gesture(note.start + pulse, "pitchwheel", 1024 * (pulse - 4)) for pulse in range(5)]
+def _scoop(note: Note) -> list[Control]:
+    """Bend up into the note from a semitone below: -4096 to 0 in a sixth of a beat."""
+    return [Control(note.start + pulse, "pitchwheel", 1024 * (pulse - 4)) for pulse in range(5)]
 
 
-def _vibrato(note: Note) -> list[Gesture]:
-    """Open the modulation wheel in the second half of the note, and close it after."""
+def _vibrato(note: Note) -> list[Control]:
+    """Turn the modulation wheel up for the second half of the note."""
     middle, end = note.start + note.length // 2, note.start + note.length
-    return [Gesture(middle, "modulation", 64), Gesture(end, "modulation", 0)]
+    return [Control(middle, "modulation", 64), Control(end, "modulation", 0)]

@@ -1,4 +1,4 @@
-"""The demo corpus as a folder, whole or not at all."""
+"""The demo corpus as a folder, complete or not at all."""
 
 import shutil
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ The folder unsorted/ holds damaged and duplicate files on purpose.
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """What the demo corpus holds; the same settings give the same bytes on every machine."""
+    """The contents of the demo corpus; equal settings give equal bytes on every machine."""
 
-    songs: int = setting(300, "Songs to compose, besides the planted faults.", low=1)
-    seed: int = setting(0, "Another seed, another corpus.", low=0)
+    songs: int = setting(300, "Songs to compose, in addition to the faulty files.", low=1)
+    seed: int = setting(0, "Seed of the composer; another seed gives another corpus.", low=0)
 
     def __post_init__(self) -> None:
         check(self)
@@ -50,9 +50,9 @@ class DemoSummary:
 
 
 def compose_corpus(folder: Path, settings: DemoSettings) -> DemoSummary:
-    """Compose songs and plant faults in a new folder.
+    """Compose songs and faulty files in a new folder.
 
-    The folder appears under its name only once it is whole; until then it is `NAME.partial`,
+    The folder appears under its name only once it is complete; until then it is `NAME.partial`,
     which a failure or Ctrl-C removes and the next run replaces.
 
     Args:
@@ -83,13 +83,13 @@ def compose_corpus(folder: Path, settings: DemoSettings) -> DemoSummary:
 
 
 def is_demo(folder: Path) -> bool:
-    """Whether a folder was written by us, whole or not, and so may be replaced."""
+    """Whether this module wrote a folder, complete or not, which may then be replaced."""
     readme = folder / README_NAME
     return readme.is_file() and readme.read_bytes() == README.encode()
 
 
 def _claim(folder: Path, target: Path, partial: Path) -> None:
-    """Make the partial folder; only a leftover of our own is cleared away."""
+    """Make the partial folder; only a leftover of this module is removed."""
     if target.exists() and not target.is_dir():
         raise LakhxlError(f"{folder} is a file; the demo corpus needs a new folder: name another")
     if target.exists() and any(target.iterdir()):
@@ -105,7 +105,7 @@ def _claim(folder: Path, target: Path, partial: Path) -> None:
 
 def _write(partial: Path, target: Path, settings: DemoSettings) -> DemoSummary:
     planted = [Planted(README_NAME, "readme")]
-    # First, for it is how the next run knows the leftover of a killed one.
+    # Written first, because the next run recognizes the leftover of a killed one by it.
     size = _put(partial / README_NAME, README.encode())
     seconds = 0.0
     for number in tqdm(range(settings.songs), desc="composing", unit="song", disable=None):

@@ -1,7 +1,7 @@
-"""What befalls MIDI files in the wild, one function a fault, named after its kind.
+"""Faults of real MIDI files, one function per fault, named after its kind.
 
-Each takes a healthy song and returns the bytes of a spoiled one. A song that is given twice, a
-little changed, is no fault of the file but of the folder: see `near_` functions.
+Each takes a song and returns the bytes of a damaged file. The `near_` functions return healthy
+files that are near-duplicates of the song.
 """
 
 import re
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pipeline.demo.chance import dice_for
 from pipeline.demo.composer import compose
+from pipeline.demo.randomness import random_generator
 from pipeline.demo.rhythm import PULSES_PER_QUARTER
 from pipeline.demo.score import Layout, Part, Piece, choose_layout, chunk, to_midi
 
 PERFORMANCE, NOISE = 1, 2
-"""Dice of a song besides those that compose it: for playing it, for bytes without meaning."""
+"""Keys of a song's other random generators: for its performance, for random bytes."""
 
 GAP_SECONDS = 36_000
 LEADING_SECONDS = 60
@@ -23,8 +23,8 @@ FEW_NOTES = 12
 HEADER_BYTES = 14
 
 NOTE_ON_BYTES = re.compile(rb"([\x90-\x9f][\x00-\x7f])([\x01-\x7f])")
-"""Unmistakable without running status: a delta time of 0x90-0x9f and one more byte is followed
-by a status, which the last class leaves out."""
+"""Matches note-ons only, without running status: a delta time of 0x90-0x9f and one more byte is
+followed by a status, which the last class excludes."""
 
 HTML = b"""<!DOCTYPE html>
 <html><head><title>404 Not Found</title></head>
@@ -41,13 +41,13 @@ class Song:
 
     @cached_property
     def piece(self) -> Piece:
-        """What is played."""
+        """The composed song."""
         return compose(self.seed, self.number)
 
     @cached_property
     def layout(self) -> Layout:
-        """How the file says it."""
-        return choose_layout(dice_for(self.seed, self.number, PERFORMANCE))
+        """How its file encodes it."""
+        return choose_layout(random_generator(self.seed, self.number, PERFORMANCE))
 
     @property
     def data(self) -> bytes:
@@ -56,12 +56,12 @@ class Song:
 
     def written(self, piece: Piece | None = None, **layout: object) -> bytes:
         """The file with another piece, or with some of the layout changed."""
-        dice = dice_for(self.seed, self.number, PERFORMANCE)
-        return to_midi(piece or self.piece, replace(self.layout, **layout), dice)
+        rng = random_generator(self.seed, self.number, PERFORMANCE)
+        return to_midi(piece or self.piece, replace(self.layout, **layout), rng)
 
 
 def healthy(song: Song) -> bytes:
-    """Nothing is wrong but the file's name."""
+    """No fault but the file's name."""
     return song.data
 
 
@@ -76,12 +76,12 @@ def truncated_before_notes(song: Song) -> bytes:
 
 
 def truncated_format_0(song: Song) -> bytes:
-    """One track of everything, cut at 60 %: the end of the music is missing for every part."""
+    """One track, cut at 60 %: the end of every part is missing."""
     return _cut_in_note(song.written(file_format=0, running_status=False))
 
 
 def truncated_format_1(song: Song) -> bytes:
-    """A track a part, cut at 60 %: the last parts are missing from beginning to end."""
+    """A track per part, cut at 60 %: the last parts are missing completely."""
     return _cut_in_note(song.written(file_format=1, running_status=False))
 
 
@@ -93,7 +93,7 @@ def _cut_in_note(data: bytes) -> bytes:
 
 
 def truncated_between_tracks(song: Song) -> bytes:
-    """Cut where the last track would begin; what is left is well-formed but for the count."""
+    """Cut where the last track would begin; only the track count is wrong."""
     data = song.written(file_format=1)
     return data[: data.rindex(b"MTrk")]
 
@@ -104,13 +104,13 @@ def empty(_: Song) -> bytes:
 
 
 def html_page(_: Song) -> bytes:
-    """What a server sends for a file it no longer has."""
+    """A server's page for a file that it no longer has."""
     return HTML
 
 
 def random_bytes(song: Song) -> bytes:
-    """4,096 bytes that mean nothing."""
-    return dice_for(song.seed, song.number, NOISE).bytes(4096)
+    """4,096 random bytes."""
+    return random_generator(song.seed, song.number, NOISE).bytes(4096)
 
 
 def ten_hour_gap(song: Song) -> bytes:
@@ -143,7 +143,7 @@ def _delayed(piece: Piece, share: float, seconds: int) -> Piece:
         return replace(
             part,
             notes=[note._replace(start=moved(note.start)) for note in part.notes],
-            gestures=[turn._replace(pulse=moved(turn.pulse)) for turn in part.gestures],
+            controls=[turn._replace(pulse=moved(turn.pulse)) for turn in part.controls],
         )
 
     return replace(
@@ -156,13 +156,13 @@ def _delayed(piece: Piece, share: float, seconds: int) -> Piece:
 
 def too_few_notes(song: Song) -> bytes:
     """The first twelve notes of the melody."""
-    melody = replace(song.piece.parts["melody"], gestures=[])
+    melody = replace(song.piece.parts["melody"], controls=[])
     melody.notes = melody.notes[:FEW_NOTES]
     return song.written(replace(song.piece, parts={"melody": melody}))
 
 
 def bad_key_signature(song: Song) -> bytes:
-    """A key of nine sharps in a mode 5, where seven and 0 or 1 are all there is."""
+    """A key of nine sharps in mode 5; at most seven, and modes 0 and 1, exist."""
     return re.sub(rb"\xff\x59\x02..", b"\xff\x59\x02\x09\x05", song.data, flags=re.DOTALL)
 
 
@@ -183,7 +183,7 @@ def missing_end_of_track(song: Song) -> bytes:
 
 
 def wrong_track_count(song: Song) -> bytes:
-    """A header that promises 99 tracks."""
+    """A header that states 99 tracks."""
     return song.data[:10] + (99).to_bytes(2, "big") + song.data[12:]
 
 
@@ -214,7 +214,7 @@ def near_faster(song: Song) -> bytes:
 
 
 def near_retitled(song: Song) -> bytes:
-    """Another title within the file."""
+    """Another title in the file."""
     return song.written(replace(song.piece, title="Untitled"))
 
 
@@ -225,7 +225,7 @@ def near_reordered(song: Song) -> bytes:
 
 
 def near_resolution(song: Song) -> bytes:
-    """Another number of ticks a quarter note."""
+    """Another number of ticks per quarter note."""
     return song.written(ticks_per_beat=240 if song.layout.ticks_per_beat != 240 else 480)
 
 

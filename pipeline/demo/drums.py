@@ -1,14 +1,14 @@
 """Drum grooves and fills for the General MIDI kit.
 
 Conventions
-    groove  a drum tab of one bar: a line for each drum, a character for each sixteenth, 'X' accent,
+    groove  a drum tab of one bar: a line per drum, a character per sixteenth, 'X' accent,
             'x' stroke, 'g' ghost note, '.' silence
     fill    the last sixteenths of a section; each character is a drum of FILL_DRUMS
 """
 
 import numpy as np
 
-from pipeline.demo.chance import pick
+from pipeline.demo.randomness import choose
 from pipeline.demo.rhythm import SIXTEENTH, Meter, Note
 
 KEYS = {
@@ -18,7 +18,7 @@ KEYS = {
 }  # fmt: skip
 """General MIDI percussion keys."""
 
-STRENGTHS = {"X": 92, "x": 76, "g": 44}
+VELOCITIES = {"X": 92, "x": 76, "g": 44}
 """Velocities of the characters of a groove."""
 
 FILL_DRUMS = {"s": "snare", "h": "high_tom", "m": "mid_tom", "l": "low_tom", "k": "kick"}
@@ -174,15 +174,15 @@ GROOVES: dict[str, dict[str, str]] = {
 }
 
 
-def drum_part(meter: Meter, groove: str, bars: int, dice: np.random.Generator) -> list[Note]:
+def drum_part(meter: Meter, groove: str, bars: int, rng: np.random.Generator) -> list[Note]:
     """Play a groove, with a cymbal crash at the start and a fill at the end of the section.
 
-    Every fourth bar gives its cymbal an opening; the fill replaces what the groove has there.
+    The hi-hat opens at the end of every fourth bar. The fill replaces the groove.
     """
     notes = [Note(0, SIXTEENTH, KEYS["crash"], 92)]
     for bar in range(bars):
         notes += _groove_bar(meter, read_tab(groove), bar)
-    return _with_fill(notes, pick(dice, FILLS), bars * meter.bar)
+    return _with_fill(notes, choose(rng, FILLS), bars * meter.bar)
 
 
 def read_tab(groove: str) -> dict[str, str]:
@@ -193,27 +193,27 @@ def read_tab(groove: str) -> dict[str, str]:
 def _groove_bar(meter: Meter, lines: dict[str, str], bar: int) -> list[Note]:
     notes = []
     for drum, pattern in lines.items():
-        for place, mark in enumerate(pattern):
+        for sixteenth, mark in enumerate(pattern):
             if mark == ".":
                 continue
-            opening = drum == "hat" and bar % 4 == 3 and place == len(pattern) - 2
+            opening = drum == "hat" and bar % 4 == 3 and sixteenth == len(pattern) - 2
             key = KEYS["open_hat" if opening else drum]
-            start = bar * meter.bar + place * SIXTEENTH
-            notes.append(Note(start, SIXTEENTH, key, STRENGTHS[mark]))
+            start = bar * meter.bar + sixteenth * SIXTEENTH
+            notes.append(Note(start, SIXTEENTH, key, VELOCITIES[mark]))
     return notes
 
 
 def _with_fill(notes: list[Note], fill: str, end: int) -> list[Note]:
     begin = end - len(fill) * SIXTEENTH
     kept = [note for note in notes if note.start < begin]
-    for place, mark in enumerate(fill):
+    for sixteenth, mark in enumerate(fill):
         if mark != ".":
-            start = begin + place * SIXTEENTH
-            # A fill grows towards the bar line it announces.
-            kept.append(Note(start, SIXTEENTH, KEYS[FILL_DRUMS[mark]], 74 + 3 * place))
+            start = begin + sixteenth * SIXTEENTH
+            # A fill grows louder towards the bar line.
+            kept.append(Note(start, SIXTEENTH, KEYS[FILL_DRUMS[mark]], 74 + 3 * sixteenth))
     return kept
 
 
 def last_stroke(length: int) -> list[Note]:
-    """The end of a song: kick and crash, left to ring."""
+    """The end of a song: kick and crash."""
     return [Note(0, length, KEYS[drum], 92) for drum in ("kick", "crash")]

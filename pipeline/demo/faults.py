@@ -1,7 +1,7 @@
-"""The faults planted in the demo corpus, and where.
+"""The faulty and duplicate files of the demo corpus, and their names.
 
-A fault is planted in a song of its own, so that what becomes of it says nothing about another
-file; copies are of songs that are in the corpus, whose names they carry along.
+A faulty file is made of a song of its own, so its outcome does not depend on another file.
+Duplicates repeat songs of the corpus; their names contain the song's name.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ FOLDER = "unsorted"
 
 @dataclass(frozen=True)
 class Planted:
-    """One file of the corpus that is not just a song."""
+    """A faulty or duplicate file of the corpus."""
 
     path: str
     """Relative to the corpus, with forward slashes."""
     kind: str
     """As in the tables below, or `readme`."""
-    copy_of: str | None = None
-    """The path of the song that the file holds once more."""
+    duplicate_of: str | None = None
+    """The path of the song that the file repeats."""
 
 
 FAULTS: tuple[tuple[str, str, Damage], ...] = (
@@ -48,9 +48,9 @@ FAULTS: tuple[tuple[str, str, Damage], ...] = (
     ("  spaces  in the name .mid", "spaces_in_name", damage.healthy),
     ("déjà vu 夜の曲.mid", "unicode_name", damage.healthy),
 )
-"""File name, kind and damage, each in a song that the corpus does not hold otherwise."""
+"""File name, kind and damage; each is made of a song that the corpus does not hold otherwise."""
 
-COPIES: tuple[tuple[str, str, Damage], ...] = (
+DUPLICATES: tuple[tuple[str, str, Damage], ...] = (
     ("{stem} (copy).mid", "exact_duplicate", damage.healthy),
     ("{stem}_1.mid", "exact_duplicate", damage.healthy),
     ("{stem} in another key.mid", "near_transposed", damage.near_transposed),
@@ -59,21 +59,21 @@ COPIES: tuple[tuple[str, str, Damage], ...] = (
     ("{stem} reordered.mid", "near_reordered", damage.near_reordered),
     ("{stem} resampled.mid", "near_resolution", damage.near_resolution),
 )
-"""File name, kind and change; the n-th is a copy of song n, counted round."""
+"""File name, kind and change; number n repeats song n modulo the number of songs."""
 
 
 def song_path(song: Song) -> str:
-    """Where a song lies in the corpus."""
+    """The path of a song in the corpus."""
     return f"{song.piece.folder}/{song.number:03d} {song.piece.title}.mid"
 
 
 def plant(seed: int, songs: int) -> Iterator[tuple[Planted, bytes]]:
-    """Every planted file of a corpus of `songs` songs, with its bytes."""
-    for place, (name, kind, spoil) in enumerate(FAULTS):
-        yield Planted(f"{FOLDER}/{name}", kind), spoil(Song(seed, songs + place))
-    for place, (pattern, kind, change) in enumerate(COPIES):
-        song = Song(seed, place % songs)
+    """Every faulty or duplicate file of a corpus of `songs` songs, with its bytes."""
+    for number, (name, kind, damaged) in enumerate(FAULTS):
+        yield Planted(f"{FOLDER}/{name}", kind), damaged(Song(seed, songs + number))
+    for number, (pattern, kind, changed) in enumerate(DUPLICATES):
+        song = Song(seed, number % songs)
         original = song_path(song)
         stem = original.rpartition("/")[2].removesuffix(".mid")
         path = f"{FOLDER}/{pattern.format(stem=stem)}"
-        yield Planted(path, kind, original), change(song)
+        yield Planted(path, kind, original), changed(song)

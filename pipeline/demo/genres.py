@@ -1,13 +1,13 @@
-"""What tells one kind of song from another: one row a genre.
+"""Genres: the meters, tempos, modes, styles and instruments that a song may choose from.
 
-Where a field lists choices, each song picks one; a choice listed twice is picked twice as often.
-Tempos count quarter notes a minute in every meter, as MIDI does.
+Where a field lists choices, each song draws one; a choice listed twice is drawn twice as often.
+Tempos are quarter notes per minute in every meter, as in MIDI.
 """
 
 from dataclasses import dataclass
 
 ROLES = ("melody", "bass", "drums", "chords", "pad", "arpeggio", "second", "double")
-"""Every part a song may have. `second` is a second voice, `double` the melody an octave up."""
+"""Every part a song may have: `second` is a second voice, `double` the melody an octave higher."""
 
 KEYS = (0, 2, 4, 6, 16, 18)
 GUITARS = (24, 25, 27, 28)
@@ -25,20 +25,20 @@ FINGERED = (33, 34, 35)
 
 @dataclass(frozen=True, kw_only=True)
 class Genre:
-    """A style of music, as the choices its songs are made from."""
+    """A style of music, as choices for its songs."""
 
     folder: str
     meters: tuple[str, ...]
     tempos: tuple[int, int]
-    """Slowest and fastest, in quarter notes a minute."""
+    """Slowest and fastest, in quarter notes per minute."""
     modes: tuple[str, ...]
     roles: tuple[str, ...] = ROLES
-    """Parts in the order in which a growing ensemble adds them; at least the first three play."""
+    """Parts by importance; a song has at least the first three."""
     swing: bool = False
     bass: tuple[str, ...]
     chords: tuple[str, ...]
     grooves: tuple[str, ...] = ()
-    """Where the meter has none of these, any of the meter's own."""
+    """Where the meter has none of these, any groove of the meter."""
     programs: dict[str, tuple[int, ...]]
     """General MIDI programs for each role but the drums; `double` takes the second's."""
 

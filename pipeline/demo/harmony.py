@@ -5,7 +5,7 @@ Conventions
     numeral      the chord's root as a degree of the major scale on the tonic, whatever the mode,
                  so minor's sixth chord is bVI; lower case is a minor third; then the quality
     bar          one numeral, or two with a comma between them: the bar is split at its middle
-    ladder       every pitch of a scale, ascending: a step on it is a step of the melody
+    chord scale  every pitch that fits the scale and the chord, ascending; melodies move along it
 """
 
 import re
@@ -41,7 +41,7 @@ MINOR_KEYS = ("Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "B
 
 @dataclass(frozen=True)
 class Mode:
-    """A scale, and the progressions that sound at home in it."""
+    """A scale and its chord progressions."""
 
     scale: tuple[int, ...]
     """Semitones above the tonic."""
@@ -167,7 +167,7 @@ def chord(numeral: str, tonic: int) -> Chord:
 
 @dataclass(frozen=True)
 class Harmony:
-    """The chords of one section: what every part listens to."""
+    """The chords of one section, which all parts share."""
 
     meter: Meter
     bars: tuple[tuple[Chord, ...], ...]
@@ -181,23 +181,23 @@ class Harmony:
 
     def chord_at(self, pulse: int) -> Chord:
         """The chord that sounds at a pulse; past the end, the section begins again."""
-        bar, place = divmod(pulse % self.length, self.meter.bar)
+        bar, offset = divmod(pulse % self.length, self.meter.bar)
         chords = self.bars[bar]
-        return chords[-1] if place >= self.meter.middle else chords[0]
+        return chords[-1] if offset >= self.meter.middle else chords[0]
 
-    def ladder_at(self, pulse: int) -> tuple[int, ...]:
-        """The pitches a melody may walk on at a pulse."""
-        return ladder(self.chord_at(pulse), self.scale)
+    def chord_scale_at(self, pulse: int) -> tuple[int, ...]:
+        """The pitches that a melody may use at a pulse."""
+        return chord_scale(self.chord_at(pulse), self.scale)
 
     def spans(self) -> Iterator[tuple[int, int, Chord]]:
         """Every chord as (start, length, chord), in pulses."""
         bar, middle = self.meter.bar, self.meter.middle
-        for place, chords in enumerate(self.bars):
+        for number, chords in enumerate(self.bars):
             if len(chords) == 1:
-                yield place * bar, bar, chords[0]
+                yield number * bar, bar, chords[0]
             else:
-                yield place * bar, middle, chords[0]
-                yield place * bar + middle, bar - middle, chords[1]
+                yield number * bar, middle, chords[0]
+                yield number * bar + middle, bar - middle, chords[1]
 
 
 def harmonize(progression: str, mode: Mode, tonic: int, meter: Meter, bars: int) -> Harmony:
@@ -210,12 +210,12 @@ def harmonize(progression: str, mode: Mode, tonic: int, meter: Meter, bars: int)
 
 
 @lru_cache(maxsize=4096)
-def ladder(chord: Chord, scale: tuple[int, ...]) -> tuple[int, ...]:
-    """All MIDI pitches of the scale, bent to the chord.
+def chord_scale(chord: Chord, scale: tuple[int, ...]) -> tuple[int, ...]:
+    """All MIDI pitches of the scale, adapted to the chord.
 
-    A chord tone from outside the scale takes the place of the tone it alters, so a melody never
-    rubs against the chord: a major third is raised (over E7 in A minor, G sharp stands for G),
-    anything else is lowered (over A flat in C, A flat and E flat stand for A and E).
+    A chord tone from outside the scale replaces the tone that it alters, so a melody never clashes
+    with the chord. A major third replaces the tone below it (over E7 in A minor, G sharp replaces
+    G), any other tone the one above it (over A flat in C, A flat and E flat replace A and E).
     """
     altered = set()
     for interval in chord.intervals:
@@ -239,6 +239,6 @@ def voicing(chord: Chord, near: int) -> tuple[int, ...]:
 
 
 def key_name(tonic: int, mode: Mode) -> str:
-    """The key signature as mido names it; a mode is written with its relative's signature."""
+    """The key signature as mido names it; a mode has that of its relative key."""
     relative_major = (tonic + mode.relative) % 12
     return MINOR_KEYS[(relative_major + 9) % 12] if mode.minor else MAJOR_KEYS[relative_major]

@@ -1,14 +1,14 @@
-"""What is settled about a song before its first note: key, meter, tempo, form and band."""
+"""The choices of one song before its first note: key, meter, tempo, form and instruments."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.demo.backing import ARPEGGIOS
-from pipeline.demo.chance import happens, pick
 from pipeline.demo.drums import GROOVES
 from pipeline.demo.genres import GENRES, Genre
 from pipeline.demo.harmony import MODES, Mode
+from pipeline.demo.randomness import choose, happens
 from pipeline.demo.rhythm import METERS, PULSES_PER_QUARTER, Meter
 
 FORMS = (
@@ -21,16 +21,16 @@ FORMS = (
 )
 
 SECTION_BARS = (4, 8, 16)
-SHORTEST, LONGEST = 62, 225
-"""Seconds a plan may last; closing bar and slow passages included, a song has 1 to 4 minutes."""
+MIN_SECONDS, MAX_SECONDS = 62, 225
+"""Bounds of a plan's length; with closing bar and slow passages, a song has 1 to 4 minutes."""
 
 DERIVED = {"intro": "verse", "outro": "chorus"}
-"""Sections that are the end of another: an intro is the turnaround of the verse."""
+"""Sections that repeat the end of another one."""
 
 DERIVED_BARS = 4
 
-LIFTS = (0, 0, 0, 1, 2, 2)
-"""Semitones by which the last chorus rises."""
+KEY_CHANGES = (0, 0, 0, 1, 2, 2)
+"""Semitones by which the last chorus may be transposed up."""
 
 OTHER_METER = {"4/4": "3/4", "3/4": "4/4", "6/8": "3/4", "12/8": "6/8"}
 """The meter of the bridge in songs that change theirs."""
@@ -47,7 +47,7 @@ NOUNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One song's choices; notes follow from it and a few more throws."""
+    """The choices of one song; the rest is drawn while composing."""
 
     title: str
     genre: Genre
@@ -56,7 +56,7 @@ class Plan:
     meter: Meter
     bridge_meter: Meter
     bpm: int
-    """Quarter notes a minute."""
+    """Quarter notes per minute."""
     bridge_bpm: int
     progressions: dict[str, str]
     form: tuple[str, ...]
@@ -70,78 +70,78 @@ class Plan:
     arpeggio_step: int
     moods: dict[str, str]
     second_voice: bool
-    """The second part follows the melody; otherwise it is a slow line of its own."""
-    lift: int
-    """Semitones by which the last chorus rises."""
+    """The second part follows the melody; otherwise it is a slow line."""
+    key_change: int
+    """Semitones by which the last chorus is transposed up."""
     ritardando: bool
-    gestures: bool
-    """The melody is played with pitch bend and modulation wheel."""
+    expressive: bool
+    """The melody has pitch bend and modulation."""
 
 
-def plan_song(dice: np.random.Generator) -> Plan:
-    """Throw for every choice of a song."""
-    title = f"{pick(dice, ADJECTIVES)} {pick(dice, NOUNS)}"
-    genre = pick(dice, GENRES)
-    meter_name = pick(dice, genre.meters)
-    bridge_name = OTHER_METER.get(meter_name, meter_name) if happens(dice, 8) else meter_name
-    mode = MODES[pick(dice, genre.modes)]
-    bpm = int(dice.integers(genre.tempos[0], genre.tempos[1] + 1))
+def plan_song(rng: np.random.Generator) -> Plan:
+    """Draw every choice of a song."""
+    title = f"{choose(rng, ADJECTIVES)} {choose(rng, NOUNS)}"
+    genre = choose(rng, GENRES)
+    meter_name = choose(rng, genre.meters)
+    bridge_name = OTHER_METER.get(meter_name, meter_name) if happens(rng, 8) else meter_name
+    mode = MODES[choose(rng, genre.modes)]
+    bpm = int(rng.integers(genre.tempos[0], genre.tempos[1] + 1))
     progressions = {
-        "verse": pick(dice, mode.verse),
-        "chorus": pick(dice, mode.chorus),
-        "bridge": pick(dice, mode.bridge),
+        "verse": choose(rng, mode.verse),
+        "chorus": choose(rng, mode.chorus),
+        "bridge": choose(rng, mode.bridge),
     }
-    form, bars = _choose_form(progressions, METERS[meter_name], bpm, dice)
-    # The larger of two throws: a trio now and then, mostly a full band.
-    players = dice.integers(3, len(genre.roles) + 1, size=2).max()
-    roles = genre.roles[: int(players)]
+    form, bars = _choose_form(progressions, METERS[meter_name], bpm, rng)
+    # The larger of two draws: few trios, mostly large ensembles.
+    parts = rng.integers(3, len(genre.roles) + 1, size=2).max()
+    roles = genre.roles[: int(parts)]
     calm = "calm" if bpm > 140 else "lively"
-    moods = pick(dice, (("calm", calm), ("lively", "calm"), (calm, calm)))
+    moods = choose(rng, (("calm", calm), ("lively", "calm"), (calm, calm)))
     return Plan(
         title=title,
         genre=genre,
         mode=mode,
-        tonic=int(dice.integers(12)),
+        tonic=int(rng.integers(12)),
         meter=METERS[meter_name],
         bridge_meter=METERS[bridge_name],
         bpm=bpm,
-        bridge_bpm=pick(dice, (bpm * 5 // 6, bpm * 8 // 7)) if happens(dice, 8) else bpm,
+        bridge_bpm=choose(rng, (bpm * 5 // 6, bpm * 8 // 7)) if happens(rng, 8) else bpm,
         progressions=progressions,
         form=form,
         bars=bars,
         roles=roles,
-        programs=_choose_programs(genre, roles, dice),
+        programs=_choose_programs(genre, roles, rng),
         grooves={
-            "verse": _choose_groove(genre, meter_name, dice),
-            "chorus": _choose_groove(genre, meter_name, dice),
-            "bridge": _choose_groove(genre, bridge_name, dice),
+            "verse": _choose_groove(genre, meter_name, rng),
+            "chorus": _choose_groove(genre, meter_name, rng),
+            "bridge": _choose_groove(genre, bridge_name, rng),
         },
         styles={
-            "bass": pick(dice, genre.bass),
-            "chords": pick(dice, genre.chords),
-            "arpeggio": pick(dice, tuple(ARPEGGIOS)),
+            "bass": choose(rng, genre.bass),
+            "chords": choose(rng, genre.chords),
+            "arpeggio": choose(rng, tuple(ARPEGGIOS)),
         },
-        arpeggio_step=pick(dice, (6, 12)) if bpm < 110 else 12,
+        arpeggio_step=choose(rng, (6, 12)) if bpm < 110 else 12,
         moods={"verse": moods[0], "chorus": moods[1], "bridge": "calm"},
-        second_voice=happens(dice, 50),
-        lift=pick(dice, LIFTS),
-        ritardando=happens(dice, 12),
-        gestures=happens(dice, 20),
+        second_voice=happens(rng, 50),
+        key_change=choose(rng, KEY_CHANGES),
+        ritardando=happens(rng, 12),
+        expressive=happens(rng, 20),
     )
 
 
 def _choose_form(
-    progressions: dict[str, str], meter: Meter, bpm: int, dice: np.random.Generator
+    progressions: dict[str, str], meter: Meter, bpm: int, rng: np.random.Generator
 ) -> tuple[tuple[str, ...], int]:
-    """A form and a section length that together last between SHORTEST and LONGEST."""
+    """Draw a form and a number of bars within MIN_SECONDS and MAX_SECONDS."""
     fitting = []
     for form in (tuple(form.split()) for form in FORMS):
         for bars in SECTION_BARS:
             total = sum(bars_of(name, progressions, bars) for name in form)
             seconds = total * meter.bar * 60 / (PULSES_PER_QUARTER * bpm)
-            if SHORTEST <= seconds <= LONGEST:
+            if MIN_SECONDS <= seconds <= MAX_SECONDS:
                 fitting.append((form, bars))
-    return pick(dice, fitting)
+    return choose(rng, fitting)
 
 
 def bars_of(name: str, progressions: dict[str, str], bars: int) -> int:
@@ -153,15 +153,15 @@ def bars_of(name: str, progressions: dict[str, str], bars: int) -> int:
 
 
 def _choose_programs(
-    genre: Genre, roles: tuple[str, ...], dice: np.random.Generator
+    genre: Genre, roles: tuple[str, ...], rng: np.random.Generator
 ) -> dict[str, int]:
     programs = {}
     for role in roles:
         if role != "drums":
-            programs[role] = pick(dice, genre.programs["second" if role == "double" else role])
+            programs[role] = choose(rng, genre.programs["second" if role == "double" else role])
     return programs
 
 
-def _choose_groove(genre: Genre, meter_name: str, dice: np.random.Generator) -> str:
+def _choose_groove(genre: Genre, meter_name: str, rng: np.random.Generator) -> str:
     known = GROOVES[meter_name]
-    return known[pick(dice, [name for name in genre.grooves if name in known] or list(known))]
+    return known[choose(rng, [name for name in genre.grooves if name in known] or list(known))]

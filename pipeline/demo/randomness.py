@@ -1,7 +1,7 @@
-"""Dice that fall alike on every machine.
+"""Random choices that are the same on every machine.
 
-Only whole numbers are ever drawn: `Generator.integers` gives the same stream everywhere, while
-`normal` and its kin go through the machine's own exp and log.
+Only integers are drawn: `Generator.integers` gives the same stream everywhere, while `normal` and
+others use the machine's own exp and log.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ import numpy as np
 T = TypeVar("T")
 
 
-def dice_for(seed: int, *place: int) -> np.random.Generator:
-    """The dice of one place, such as (song,): neither order nor the number of songs changes it."""
-    return np.random.default_rng((seed, *place))
+def random_generator(seed: int, *key: int) -> np.random.Generator:
+    """The generator of one key, such as (song,); other songs do not change its stream."""
+    return np.random.default_rng((seed, *key))
 
 
-def pick(dice: np.random.Generator, options: Sequence[T]) -> T:
+def choose(rng: np.random.Generator, options: Sequence[T]) -> T:
     """One of `options`, each as likely; list an option twice to make it twice as likely."""
-    return options[int(dice.integers(len(options)))]
+    return options[int(rng.integers(len(options)))]
 
 
-def happens(dice: np.random.Generator, percent: int) -> bool:
-    """True in `percent` of a hundred throws."""
-    return int(dice.integers(100)) < percent
+def happens(rng: np.random.Generator, percent: int) -> bool:
+    """True with a probability of `percent` in a hundred."""
+    return int(rng.integers(100)) < percent

@@ -1,8 +1,8 @@
-"""Time as the composer counts it: pulses, meters, and rhythms written as strings.
+"""Units of time, meters, and rhythms written as strings.
 
 Conventions
-    pulse    1/24 of a quarter note, as MIDI clock counts; every resolution used is a multiple
-    pattern  one character a sixteenth: '.' silence, '-' the last note goes on, else a stroke
+    pulse    1/24 of a quarter note, as in MIDI clock; every resolution used is a multiple
+    pattern  one character per sixteenth: '.' silence, '-' the note continues, else a stroke
     style    patterns for single beats, simple (4 characters) and compound (6), taken in turn
 """
 
@@ -29,7 +29,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Meter:
-    """A time signature, with the beats a musician feels in it."""
+    """A time signature and its beats."""
 
     numerator: int
     denominator: int
@@ -63,33 +63,33 @@ Style = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def bar_pattern(style: Style, meter: Meter) -> str:
-    """One bar of `style`: its simple or compound cells in turn, a cell for each beat."""
+    """One bar of `style`: its simple or compound cells in turn, one per beat."""
     simple, compound = style
     cells = []
-    for place, beat in enumerate(meter.beats):
+    for number, beat in enumerate(meter.beats):
         choices = compound if beat == COMPOUND_BEAT else simple
-        cells.append(choices[place % len(choices)])
+        cells.append(choices[number % len(choices)])
     return "".join(cells)
 
 
 def strokes(pattern: str) -> Iterator[tuple[int, int, str]]:
     """The strokes of a pattern as (start, length, character), in pulses.
 
-    "x-.x" is a stroke of 12 pulses at 0 and one of 6 at 18. A hold with no note before it is
+    "x-.x" is a stroke of 12 pulses at 0 and one of 6 at 18. A '-' with no note before it is
     silence, so a pattern may begin in the middle of a tie.
     """
-    place = 0
-    while place < len(pattern):
-        after = place + 1
+    position = 0
+    while position < len(pattern):
+        after = position + 1
         while after < len(pattern) and pattern[after] == "-":
             after += 1
-        if pattern[place] not in ".-":
-            yield place * SIXTEENTH, (after - place) * SIXTEENTH, pattern[place]
-        place = after
+        if pattern[position] not in ".-":
+            yield position * SIXTEENTH, (after - position) * SIXTEENTH, pattern[position]
+        position = after
 
 
 def accent(meter: Meter, pulse: int) -> int:
-    """How much louder a note at this pulse of the bar is, as an offset to its velocity."""
+    """Offset to the velocity of a note at this pulse of the bar."""
     if pulse == 0:
         return 8
     return 4 if pulse in meter.strong else 0
@@ -98,7 +98,7 @@ def accent(meter: Meter, pulse: int) -> int:
 def swung(pulse: int) -> int:
     """Move a pulse from straight to swing time: halves of a quarter become 2/3 and 1/3.
 
-    Increasing, and whole quarters stay where they are: 0, 6, 12, 18, 24 -> 0, 8, 16, 20, 24.
+    It never swaps two pulses, and whole quarters stay: 0, 6, 12, 18, 24 -> 0, 8, 16, 20, 24.
     """
     quarter, rest = divmod(pulse, PULSES_PER_QUARTER)
     half = PULSES_PER_QUARTER // 2
@@ -110,7 +110,7 @@ def swung(pulse: int) -> int:
 
 
 def swing(notes: list[Note]) -> list[Note]:
-    """Play straight notes with a swing; both ends of a note move."""
+    """Move both ends of every note to swing time."""
     return [
         note._replace(
             start=swung(note.start),

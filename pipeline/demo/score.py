@@ -1,22 +1,22 @@
-"""A composed piece as the bytes of a Standard MIDI File.
+"""Write a composed piece as the bytes of a Standard MIDI File.
 
-mido writes what is rare: names, meters, tempos, keys. Notes are written here, for they are a
-million messages in 300 songs, and a million of mido's take 7 s.
+mido encodes names, meters, tempos and keys. Notes are encoded here, because 300 songs have a
+million note messages, for which mido takes 7 s.
 
 Conventions
-    event    (tick, rank, bytes): at one tick, settings (0) come before note ends (1), and ends
+    event    (tick, rank, bytes): at one tick, controls (0) come before note ends (1), and ends
              before starts (2)
-    layout   how a file says what the piece is; two layouts of a piece hold the same music
+    layout   how a file encodes the piece; all layouts of a piece hold the same music
 """
 
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mido
 import numpy as np
 
-from pipeline.demo.chance import happens, pick
+from pipeline.demo.randomness import choose, happens
 from pipeline.demo.rhythm import PULSES_PER_QUARTER, Meter, Note
 
 Event = tuple[int, int, bytes]
@@ -27,7 +27,7 @@ MODULATION, VOLUME, PAN = 1, 7, 10
 END_OF_TRACK = b"\xff\x2f\x00"
 
 RESOLUTIONS = (96, 120, 192, 384, 480, 480, 480, 960)
-"""Ticks a quarter note, all multiples of the pulse's 24."""
+"""Ticks per quarter note, all multiples of 24."""
 
 NAMES = {
     "melody": "Melody", "bass": "Bass", "drums": "Drums", "chords": "Chords", "pad": "Pad",
@@ -35,8 +35,8 @@ NAMES = {
 }  # fmt: skip
 
 
-class Gesture(NamedTuple):
-    """A bend of the pitch wheel (-8192..8191) or a turn of the modulation wheel (0..127)."""
+class Control(NamedTuple):
+    """A position of the pitch wheel (-8192..8191) or of the modulation wheel (0..127)."""
 
     pulse: int
     kind: str
@@ -45,19 +45,19 @@ class Gesture(NamedTuple):
 
 @dataclass
 class Part:
-    """One player."""
+    """One instrument's notes and controls."""
 
     role: str
     program: int | None
     """General MIDI program, from 0; None for the drums."""
     pan: int
     notes: list[Note] = field(default_factory=list)
-    gestures: list[Gesture] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
 
 
 @dataclass
 class Piece:
-    """A whole song; times in pulses, from 0."""
+    """A composed song; times in pulses, from 0."""
 
     title: str
     folder: str
@@ -66,11 +66,11 @@ class Piece:
     parts: dict[str, Part]
     meters: list[tuple[int, Meter]] = field(default_factory=list)
     tempos: list[tuple[int, int]] = field(default_factory=list)
-    """(pulse, quarter notes a minute)"""
+    """(pulse, quarter notes per minute)"""
 
     @property
     def seconds(self) -> float:
-        """How long it plays, to the end of its last note."""
+        """Playing time to the end of the last note."""
         end = max(note.start + note.length for part in self.parts.values() for note in part.notes)
         marks = [*self.tempos, (end, 0)]
         return sum(
@@ -81,45 +81,45 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a piece is written down, and how loosely it is played."""
+    """How a piece is encoded, and how precisely it is played."""
 
     ticks_per_beat: int
     file_format: int
-    """0: all in one track; 1: a track for each part, after one for tempo and meter."""
-    looseness: int
-    """Notes fall up to so many 1/480 of a quarter note early or late."""
+    """0: all in one track; 1: a track per part, after one for tempo and meter."""
+    jitter: int
+    """Notes are up to this many 1/480 of a quarter note early or late."""
     running_status: bool
     """Leave out a status byte that repeats the last one."""
     silent_note_ons: bool
     """End notes by a note-on of velocity 0."""
 
 
-def choose_layout(dice: np.random.Generator) -> Layout:
-    """Draw a layout; one file in three is played loosely."""
+def choose_layout(rng: np.random.Generator) -> Layout:
+    """Draw a layout; one file in three has jitter."""
     return Layout(
-        ticks_per_beat=pick(dice, RESOLUTIONS),
-        file_format=pick(dice, (0, 1, 1)),
-        looseness=pick(dice, (4, 8, 12)) if happens(dice, 33) else 0,
-        running_status=happens(dice, 50),
-        silent_note_ons=happens(dice, 50),
+        ticks_per_beat=choose(rng, RESOLUTIONS),
+        file_format=choose(rng, (0, 1, 1)),
+        jitter=choose(rng, (4, 8, 12)) if happens(rng, 33) else 0,
+        running_status=happens(rng, 50),
+        silent_note_ons=happens(rng, 50),
     )
 
 
-def to_midi(piece: Piece, layout: Layout, dice: np.random.Generator) -> bytes:
-    """Write a piece down.
+def to_midi(piece: Piece, layout: Layout, rng: np.random.Generator) -> bytes:
+    """Encode a piece.
 
     Args:
-        piece: what is played.
-        layout: how it is written.
-        dice: for the small unevenness of velocities and, in a loose layout, of times.
+        piece: the notes.
+        layout: their encoding.
+        rng: for small changes of velocities and, with jitter, of times.
     """
     ticks_per_pulse = layout.ticks_per_beat // PULSES_PER_QUARTER
     tracks = [_conductor_events(piece, ticks_per_pulse)]
     channels = (channel for channel in range(16) if channel != DRUM_CHANNEL)
     for part in piece.parts.values():
         channel = DRUM_CHANNEL if part.program is None else next(channels)
-        events = _setup_events(part, channel) + _gesture_events(part, channel, ticks_per_pulse)
-        tracks.append(events + _note_events(part, channel, layout, dice))
+        events = _setup_events(part, channel) + _control_events(part, channel, ticks_per_pulse)
+        tracks.append(events + _note_events(part, channel, layout, rng))
     if layout.file_format == 0:
         tracks = [list(chain.from_iterable(tracks))]
     chunks = [_track_chunk(events, running_status=layout.running_status) for events in tracks]
@@ -143,7 +143,7 @@ def variable_length(number: int) -> bytes:
     return bytes(digits)
 
 
-def _meta(kind: str, **values: object) -> bytes:
+def _meta(kind: str, **values: Any) -> bytes:
     return bytes(mido.MetaMessage(kind, **values).bytes())
 
 
@@ -169,9 +169,9 @@ def _setup_events(part: Part, channel: int) -> list[Event]:
     return events
 
 
-def _gesture_events(part: Part, channel: int, ticks_per_pulse: int) -> list[Event]:
+def _control_events(part: Part, channel: int, ticks_per_pulse: int) -> list[Event]:
     events = []
-    for pulse, kind, value in part.gestures:
+    for pulse, kind, value in part.controls:
         if kind == "modulation":
             message = bytes((CONTROL | channel, MODULATION, value))
         else:
@@ -181,31 +181,29 @@ def _gesture_events(part: Part, channel: int, ticks_per_pulse: int) -> list[Even
     return events
 
 
-def _note_events(
-    part: Part, channel: int, layout: Layout, dice: np.random.Generator
-) -> list[Event]:
+def _note_events(part: Part, channel: int, layout: Layout, rng: np.random.Generator) -> list[Event]:
     on = NOTE_ON | channel
     off = on if layout.silent_note_ons else NOTE_OFF | channel
     release = 0 if layout.silent_note_ons else 64
     events = []
-    for start, end, pitch, velocity in _played(part.notes, layout, dice):
+    for start, end, pitch, velocity in _played(part.notes, layout, rng):
         events.append((start, 2, bytes((on, pitch, velocity))))
         events.append((end, 1, bytes((off, pitch, release))))
     return events
 
 
 def _played(
-    notes: list[Note], layout: Layout, dice: np.random.Generator
+    notes: list[Note], layout: Layout, rng: np.random.Generator
 ) -> list[tuple[int, int, int, int]]:
-    """Notes as (start tick, end tick, pitch, velocity), uneven as a player's are.
+    """Notes as (start tick, end tick, pitch, velocity), with random changes of time and velocity.
 
-    A note ends before its pitch sounds again: MIDI cannot say which of two overlapping notes of
-    one pitch a note-off ends. Of two that start together the first in the list stays.
+    A note ends before its pitch sounds again: MIDI cannot express which of two overlapping notes
+    of one pitch a note-off ends. Of two that start together the first in the list stays.
     """
     ticks_per_pulse = layout.ticks_per_beat // PULSES_PER_QUARTER
-    reach = layout.looseness * layout.ticks_per_beat // 480
-    shifts = dice.integers(-reach, reach + 1, size=len(notes)).tolist()
-    pushes = dice.integers(-5, 6, size=len(notes)).tolist()
+    jitter = layout.jitter * layout.ticks_per_beat // 480
+    shifts = rng.integers(-jitter, jitter + 1, size=len(notes)).tolist()
+    pushes = rng.integers(-5, 6, size=len(notes)).tolist()
     gap = max(1, layout.ticks_per_beat // 48)
     timed = []
     for order, (note, shift, push) in enumerate(zip(notes, shifts, pushes, strict=True)):

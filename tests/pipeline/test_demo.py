@@ -8,20 +8,20 @@ import mido
 import pytest
 
 from pipeline.demo import DemoSettings, compose_corpus, corpus
-from pipeline.demo.chance import dice_for
 from pipeline.demo.damage import Song, leading_silence, ten_hour_gap
 from pipeline.demo.drums import GROOVES, read_tab
 from pipeline.demo.faults import song_path
 from pipeline.demo.genres import GENRES, ROLES
 from pipeline.demo.harmony import MODES, chord, harmonize, voicing
-from pipeline.demo.melody import sing
+from pipeline.demo.melody import compose_melody
 from pipeline.demo.plan import Plan, plan_song
+from pipeline.demo.randomness import random_generator
 from pipeline.demo.rhythm import METERS, SIXTEENTH, strokes, swung
 from pipeline.demo.score import variable_length
 from shards.errors import LakhxlError, SettingError
 
 SMALL = DemoSettings(songs=9, seed=3)
-MIDO_SAYS = {
+RAISED_BY_MIDO = {
     **dict.fromkeys(["truncated_in_header", "truncated_before_notes"], EOFError),
     **dict.fromkeys(["truncated_format_0", "truncated_format_1"], EOFError),
     **dict.fromkeys(["truncated_between_tracks", "wrong_track_count", "empty"], EOFError),
@@ -75,7 +75,7 @@ def test_the_same_settings_give_the_same_bytes(small, tmp_path):
 
 
 def test_a_song_has_these_bytes_on_every_machine():
-    # Composing otherwise changes the digest, and with it every figure measured on the demo.
+    # Another digest changes every number measured on the demo.
     data = b"".join(song.data for song in SONGS)
     assert hashlib.sha256(data).hexdigest()[:16] == "5dd63bf5820efaf1"
 
@@ -104,13 +104,13 @@ def test_the_summary_counts_what_is_in_the_folder(small):
     assert not list(small.folder.parent.glob("*.partial"))
 
 
-def test_every_fault_is_planted_and_mido_stumbles_where_it_should(small):
+def test_every_fault_is_planted_and_mido_raises_where_it_should(small):
     planted = [entry for entry in small.planted if entry.kind != "readme"]
-    assert {entry.kind for entry in planted} == MIDO_SAYS.keys()
+    assert {entry.kind for entry in planted} == RAISED_BY_MIDO.keys()
     assert len(planted) == 28
     for entry in planted:
         data = (small.folder / entry.path).read_bytes()
-        expected = MIDO_SAYS[entry.kind]
+        expected = RAISED_BY_MIDO[entry.kind]
         if expected is None:
             assert notes_by_channel(data), entry
         else:
@@ -118,7 +118,7 @@ def test_every_fault_is_planted_and_mido_stumbles_where_it_should(small):
                 mido.MidiFile(file=io.BytesIO(data))
 
 
-def test_faults_that_mido_cannot_tell_are_in_the_bytes(small):
+def test_faults_that_mido_does_not_name_are_in_the_bytes(small):
     data = {entry.kind: (small.folder / entry.path).read_bytes() for entry in small.planted}
     assert len(data["truncated_in_header"]) == 10
     assert b"MTrk" in data["truncated_before_notes"]
@@ -143,9 +143,9 @@ def test_mido_reads_every_note_of_every_part():
 
 
 def test_notes_start_on_the_grid_and_end_with_the_last_bar():
-    tight = [song for song in SONGS if song.layout.looseness == 0]
-    assert len(tight) > 5
-    for song in tight:
+    exact = [song for song in SONGS if song.layout.jitter == 0]
+    assert len(exact) > 5
+    for song in exact:
         end = max(note.start + note.length for note in song.piece.parts["bass"].notes)
         last_meter_start, meter = song.piece.meters[-1]
         assert (end - last_meter_start) % meter.bar == 0
@@ -155,10 +155,10 @@ def test_notes_start_on_the_grid_and_end_with_the_last_bar():
             assert all(stop * 24 <= end * resolution for _, stop, _ in notes)
 
 
-def test_loose_notes_stay_within_half_a_step_of_the_grid():
-    loose = [song for song in SONGS if song.layout.looseness]
-    assert len(loose) > 3
-    for song in loose:
+def test_notes_with_jitter_stay_within_half_a_step_of_the_grid():
+    shifted = [song for song in SONGS if song.layout.jitter]
+    assert len(shifted) > 3
+    for song in shifted:
         step = song.layout.ticks_per_beat / 12
         for notes in notes_by_channel(song.data).values():
             off = [abs(start - step * round(start / step)) for start, _, _ in notes]
@@ -192,7 +192,7 @@ def test_a_hundred_songs_hold_every_meter_and_many_tempos_keys_and_layouts():
 
 
 def test_every_genre_finds_a_form_at_every_seed():
-    plans = [plan_song(dice_for(7, number)) for number in range(1500)]
+    plans = [plan_song(random_generator(7, number)) for number in range(1500)]
     assert all(isinstance(plan, Plan) for plan in plans)
     assert {plan.genre.folder for plan in plans} == {genre.folder for genre in GENRES}
 
@@ -210,14 +210,14 @@ def test_a_melody_meets_the_chord_on_strong_beats(name):
     mode = MODES[name]
     for numerals in mode.verse + mode.chorus + mode.bridge:
         harmony = harmonize(numerals, mode, 2, METERS["4/4"], 8)
-        for note in sing(harmony, 72, "lively", dice_for(1)):
+        for note in compose_melody(harmony, 72, "lively", random_generator(1)):
             chord_now = harmony.chord_at(note.start)
             if note.start % 96 in (0, 48):
                 assert note.pitch % 12 in chord_now.classes
-            assert note.pitch in harmony.ladder_at(note.start)
+            assert note.pitch in harmony.chord_scale_at(note.start)
 
 
-def test_numerals_read_as_a_musician_reads_them():
+def test_numerals_name_the_chords_of_music_theory():
     assert chord("V7", 0).classes == (7, 11, 2, 5)  # G B D F
     assert chord("bVI", 9).classes == (5, 9, 0)  # F major in A minor
     assert chord("iio7", 9).classes == (11, 2, 5, 9)  # B D F A
@@ -226,13 +226,13 @@ def test_numerals_read_as_a_musician_reads_them():
         chord("X", 0)
 
 
-def test_the_ladder_alters_the_scale_where_the_chord_does():
-    def ladder(numeral, mode, tonic):
+def test_the_chord_scale_alters_the_scale_where_the_chord_does():
+    def chord_scale(numeral, mode, tonic):
         harmony = harmonize(numeral, MODES[mode], tonic, METERS["4/4"], 1)
-        return {pitch % 12 for pitch in harmony.ladder_at(0)}
+        return {pitch % 12 for pitch in harmony.chord_scale_at(0)}
 
-    assert ladder("V7", "aeolian", 9) == {9, 11, 0, 2, 4, 5, 8}  # G sharp for G, and A stays
-    assert ladder("bVI", "ionian", 0) == {0, 2, 3, 5, 7, 8, 11}  # E flat and A flat
+    assert chord_scale("V7", "aeolian", 9) == {9, 11, 0, 2, 4, 5, 8}  # G sharp for G, and A stays
+    assert chord_scale("bVI", "ionian", 0) == {0, 2, 3, 5, 7, 8, 11}  # E flat and A flat
 
 
 @pytest.mark.parametrize("meter", METERS)
@@ -268,8 +268,8 @@ def test_variable_length_numbers_are_those_of_the_standard():
     ("spoil", "seconds", "share"), [(ten_hour_gap, 36_000, 0.5), (leading_silence, 60, 0.0)]
 )
 def test_a_silence_is_whole_bars_and_changes_nothing_else(spoil, seconds, share):
-    # A loose player cannot be early at tick 0, so compare tight songs; one meter, one bar length.
-    plain = [s for s in SONGS if s.layout.looseness == 0 and len(s.piece.meters) == 1]
+    # With jitter no note can be early at tick 0, so use exact songs; one meter, one bar length.
+    plain = [s for s in SONGS if s.layout.jitter == 0 and len(s.piece.meters) == 1]
     for song in plain[:6]:
         before, after = notes_by_channel(song.data), notes_by_channel(spoil(song))
         moves = Counter(
@@ -286,11 +286,11 @@ def test_a_silence_is_whole_bars_and_changes_nothing_else(spoil, seconds, share)
         assert seconds - 1 < longer < seconds + 10
 
 
-def test_copies_hold_the_music_of_their_original(small):
+def test_duplicates_hold_the_music_of_their_original(small):
     files = contents(small.folder)
 
     def music(path, rise=0):
-        """Steps and pitches of every part, in an order that names no channel."""
+        """Steps and pitches of every part, in an order that does not depend on channels."""
         resolution = mido.MidiFile(file=io.BytesIO(files[path])).ticks_per_beat
         return sorted(
             sorted(
@@ -300,16 +300,16 @@ def test_copies_hold_the_music_of_their_original(small):
             for channel, notes in notes_by_channel(files[path]).items()
         )
 
-    copies = [entry for entry in small.planted if entry.copy_of]
-    assert len(copies) == 7
-    for entry in copies:
-        same_bytes = files[entry.path] == files[entry.copy_of]
+    duplicates = [entry for entry in small.planted if entry.duplicate_of]
+    assert len(duplicates) == 7
+    for entry in duplicates:
+        same_bytes = files[entry.path] == files[entry.duplicate_of]
         assert same_bytes == (entry.kind == "exact_duplicate")
         rise = 3 if entry.kind == "near_transposed" else 0
-        assert music(entry.path) == music(entry.copy_of, rise), entry.kind
+        assert music(entry.path) == music(entry.duplicate_of, rise), entry.kind
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
+def test_a_folder_with_files_is_refused_and_unchanged(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(LakhxlError, match="is not empty; the demo corpus needs"):
         compose_corpus(tmp_path, SMALL)

@@ -1,0 +1,1 @@
+"""What one setting does to the loss of a small model."""

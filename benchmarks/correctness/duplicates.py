@@ -1,0 +1,222 @@
+"""Duplicate detection: recall on edited songs, false merges, and songs that change their split."""
+
+import csv
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.arguments import Measurements, corpus_argument
+from benchmarks.corpus import midi_files
+from benchmarks.correctness.midi_edits import EDITS, NotSimple, read, write
+from pipeline.config import DataSettings, IngestSettings
+from pipeline.duplicates.clusters import clusters
+from pipeline.duplicates.fingerprint import skyline
+from pipeline.duplicates.settings import DuplicateSettings
+from pipeline.duplicates.splits import SplitSettings, splits
+from pipeline.midi import read_midi
+from pipeline.process_file import FileProcessor, warm_up
+from pipeline.sources.listing import SourceFile
+
+EVERY, HALVES = 6, 50
+"""One kept song in EVERY is edited; splits are drawn for so many halves of the corpus."""
+
+Row = dict[str, Any]
+
+
+command = Measurements(help=__doc__)
+
+
+class Rows:
+    """Makes index rows of files, as a run would."""
+
+    def __init__(self) -> None:
+        warm_up()
+        self._processor = FileProcessor(DataSettings(ingest=IngestSettings(round_trip_check=0)))
+        self._folder = tempfile.TemporaryDirectory()
+
+    def of(self, name: str, data: bytes) -> Row | None:
+        """The index row of a file with its signature; None where it is not kept."""
+        path = Path(self._folder.name, "song.mid")
+        path.write_bytes(data)
+        return self._processor.process(SourceFile(name, str(path))).index
+
+    def of_corpus(self, corpus: Path) -> Iterator[tuple[Row, bytes]]:
+        """The row of every kept song of the corpus, and its file."""
+        for path in midi_files(corpus):
+            data = path.read_bytes()
+            row = self.of(str(path.relative_to(corpus)), data)
+            if row is not None:
+                yield row, data
+
+
+def clustered(rows: Sequence[Row]) -> np.ndarray:
+    """The cluster of each row, at the default settings."""
+    md5s, music, signatures = (
+        [row[name] for row in rows] for name in ("md5", "music", "signature")
+    )
+    return clusters(md5s, music, signatures, DuplicateSettings())
+
+
+@command.command()
+@corpus_argument
+def recall(corpus: Path) -> None:
+    """Print by edit how many edited songs are in one cluster with their originals.
+
+    Every sixth song without a fault is edited in thirteen ways, on the bytes of its file, and
+    goes through the pipeline like any other.
+    """
+    random, rows = np.random.default_rng(0), Rows()
+    originals, simple = [], []
+    for row, data in rows.of_corpus(corpus):
+        originals.append(row)
+        if len(originals) % EVERY == 0:
+            try:
+                simple.append((len(originals) - 1, read(data)))
+            except NotSimple:
+                continue
+    print(f"{len(originals)} songs, {len(simple)} of them edited")
+    print("| edit | files | kept by the rules | found |\n|---|---|---|---|")
+    for title, edit in EDITS.items():
+        edited = [(n, rows.of(f"{n}", write(edit(file, random)))) for n, file in simple]
+        kept = [(n, row) for n, row in edited if row is not None]
+        cluster = clustered([*originals, *(row for _, row in kept)])
+        found = [cluster[n] == cluster[len(originals) + k] for k, (n, _) in enumerate(kept)]
+        share = f"{sum(found)} ({100 * np.mean(found):.1f} %)"
+        print(f"| {title} | {len(simple)} | {len(kept)} | {share} |", flush=True)
+
+
+def same_title(one: str, other: str) -> bool:
+    """Whether two titles are equal but for case, numbers in brackets and punctuation."""
+    titles = [re.sub(r"\(\d\)|\.mid|[^a-z0-9]", "", name.lower()) for name in (one, other)]
+    return titles[0] == titles[1] != ""
+
+
+Steps = list[tuple[int, int]]
+"""Of a part's skyline: eighths of a beat to the next note, and semitones."""
+
+
+def skylines(data: bytes) -> list[Steps]:
+    """The steps of every part of a file."""
+    recording = read_midi(data)
+    notes = recording.notes
+    line, begin = skyline(
+        notes["start"].copy(),
+        notes["channel"].copy(),
+        notes["pitch"].copy(),
+        notes["is_drum"].copy(),
+    )
+    parts = [line[:, a:b] for a, b in pairwise(begin.tolist()) if b - a > 1]
+    beat = recording.ticks_per_beat
+    times = [(16 * np.diff(part[0]) + beat) // (2 * beat) for part in parts]
+    intervals = [np.diff(part[1]) for part in parts]
+    return [
+        [*zip(time.tolist(), interval.tolist(), strict=True)]
+        for time, interval in zip(times, intervals, strict=True)
+    ]
+
+
+def longest_run(one: list[Steps], other: list[Steps]) -> Steps:
+    """The longest series of steps that both songs have; the fingerprint does not use it."""
+
+    def runs(parts: list[Steps], length: int) -> set[tuple]:
+        return {tuple(p[n : n + length]) for p in parts for n in range(len(p) - length + 1)}
+
+    found, low, high = (), 0, max(map(len, one), default=0)
+    while low < high:
+        length = (low + high + 1) // 2
+        shared = runs(one, length) & runs(other, length)
+        if shared:
+            found, low = min(shared), length
+        else:
+            high = length - 1
+    return [*found]
+
+
+@command.command()
+@corpus_argument
+@click.argument("titles", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def merges(corpus: Path, titles: Path) -> None:
+    """Print pairs of different files in one cluster whose titles differ, and what they share.
+
+    TITLES is a CSV file with the columns rel, a path in CORPUS, and old_title. Shared is the
+    longest run of steps of one part's skyline, and how many of them change the pitch: duplicates
+    share hundreds, two songs in even eighths on one chord two dozen without a change.
+    """
+    with titles.open(encoding="utf-8", newline="") as file:
+        title = {row["rel"]: row["old_title"] for row in csv.DictReader(file)}
+    rows = list({row["md5"]: row for row, _ in Rows().of_corpus(corpus)}.values())
+    members = defaultdict(list)
+    for row, cluster in zip(rows, clustered(rows).tolist(), strict=True):
+        members[cluster].append(row)
+    print("| title | the other | signatures agree | run, changes of pitch | files |")
+    print("|---|---|---|---|---|")
+    pairs = [pair for cluster in members.values() for pair in combinations(cluster, 2)]
+    for one, other in pairs:
+        names = title[one["path"]], title[other["path"]]
+        if same_title(*names):
+            continue
+        similarity = "no signature"
+        if one["signature"] is not None and other["signature"] is not None:
+            similarity = f"{np.mean(one['signature'] == other['signature']):.2f}"
+        paths = [corpus / row["path"] for row in (one, other)]
+        run = longest_run(*(skylines(path.read_bytes()) for path in paths))
+        shared = f"{len(run)}, {sum(interval != 0 for _, interval in run)}"
+        files = ", ".join(path.stem for path in paths)
+        print(f"| {names[0]} | {names[1]} | {similarity} | {shared} | {files} |")
+    every = len(rows) * (len(rows) - 1) // 2
+    print(f"\n{len(rows)} different files, {every} pairs, {len(pairs)} in one cluster")
+
+
+def moved_by(
+    rows: Sequence[Row], earlier: Sequence[int], settings: SplitSettings, *, keep: bool
+) -> tuple[int, int]:
+    """Count the songs of an earlier dataset that another one, of all rows, puts in another split.
+
+    Args:
+        rows: all.
+        earlier: numbers of those in the earlier dataset.
+        settings: of both.
+        keep: as with `--keep-splits`.
+
+    Returns:
+        How many moved, and how many of them although none of their clusters merged.
+    """
+    rows_before = [rows[n] for n in earlier]
+    clusters_before, clusters_now = clustered(rows_before), clustered(rows)
+    splits_before = splits([row["min_hash"] for row in rows_before], clusters_before, settings)
+    before = dict(zip(earlier, splits_before, strict=True))
+    kept = [before.get(n) for n in range(len(rows))] if keep else None
+    now = splits([row["min_hash"] for row in rows], clusters_now, settings, kept)
+    merged = defaultdict(set)
+    for n, cluster in zip(earlier, clusters_before.tolist(), strict=True):
+        merged[clusters_now[n]].add(cluster)
+    moved = [n for n in earlier if now[n] != before[n]]
+    return len(moved), sum(len(merged[clusters_now[n]]) == 1 for n in moved)
+
+
+@command.command("splits")
+@corpus_argument
+def splits_command(corpus: Path) -> None:
+    """Print how many songs of random halves change their split once all files are there.
+
+    Each half has its own salt: one draw of so few clusters of duplicates says little.
+    """
+    random = np.random.default_rng(0)
+    rows = [row for row, _ in Rows().of_corpus(corpus)]
+    totals = {keep: np.zeros(2, np.int64) for keep in (False, True)}
+    for half in range(HALVES):
+        settings = SplitSettings(split_salt=str(half))
+        earlier = np.flatnonzero(random.random(len(rows)) < 0.5).tolist()
+        for keep, total in totals.items():
+            total += moved_by(rows, earlier, settings, keep=keep)
+    for keep, (moved, unmerged) in totals.items():
+        print(f"{'with' if keep else 'without'} --keep-splits: {moved / HALVES:.2f} of "
+              f"{len(rows) / 2:.0f} songs move, {unmerged / HALVES:.2f} of them although no "
+              f"clusters merge; mean of {HALVES} halves")  # fmt: skip

@@ -1,0 +1,265 @@
+"""Edits of MIDI files as people make them, from bytes to bytes: what duplicates look like.
+
+Only for files without a fault: `read` refuses a file that it cannot represent without loss.
+
+Conventions
+    event   (tick, bytes): absolute time; status and data, running status written out; meta events
+            and SysEx with their lengths
+    note    on and off are paired by channel and key, first on, first off
+"""
+
+import struct
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.demo.score import variable_length
+
+Event = tuple[int, bytes]
+TEMPO, NAME, END = b"\xff\x51", b"\xff\x03", b"\xff\x2f"
+DRUMS = 9
+
+
+class NotSimple(ValueError):
+    """A file that these edits do not support."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A MIDI file: format, ticks per quarter note, and the events of each track by time."""
+
+    kind: int
+    division: int
+    tracks: list[list[Event]]
+
+
+def read(data: bytes) -> File:
+    """Parse a file.
+
+    Raises:
+        NotSimple: it is damaged, unusual, or counts time in frames.
+    """
+    if data[:4] != b"MThd" or len(data) < 14:
+        raise NotSimple("no header")
+    size, kind, count, division = struct.unpack(">IHHH", data[4:14])
+    offset, tracks = 8 + size, []
+    while offset + 8 <= len(data) and data[offset : offset + 4] == b"MTrk":
+        end = offset + 8 + struct.unpack(">I", data[offset + 4 : offset + 8])[0]
+        tracks.append(_events(data, offset + 8, end))
+        offset = end
+    if len(tracks) != count or division >= 0x8000 or not division:
+        raise NotSimple("another number of tracks than stated, or time in frames")
+    return File(kind, division, tracks)
+
+
+def _events(data: bytes, offset: int, end: int) -> list[Event]:
+    events, tick, status = [], 0, 0
+    try:
+        while offset < end:
+            delta, offset = _number(data, offset)
+            tick += delta
+            if data[offset] >= 0x80:
+                status, offset = data[offset], offset + 1
+            if status == 0:
+                raise NotSimple("data without a status")
+            if status >= 0xF0:
+                start = offset - 1
+                offset += status == 0xFF
+                length, offset = _number(data, offset)
+                offset += length
+                events.append((tick, data[start:offset]))
+                if data[start : start + 2] == END:
+                    break
+                status = 0
+            else:
+                length = 1 if 0xC0 <= status < 0xE0 else 2
+                if max(data[offset : offset + length]) > 0x7F:
+                    raise NotSimple("data over 127")
+                events.append((tick, bytes([status]) + data[offset : offset + length]))
+                offset += length
+    except IndexError:
+        raise NotSimple("cut off") from None
+    if offset != end or end > len(data):
+        raise NotSimple("a track that does not end where its length says")
+    return events
+
+
+def _number(data: bytes, offset: int) -> tuple[int, int]:
+    value = 0
+    while True:
+        value = value << 7 | data[offset] & 0x7F
+        offset += 1
+        if data[offset - 1] < 0x80:
+            return value, offset
+
+
+def write(file: File) -> bytes:
+    """Write the file as bytes."""
+    chunks = [struct.pack(">4sIHHH", b"MThd", 6, file.kind, len(file.tracks), file.division)]
+    for events in file.tracks:
+        track, before = bytearray(), 0
+        for tick, event in events:
+            track += variable_length(tick - before) + event
+            before = tick
+        chunks.append(struct.pack(">4sI", b"MTrk", len(track)) + bytes(track))
+    return b"".join(chunks)
+
+
+def each(file: File, change: Callable[[bytes], bytes]) -> File:
+    """Change each event; one that becomes empty is left out."""
+    changed = ([(tick, change(event)) for tick, event in events] for events in file.tracks)
+    return replace(file, tracks=[[one for one in events if one[1]] for events in changed])
+
+
+def later(file: File, ticks: int) -> File:
+    """Move all events to a later time."""
+    return replace(file, tracks=[[(t + ticks, e) for t, e in events] for events in file.tracks])
+
+
+def is_on(event: bytes) -> bool:
+    """Whether an event starts a note."""
+    return 0x90 <= event[0] < 0xA0 and event[2] > 0
+
+
+def is_note(event: bytes) -> bool:
+    """Whether an event starts or ends a note."""
+    return 0x80 <= event[0] < 0xA0
+
+
+def without(file: File, removed: Callable[[int], bool]) -> File:
+    """Remove notes, both events of each, by the tick at which they start."""
+    tracks = []
+    for events in file.tracks:
+        left, sounding = [], defaultdict(list)
+        for tick, event in events:
+            if is_note(event):
+                key = event[0] & 15, event[1]
+                if is_on(event):
+                    sounding[key].append(removed(tick))
+                    is_removed = sounding[key][-1]
+                else:
+                    is_removed = sounding[key].pop(0) if sounding[key] else False
+                if is_removed:
+                    continue
+            left.append((tick, event))
+        tracks.append(left)
+    return replace(file, tracks=tracks)
+
+
+def _last(file: File) -> int:
+    return max((t for events in file.tracks for t, e in events if is_on(e)), default=0)
+
+
+def title(file: File, random: np.random.Generator) -> File:
+    """Another name for the song and every part."""
+    named = each(file, lambda event: b"" if event[:2] == NAME else event)
+    text = b"Sequenced by %08x" % random.integers(1 << 32)
+    name = NAME + bytes([len(text)]) + text
+    return replace(named, tracks=[[(0, name), *events] for events in named.tracks])
+
+
+def tempo(file: File, random: np.random.Generator) -> File:
+    """Every tempo, stated or not, by a factor of 0.8 to 1.25."""
+    factor = random.uniform(0.8, 1.25)
+
+    def change(event: bytes) -> bytes:
+        if event[:2] != TEMPO or len(event) != 6:
+            return event
+        slower = min(int(int.from_bytes(event[3:], "big") * factor), 0xFFFFFF)
+        return event[:3] + slower.to_bytes(3, "big")
+
+    first, *rest = each(file, change).tracks
+    stated = TEMPO + b"\x03" + int(500_000 * factor).to_bytes(3, "big")
+    return replace(file, tracks=[[(0, stated), *first], *rest])
+
+
+def velocities(file: File, random: np.random.Generator) -> File:
+    """Random velocities."""
+    return each(file, lambda e: e[:2] + bytes([int(random.integers(1, 128))]) if is_on(e) else e)
+
+
+def track_order(file: File, random: np.random.Generator) -> File:
+    """All tracks but the first, which holds the tempo, in random order; channels unchanged."""
+    first, *rest = file.tracks
+    return replace(file, tracks=[first, *(rest[n] for n in random.permutation(len(rest)))])
+
+
+def resolution(file: File, random: np.random.Generator) -> File:
+    """Another number of ticks per quarter note, times rounded to it."""
+    new = 120 if file.division != 120 else 96
+    moved = [[((2 * t * new + file.division) // (2 * file.division), e) for t, e in events]
+             for events in file.tracks]  # fmt: skip
+    return replace(file, division=new, tracks=moved)
+
+
+def beat_later(file: File, random: np.random.Generator) -> File:
+    """One to four whole beats later."""
+    return later(file, file.division * int(random.integers(1, 5)))
+
+
+def off_grid(file: File, random: np.random.Generator) -> File:
+    """Later by a fraction of a beat."""
+    return later(file, int(random.integers(1, file.division)))
+
+
+def program(file: File, random: np.random.Generator) -> File:
+    """Another program for every part but the drums."""
+    others = random.permutation(128)
+    changed = each(file, lambda e: e[:1] + bytes([int(others[e[1]])]) if e[0] >> 4 == 12 else e)
+    stated = [(0, bytes([0xC0 | n, int(others[n])])) for n in range(16) if n != DRUMS]
+    first, *rest = changed.tracks
+    return replace(changed, tracks=[[*stated, *first], *rest])
+
+
+def transposed(file: File, random: np.random.Generator) -> File:
+    """Up or down by up to six semitones, except drums and keys that would leave 0 to 127."""
+    by = int(random.choice([n for n in range(-6, 7) if n]))
+
+    def change(event: bytes) -> bytes:
+        keyed = 0x80 <= event[0] < 0xB0 and event[0] & 15 != DRUMS
+        if keyed and 0 <= event[1] + by < 128:
+            return event[:1] + bytes([event[1] + by]) + event[2:]
+        return event
+
+    return each(file, change)
+
+
+def drums_dropped(file: File, random: np.random.Generator) -> File:
+    """Without the drum channel's notes."""
+    return each(file, lambda e: b"" if is_note(e) and e[0] & 15 == DRUMS else e)
+
+
+def fifth_cut(file: File, random: np.random.Generator) -> File:
+    """A random fifth of the notes removed."""
+    return without(file, lambda tick: bool(random.random() < 0.2))
+
+
+def first_quarter(file: File, random: np.random.Generator) -> File:
+    """The notes of the first quarter of its time removed."""
+    border = _last(file) / 4
+    return without(file, lambda tick: tick < border)
+
+
+def last_quarter(file: File, random: np.random.Generator) -> File:
+    """The notes of the last quarter of its time removed."""
+    border = 3 * _last(file) / 4
+    return without(file, lambda tick: tick >= border)
+
+
+EDITS = {
+    "title": title,
+    "tempo": tempo,
+    "velocities": velocities,
+    "track order": track_order,
+    "resolution": resolution,
+    "whole beats later": beat_later,
+    "programs": program,
+    "transposed": transposed,
+    "drums dropped": drums_dropped,
+    "20 % of notes cut": fifth_cut,
+    "off the grid": off_grid,
+    "first quarter missing": first_quarter,
+    "last quarter missing": last_quarter,
+}
