@@ -16,13 +16,34 @@ FORBIDDEN = {
     "trainer": {"pipeline", "numba", "mido", "pebble"},
 }
 ROOMS = {
-    "pipeline": (
-        "midi sources clean duplicates config demo report process_file running browse cli"
-    ).split(),
-    "trainer": (
-        "config presets device plot_style data sampler model run generation training "
-        "evaluation judging cli"
-    ).split(),
+    "pipeline": [
+        "midi",
+        "sources",
+        "clean",
+        "duplicates",
+        "config",
+        "demo",
+        "report",
+        "process_file",
+        "running",
+        "browse",
+        "cli",
+    ],
+    "trainer": [
+        "config",
+        "presets",
+        "device",
+        "plot_style",
+        "data",
+        "sampler",
+        "model",
+        "run",
+        "generation",
+        "training",
+        "evaluation",
+        "judging",
+        "cli",
+    ],
 }
 """The files and folders of a package, lowest first: each may import only those before it."""
 
