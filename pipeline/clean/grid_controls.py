@@ -1,7 +1,7 @@
 """Pitch bend and modulation onto the grid, by instrument class.
 
-A file bends channels, but a song has instrument classes. A class follows the channel that plays
-most of its notes, while that channel plays it; the class's other channels are ignored (two guitars
+A file bends parts, but a song has instrument classes. A class follows the part that plays most
+of its notes, while that part plays it; the class's other parts are ignored (two guitars
 of one class cannot be bent apart). A change is written where it can be heard: at its step if the
 class sounds there, otherwise at the class's next note.
 
@@ -24,7 +24,7 @@ from shards.vocabulary import (
 )
 
 MODULATION_WHEEL = 1
-CHANNELS = 16
+PARTS = 256
 EVENT = np.dtype([("tick", "<i8"), ("instrument", "u1"), ("kind", "u1"), ("value", "<i4")])
 """A change of a class's bend or modulation, timed as it was played."""
 
@@ -51,7 +51,7 @@ def grid_controls(
         return np.zeros(0, CONTROL)
     played = np.ascontiguousarray(played)
     events = np.empty(max_events(played, controls), EVENT)
-    events = events[: follow_channels(played, controls, events)]
+    events = events[: follow_parts(played, controls, events)]
     values = events["value"]
     events["value"] = np.where(
         events["kind"] == BEND,
@@ -78,20 +78,20 @@ def any_bend_or_modulation(controls):
 
 @njit(cache=True)
 def max_events(played, controls):
-    """Upper bound of the number of events that `follow_channels` writes."""
-    playing = np.full(CHANNELS, -1, np.int64)
+    """Upper bound of the number of events that `follow_parts` writes."""
+    playing = np.full(PARTS, -1, np.int64)
     changes = 0
     for i in range(len(played)):
         note = played[i]
-        if not note.is_drum and note.program != playing[note.channel]:
-            playing[note.channel] = note.program
+        if not note.is_drum and note.program != playing[note.part]:
+            playing[note.part] = note.program
             changes += 1
     return 2 * (len(controls) + changes)
 
 
 @njit(cache=True)
-def follow_channels(played, controls, events):
-    """Collect what each class's channel does while it plays the class.
+def follow_parts(played, controls, events):
+    """Collect what each class's part does while it plays the class.
 
     Args:
         played: dtype NOTE_DTYPE, by start.
@@ -101,19 +101,22 @@ def follow_channels(played, controls, events):
     Returns:
         The number of events.
     """
-    note_counts = np.zeros((PROGRAMS, CHANNELS), np.int64)
+    parts = 1
+    for i in range(len(played)):
+        parts = max(parts, int(played[i].part) + 1)
+    note_counts = np.zeros((PROGRAMS, parts), np.int64)
     for i in range(len(played)):
         if not played[i].is_drum:
-            note_counts[played[i].program, played[i].channel] += 1
+            note_counts[played[i].program, played[i].part] += 1
     leader = np.empty(PROGRAMS, np.int64)
     for p in range(PROGRAMS):
         leader[p] = np.argmax(note_counts[p])
-    state = np.zeros((2, CHANNELS), np.int64)
-    playing = np.full(CHANNELS, -1, np.int64)
+    state = np.zeros((2, PARTS), np.int64)
+    playing = np.full(PARTS, -1, np.int64)
     k, m = 0, 0
     for i in range(len(played) + 1):
         while m < len(controls) and (i == len(played) or controls[m].tick <= played[i].start):
-            kind, c = controls[m].kind, controls[m].channel
+            kind, c = controls[m].kind, controls[m].part
             for which in range(2 if _is_followed(kind) else 0):
                 if kind == ALL_CONTROLLERS_OFF:
                     state[which, c] = 0
@@ -126,9 +129,9 @@ def follow_channels(played, controls, events):
                     events[k].kind, events[k].value = which, state[which, c]
                     k += 1
             m += 1
-        if i == len(played) or played[i].is_drum or played[i].program == playing[played[i].channel]:
+        if i == len(played) or played[i].is_drum or played[i].program == playing[played[i].part]:
             continue
-        c = played[i].channel
+        c = played[i].part
         playing[c] = played[i].program
         if leader[playing[c]] == c:
             for which in range(2):

@@ -2,7 +2,8 @@
 
 reader.py      header, tracks, repairs: `read_midi`
 events.py      compiled: the bytes of a track to events
-notes.py       compiled: note events to sorted notes with their programs
+parts.py       compiled: which part a note belongs to; a part's program and tuning
+notes.py       compiled: note events to sorted notes
 controls.py    compiled: controllers, pitch bend, tempos and meters
 percussion.py  which notes are drums
 pedal.py       lengthens notes held by the sustain pedal, if a run asks for it

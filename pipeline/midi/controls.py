@@ -15,10 +15,10 @@ from numba import njit
 
 CONTROL_DTYPE = np.dtype(
     {
-        "names": ["tick", "channel", "track", "kind", "value"],
-        "formats": ["<i8", "u1", "<u2", "u1", "<i4"],
-        "offsets": [0, 14, 12, 15, 8],
-        "itemsize": 16,
+        "names": ["tick", "channel", "track", "kind", "value", "part"],
+        "formats": ["<i8", "u1", "<u2", "u1", "<i4", "u1"],
+        "offsets": [0, 14, 12, 15, 8, 16],
+        "itemsize": 24,
     }
 )
 TEMPO_DTYPE = np.dtype(
@@ -39,7 +39,7 @@ METER_DTYPE = np.dtype(
 )
 
 PITCH_BEND, CHANNEL_PRESSURE = 128, 129
-SUSTAIN, ALL_CONTROLLERS_OFF = 64, 121
+SUSTAIN, ALL_SOUND_OFF, ALL_CONTROLLERS_OFF = 64, 120, 121
 MAX_DENOMINATOR_POWER = 7  # 128th notes
 TEMPO, METER = 0x51, 0x58  # kinds of metas
 
@@ -94,31 +94,61 @@ def sorted_messages(messages, count):
 
 
 @njit(cache=True)
-def control_records(messages, counts):
-    """Controllers, pitch bends and channel pressure, as two words each.
+def control_records(messages, resets, home, part_number, counts):
+    """Controllers, pitch bends and channel pressure, as three words each.
 
     A pitch bend is stored in cents: its position times the part's current bend range (registered
     parameter 0; 200 cents until set), halves rounded up. Program changes are left out: each note
-    has its program.
+    has its program. A GM, GM2, GS or XG reset becomes a reset of all controllers (121) of every
+    part that has had a controller since the last one, and that message centres the pitch bend.
 
     Args:
         messages: sorted by (tick, offset).
+        resets: rows key, port; sorted by key.
+        home: the port whose resets apply to each part.
+        part_number: uint8, one per part; see `parts.part_numbers`.
 
     Returns:
-        int64, shape (controls, 2), to be viewed as CONTROL_DTYPE.
+        int64, shape (controls, 3), to be viewed as CONTROL_DTYPE.
     """
-    s_tick, s_bytes, s_origin = messages[0], messages[2], messages[3]
-    records = np.empty((len(s_tick), 2), np.int64)
-    parameter = np.full(counts[3], UNSET, np.int32)
-    bend_range = np.full(counts[3], 200, np.int32)
-    k = 0
-    for i in range(len(s_tick)):
+    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
+    records = np.empty((2 * len(s_tick), 3), np.int64)
+    parts = counts[3]
+    parameter = np.full(parts, UNSET, np.int32)
+    bend_range = np.full(parts, 200, np.int32)
+    bend = np.zeros(parts, np.int64)
+    touched = np.zeros(parts, np.bool_)  # has had a controller since the last reset
+    track_of = np.zeros(parts, np.int64)
+    k, r = 0, 0
+    for i in range(len(s_tick) + 1):
+        key = np.int64(2**63 - 1)
+        if i < len(s_tick):
+            key = np.int64(s_tick[i]) << 32 | s_offset[i]
+        while r < resets.shape[1] and resets[0, r] < key:
+            for part in range(parts):
+                if home[part] != resets[1, r]:
+                    continue
+                parameter[part], bend_range[part] = UNSET, 200
+                for kind in (PITCH_BEND, ALL_CONTROLLERS_OFF):
+                    if bend[part] if kind == PITCH_BEND else touched[part]:
+                        origin = track_of[part] << 32 | np.int64(part & 15) << 48
+                        records[k, 0] = resets[0, r] >> 32
+                        records[k, 1] = origin | np.int64(kind) << 56
+                        records[k, 2] = part_number[part]
+                        k += 1
+                bend[part], touched[part] = 0, False
+            r += 1
+        if i == len(s_tick):
+            break
         status, x, y = s_bytes[i] & 0xFF, (s_bytes[i] >> 8) & 127, (s_bytes[i] >> 16) & 127
         part = s_origin[i] >> 16 << 4 | status & 15
         kind, value = np.int64(x), np.int64(y)
         if status >> 4 == 0xC:
             continue
+        track_of[part] = s_origin[i] & 0xFFFF
+        origin = track_of[part] << 32 | np.int64(status & 15) << 48
         if status >> 4 == 0xB:
+            touched[part] = True
             if x == 101:
                 parameter[part] = y << 7 | parameter[part] & 127
             elif x == 100:
@@ -129,15 +159,22 @@ def control_records(messages, counts):
                 bend_range[part] = 100 * y + bend_range[part] % 100
             elif x == 38 and parameter[part] == 0:
                 bend_range[part] = bend_range[part] // 100 * 100 + min(y, 99)
+            elif x == ALL_CONTROLLERS_OFF and bend[part]:
+                bend[part] = 0
+                records[k, 0] = s_tick[i]
+                records[k, 1] = origin | np.int64(PITCH_BEND) << 56
+                records[k, 2] = part_number[part]
+                k += 1
         elif status >> 4 == 0xD:
             kind, value = np.int64(CHANNEL_PRESSURE), np.int64(x)
         else:
             kind = np.int64(PITCH_BEND)
             value = ((y << 7 | x) - 8192) * np.int64(bend_range[part])
             value = (value + 4096) // 8192
+            bend[part] = value
         records[k, 0] = s_tick[i]
-        origin = np.int64(s_origin[i] & 0xFFFF) << 32 | np.int64(status & 15) << 48 | kind << 56
-        records[k, 1] = (value & 0xFFFFFFFF) | origin
+        records[k, 1] = (value & 0xFFFFFFFF) | origin | kind << 56
+        records[k, 2] = part_number[part]
         k += 1
     return records[:k]
 

@@ -34,12 +34,15 @@ TIERS = ("strict", "tolerant", "salvage")
 
 REPAIRS: tuple[tuple[str, int, str], ...] = (
     ("unended_note", STRICT, "a note without a note-off was ended by rule"),
+    ("all_notes_off", STRICT, "a note without a note-off was ended by an All Notes Off message"),
+    ("double_strike", STRICT, "a key struck twice on one tick, with one note-off, ended once"),
     ("orphan_note_off", STRICT, "a note-off without a sounding note was ignored"),
     ("zero_length_note", STRICT, "a note ends on the tick where it starts; kept unchanged"),
     ("alien_chunk", STRICT, "a chunk that is neither header nor track was skipped"),
     ("format_2", STRICT, "the tracks of a format 2 file were laid end to end"),
     ("smpte_division", STRICT, "time in SMPTE frames was converted to beats"),
     ("gzip_wrapper", TOLERANT, "the file was a gzip archive; it was unpacked"),
+    ("zip_wrapper", TOLERANT, "the file was a zip archive; it was unpacked"),
     ("riff_wrapper", TOLERANT, "a RIFF (.rmi) wrapper was removed"),
     ("macbinary_prefix", TOLERANT, "a MacBinary header was removed"),
     ("leading_junk", TOLERANT, "bytes before the header were skipped"),
@@ -47,6 +50,7 @@ REPAIRS: tuple[tuple[str, int, str], ...] = (
     ("header_length", TOLERANT, "the header states a length other than 6"),
     ("unknown_format", TOLERANT, "a format other than 0, 1 or 2 was read as format 1"),
     ("zero_division", TOLERANT, "no usable resolution; 480 ticks per beat assumed"),
+    ("wide_division", TOLERANT, "a division of no real frame rate was read as ticks per beat"),
     ("track_count", TOLERANT, "the header states a different number of tracks"),
     ("track_length", TOLERANT, "a track states a wrong length; its end was found by reading"),
     ("track_id", TOLERANT, "a track chunk has a damaged name"),
@@ -75,6 +79,8 @@ REPAIRS: tuple[tuple[str, int, str], ...] = (
 NUMBER = {code: number for number, (code, _, _) in enumerate(REPAIRS)}
 
 UNENDED_NOTE = NUMBER["unended_note"]
+ALL_NOTES_OFF = NUMBER["all_notes_off"]
+DOUBLE_STRIKE = NUMBER["double_strike"]
 ORPHAN_NOTE_OFF = NUMBER["orphan_note_off"]
 ZERO_LENGTH_NOTE = NUMBER["zero_length_note"]
 ALIEN_CHUNK = NUMBER["alien_chunk"]
@@ -106,7 +112,8 @@ ODD_DATA, ODD_STATUS, NO_STATUS, ODD_DELTA, ODD_LENGTH = 1, 2, 4, 8, 16
 # The kind of a meta: its type byte, or
 SYSEX = 0xF0
 TEMPO, METER, KEY, TRACK_NAME, INSTRUMENT_NAME = 0x51, 0x58, 0x59, 0x03, 0x04
-PORT, END_OF_TRACK = 0x21, 0x2F
+PORT, DEVICE_NAME, END_OF_TRACK = 0x21, 0x09, 0x2F
+MAX_DEVICES = 64
 
 
 @njit(cache=True)
@@ -221,30 +228,150 @@ def add_meta(metas, m, tick, offset, length, kind, origin):
 
 
 @njit(cache=True)
-def end_open_notes(start, end, packed, first, last, track_end, max_ticks):
-    """End the notes [first, last) of one track that have no note-off; return how many there were.
+def device_port(data, at, length, devices):
+    """The port that stands for a device name: 0 for the first name of a file, 64 to 127 for others.
 
-    Such a note ends where the next note of its channel and pitch starts, at the end of the
-    track, or `max_ticks` ticks after its start, whichever comes first.
+    Args:
+        devices: int64, one hash per name seen so far; 0 where there is none yet.
     """
+    name = np.int64(length)
+    for i in range(at, at + min(length, 64)):
+        name = (name * 31 + data[i]) & 0x7FFFFFFFFFFF
+    name += 1
+    for device in range(MAX_DEVICES):
+        if devices[device] == 0:
+            devices[device] = name
+        if devices[device] == name:
+            return 64 + device if device else 0
+    return 0
+
+
+@njit(cache=True)
+def key_of(packed):
+    """Channel and pitch of a note as one number below NOTE_KEYS."""
+    return ((packed >> 32) & 15) << 7 | ((packed >> 16) & 127)
+
+
+@njit(cache=True)
+def next_of_key(packed, first, last):
+    """For each note of [first, last) the next one of its key, or -1; index 0 is note `first`."""
+    nearest = np.full(NOTE_KEYS, -1, np.int32)
+    following = np.empty(last - first, np.int32)
+    for i in range(last - 1, first - 1, -1):
+        key = key_of(packed[i])
+        following[i - first] = nearest[key]
+        nearest[key] = i
+    return following
+
+
+@njit(cache=True)
+def find_lost_note_offs(start, end, closed, packed, first, last):
+    """Pair the notes of one track anew for every key with fewer note-offs than notes.
+
+    First in, first out goes wrong from a lost note-off on: each later note takes the note-off of
+    the note before it. So the notes whose note-off is lost are found first, as the unmatched
+    opening brackets of the sequence of note-ons and note-offs: notes after which the number of
+    sounding notes of the key never falls back to what it was. The other notes have a note-off
+    each and are paired first in, first out.
+
+    Args:
+        end: paired first in, first out; -1 where there is no note-off. Rewritten in place; stays
+            -1 for the notes whose note-off is lost.
+        closed: for each note with an end, the number of notes before that note-off.
+
+    Returns:
+        Notes that start with a paired one of their key, and end with it: struck twice at once.
+    """
+    following = next_of_key(packed, first, last)
+    pending = np.full(NOTE_KEYS, -1, np.int32)  # the note with the next end of each key
+    is_short = np.zeros(NOTE_KEYS, np.bool_)
+    for i in range(last - 1, first - 1, -1):
+        key = key_of(packed[i])
+        pending[key] = i
+        is_short[key] |= end[i] < 0
+    head = pending.copy()
+    top = np.full(NOTE_KEYS, -1, np.int32)  # stack of the unmatched notes of each key
+    below = np.empty(last - first, np.int32)
+    has_off = np.zeros(last - first, np.bool_)
+    for i in range(first, last):
+        key = key_of(packed[i])
+        if not is_short[key]:
+            continue
+        j = pending[key]
+        while j >= 0 and end[j] >= 0 and closed[j] <= i:
+            has_off[top[key] - first] = True
+            top[key] = below[top[key] - first]
+            j = following[j - first]
+        pending[key] = j
+        below[i - first] = top[key]
+        top[key] = i
+    for key in np.flatnonzero(is_short):
+        j = pending[key]
+        while j >= 0 and end[j] >= 0:
+            has_off[top[key] - first] = True
+            top[key] = below[top[key] - first]
+            j = following[j - first]
+    ends = end[first:last].copy()
+    for key in np.flatnonzero(is_short):
+        source, i = head[key], head[key]
+        while i >= 0:
+            end[i] = -1
+            if has_off[i - first]:
+                end[i] = ends[source - first]
+                source = following[source - first]
+            i = following[i - first]
+    doubles = 0
+    for i in range(last - 1, first - 1, -1):
+        twin = following[i - first]
+        if end[i] < 0 and twin >= 0 and start[twin] == start[i] and end[twin] >= 0:
+            end[i] = end[twin]
+            doubles += 1
+    return doubles
+
+
+@njit(cache=True)
+def end_open_notes(notes, packed, messages, counts, repairs, first, last, track_end, max_ticks):
+    """End the notes [first, last) of one track that have no note-off.
+
+    Such a note ends at the first of these: the next note of its key on a later tick; an All Notes
+    Off, All Sound Off or mode message (controllers 120 and 123 to 127) to its part, in any track;
+    the end of the track; `max_ticks` after its start, unless one of those messages ends it.
+    """
+    start, end = notes[0], notes[1]
+    s_tick, s_bytes, s_origin = messages[0], messages[2], messages[3]
+    silencers = np.empty(counts[1], np.int64)
+    count = 0
+    for i in range(counts[1]):
+        controller = (s_bytes[i] >> 8) & 127
+        if s_bytes[i] & 0xF0 == 0xB0 and (controller == 120 or controller >= 123):
+            part = np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15
+            silencers[count] = part << 32 | s_tick[i]
+            count += 1
+    silencers = np.sort(silencers[:count])
     latest = np.full(NOTE_KEYS, track_end, np.int64)  # start of the next note of a key,
     beyond = np.full(NOTE_KEYS, track_end, np.int64)  # and of the next one on a later tick
-    ended = 0
     for i in range(last - 1, first - 1, -1):
-        key = ((packed[i] >> 32) & 15) << 7 | ((packed[i] >> 16) & 127)
+        key = key_of(packed[i])
         if start[i] < latest[key]:
             beyond[key] = latest[key]
             latest[key] = start[i]
-        if end[i] < 0 or end[i] > track_end:
-            end[i] = max(int(start[i]), min(beyond[key], track_end, start[i] + max_ticks))
-            ended += 1
-    return ended
+        if end[i] >= 0:
+            continue
+        part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
+        limit = min(beyond[key], track_end)
+        at = np.searchsorted(silencers, (part << 32 | start[i]) + 1)
+        if at < count and silencers[at] >> 32 == part and silencers[at] & 0xFFFFFFFF <= limit:
+            end[i] = silencers[at] & 0xFFFFFFFF
+            repairs[ALL_NOTES_OFF] += 1
+        else:
+            end[i] = max(int(start[i]), min(limit, start[i] + max_ticks))
+            repairs[UNENDED_NOTE] += 1
 
 
 @njit(cache=True)
 def read_track(
     data, at, limit, trusted, track, base, max_ticks,
-    notes, packed, messages, metas, counts, repairs,
+    notes, packed, messages, metas, devices, counts, repairs,
 ):  # fmt: skip
     """Read the events of one track from `at` until its end or `limit`.
 
@@ -257,28 +384,30 @@ def read_track(
         track: its number, stored with every note and message.
         base: the tick that its first delta counts from.
         max_ticks: the longest that a note without a note-off may last.
-        notes: int32, rows start, end, offset, next sounding note of the same key; filled from
-            counts[0] on. A note-off ends the sounding note of its channel and pitch that started
-            first.
+        notes: int32, rows start, end (-1: without a note-off), offset, next sounding note of the
+            same key, notes before its note-off; filled from counts[0] on. A note-off ends the
+            sounding note of its channel and pitch that started first; where note-offs are lost,
+            see `find_lost_note_offs`.
         packed: int64, one per note; from the low byte up: track (2 bytes), pitch, velocity,
             channel, 0, 0, port.
         messages: int32, rows tick, offset, bytes (status, first and second data byte, from the
             low byte up), origin (port << 16 | track); filled from counts[1] on.
         metas: int32, rows tick, offset of the payload, length, kind, origin; filled from
             counts[2] on.
+        devices: see `device_port`.
         repairs: one counter per entry of REPAIRS.
 
     Returns:
         (position after the track, its last tick, whether it has an end-of-track event, whether
-        it is damaged)
+        it is damaged, whether notes are left without an end)
     """
-    start, end, offset, following = notes[0], notes[1], notes[2], notes[3]
+    start, end, offset, following, closed = notes[0], notes[1], notes[2], notes[3], notes[4]
     s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
     oldest = np.full(NOTE_KEYS, -1, np.int32)  # first and last of the sounding notes of
     newest = np.full(NOTE_KEYS, -1, np.int32)  # each channel and pitch
     n, s, m = counts[0], counts[1], counts[2]
-    first, opened, closed, zeros = n, 0, 0, 0
-    tick, status, port = base, 0, 0
+    first, opened, ended_notes, zeros = n, 0, 0, 0
+    tick, status, port, has_port = base, 0, 0, False
     interrupted = False
     suspects, plausible, missing = 0, 0, 0
     kept = (n, s, m, tick, at)  # state to return to if suspicion is confirmed,
@@ -359,9 +488,10 @@ def read_track(
                     opened += 1
                 elif sounding >= 0:
                     end[np.uintp(sounding)] = tick
+                    closed[np.uintp(sounding)] = n
                     zeros += start[np.uintp(sounding)] == tick
                     oldest[key] = following[np.uintp(sounding)]
-                    closed += 1
+                    ended_notes += 1
                 else:
                     repairs[ORPHAN_NOTE_OFF] += 1
             elif byte >= 0xB0:
@@ -390,7 +520,10 @@ def read_track(
                 repairs[UNDEFINED_STATUS] += 1
                 suspect |= ODD_STATUS
             elif kind == PORT and length >= 1:
-                port = int(data[at]) & 127
+                port, has_port = int(data[at]) & 127, True
+                counts[3] = max(counts[3], (port + 1) * 16)
+            elif kind == DEVICE_NAME and length >= 1 and not has_port:
+                port = device_port(data, at, length, devices)
                 counts[3] = max(counts[3], (port + 1) * 16)
             elif kind in (TEMPO, METER, TRACK_NAME, INSTRUMENT_NAME):
                 add_meta(metas, m, tick, at, length, kind, port << 16 | track)
@@ -455,11 +588,17 @@ def read_track(
         if back:
             n, s, m, tick, at = kept
         repairs[LOST_BYTE] += limit - min(at, event_at)
-    if back or opened > closed:
-        repairs[UNENDED_NOTE] += end_open_notes(start, end, packed, first, n, tick, max_ticks)
+    if back:
+        for i in range(first, n):
+            if end[i] > tick:
+                end[i] = -1  # its note-off is in the part that was dropped
+    if back or opened > ended_notes:
+        repairs[DOUBLE_STRIKE] += find_lost_note_offs(start, end, closed, packed, first, n)
+        zeros = np.sum(start[first:n] == end[first:n])
     repairs[ZERO_LENGTH_NOTE] += zeros
     counts[0], counts[1], counts[2] = n, s, m
-    return at, tick, found_end, not found_end and damage >= 0
+    is_open = back or opened > ended_notes
+    return at, tick, found_end, not found_end and damage >= 0, is_open
 
 
 @njit(cache=True)
@@ -480,14 +619,17 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
         (notes, packed, messages, metas, counts, repairs): the arrays as `read_track` fills them.
         counts: notes, messages, metas, parts (ports times 16), tracks.
     """
-    notes = np.empty((4, size // 3 + 2), np.int32)
+    notes = np.empty((5, size // 3 + 2), np.int32)
     packed = np.empty(size // 3 + 2, np.int64)
     messages = np.empty((4, size // 2 + 2), np.int32)
     metas = np.empty((5, size // 4 + 2), np.int32)
     counts = np.zeros(5, np.int64)
     counts[3] = 16
+    devices = np.zeros(MAX_DEVICES, np.int64)
     repairs = np.zeros(len(REPAIRS), np.int64)
     tracks, base = 0, 0
+    open_tracks = np.empty((3, size // 11 + 2), np.int32)  # first note, last note, last tick
+    open_count = 0
     while at + 8 <= size:
         damaged_name = False
         if not is_track(data, at):
@@ -512,10 +654,15 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
         )
         if not trusted:
             limit = next_track(data, at + 8, size)
-        at, tick, found_end, damaged = read_track(
+        first = counts[0]
+        at, tick, found_end, damaged, is_open = read_track(
             data, at + 8, limit, trusted, min(tracks, 65535), base, max_ticks,
-            notes, packed, messages, metas, counts, repairs,
+            notes, packed, messages, metas, devices, counts, repairs,
         )  # fmt: skip
+        if is_open:
+            open_tracks[0, open_count], open_tracks[1, open_count] = first, counts[0]
+            open_tracks[2, open_count] = tick
+            open_count += 1
         tracks += 1
         if end_to_end:
             base = tick
@@ -532,6 +679,11 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
             at = limit
     if at < size:
         repairs[JUNK] += 1
+    for i in range(open_count):
+        end_open_notes(
+            notes, packed, messages, counts, repairs,
+            open_tracks[0, i], open_tracks[1, i], open_tracks[2, i], max_ticks,
+        )  # fmt: skip
     counts[4] = tracks
     return notes, packed, messages, metas, counts, repairs
 

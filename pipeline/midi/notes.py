@@ -20,9 +20,11 @@ assert sys.byteorder == "little"
 
 NOTE_DTYPE = np.dtype(
     {
-        "names": ["start", "end", "pitch", "velocity", "channel", "track", "program", "is_drum"],
-        "formats": ["<i8", "<i8", "u1", "u1", "u1", "<u2", "u1", "?"],
-        "offsets": [0, 8, 18, 19, 20, 16, 21, 22],
+        "names": [
+            *("start", "end", "pitch", "velocity", "channel", "track", "program", "is_drum", "part")
+        ],
+        "formats": ["<i8", "<i8", "u1", "u1", "u1", "<u2", "u1", "?", "u1"],
+        "offsets": [0, 8, 18, 19, 20, 16, 21, 22, 23],
         "itemsize": 24,
     }
 )
@@ -99,41 +101,6 @@ def in_force(start, offset, packed, change_key, change_part, change_value, defau
 
 
 @njit(cache=True)
-def programs(notes, packed, messages, counts):
-    """The program of each note: that of its part when the note starts; 0 before any is set.
-
-    Args:
-        notes, packed, counts: as `events.read_tracks` returns them.
-        messages: likewise, sorted by (tick, offset).
-    """
-    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
-    count = 0
-    for i in range(len(s_bytes)):
-        count += (s_bytes[i] & 0xF0) == 0xC0
-    change_key = np.empty(count, np.int64)
-    change_part = np.empty(count, np.int32)
-    change_value = np.empty(count, np.uint8)
-    k = 0
-    for i in range(len(s_bytes)):
-        if (s_bytes[i] & 0xF0) == 0xC0:
-            change_key[k] = np.int64(s_tick[i]) << 32 | s_offset[i]
-            change_part[k] = s_origin[i] >> 16 << 4 | s_bytes[i] & 15
-            change_value[k] = (s_bytes[i] >> 8) & 127
-            k += 1
-    used = counts[0]
-    default = np.zeros(counts[3], np.uint8)
-    return in_force(
-        notes[0, :used],
-        notes[2, :used],
-        packed[:used],
-        change_key,
-        change_part,
-        change_value,
-        default,
-    )
-
-
-@njit(cache=True)
 def chord_key(packed):
     """Track, channel and pitch of a note as one number that sorts by all three."""
     return (packed & 0xFFFF) << 11 | (((packed >> 32) & 15) << 7 | ((packed >> 16) & 127))
@@ -205,7 +172,7 @@ def sort_nearly_sorted(records):
 
 
 @njit(cache=True)
-def note_records(notes, packed, program, decision, is_drum, counts):
+def note_records(notes, packed, program, decision, is_drum, part_number, counts):
     """The notes in their final order: start, track, channel, pitch, then as in the file.
 
     One stable pass puts each note into the bucket of its time; then every bucket, mostly a chord,
@@ -214,6 +181,7 @@ def note_records(notes, packed, program, decision, is_drum, counts):
     Args:
         program, decision: one per note, in the order of the file.
         is_drum: bool, one per decision.
+        part_number: uint8, one per part; see `parts.part_numbers`.
 
     Returns:
         records: int64, shape (notes, 3), to be viewed as NOTE_DTYPE.
@@ -246,6 +214,8 @@ def note_records(notes, packed, program, decision, is_drum, counts):
         flags = np.int64(program[i]) << 40 | np.int64(is_drum[np.uintp(decision[i])]) << 48
         records[at, 0] = start[i]
         records[at, 1] = end[i]
+        part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
+        flags |= np.int64(part_number[part]) << 56
         records[at, 2] = (packed[i] & 0x0000FFFFFFFFFFFF) | flags
     if fullest > CROWD:
         sort_crowds(records, ends[:buckets])

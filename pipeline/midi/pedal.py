@@ -2,10 +2,11 @@
 
 Conventions
     pedal   controller 64: down from value 64 on; reset all controllers (121) lifts it too
-    A pedal holds the notes of every track on its channel.
+    part    what a pedal acts on; see parts.py
 
 Source:
-    MIDI 1.0 detailed specification, control change 64 (hold 1) and 121.
+    MIDI 1.0 detailed specification, control changes 64 (hold 1), 120 (all sound off)
+    and 121 (reset all controllers).
 """
 
 import dataclasses
@@ -13,22 +14,23 @@ import dataclasses
 import numpy as np
 from numba import njit
 
-from pipeline.midi.controls import ALL_CONTROLLERS_OFF, SUSTAIN
+from pipeline.midi.controls import ALL_CONTROLLERS_OFF, ALL_SOUND_OFF, SUSTAIN
 from pipeline.midi.reader import Recording
 
-CHANNELS = 16
+PARTS = 256
+LIFTED, PRESSED, CUT = 0, 1, 2  # CUT: all sound off ends what is held; the pedal stays
 DOWN = 64  # the lowest value that counts as down
-KEYS = CHANNELS * 128
+KEYS = PARTS * 128
 
 
 @njit(cache=True)
-def extend_ends(start, end, key, pedal_tick, pedal_channel, pedal_is_down, last):
+def extend_ends(start, end, key, pedal_tick, pedal_part, pedal_kind, last):
     """The ends of notes with the pedal applied.
 
     Args:
-        start, key: int64, shape (notes,), by start; key = channel * 128 + pitch.
+        start, key: int64, shape (notes,), by start; key = part * 128 + pitch.
         end: int64, in the same order. All ticks.
-        pedal_tick, pedal_channel, pedal_is_down: pedal changes, by tick.
+        pedal_tick, pedal_part, pedal_kind: pedal changes, by tick; see LIFTED.
         last: the tick where a pedal that is never lifted is released.
 
     Returns:
@@ -36,23 +38,24 @@ def extend_ends(start, end, key, pedal_tick, pedal_channel, pedal_is_down, last)
         or its key is struck again, whichever comes first.
     """
     extended = end.copy()
-    lift = np.full(CHANNELS, last, np.int64)
+    lift = np.full(PARTS, last, np.int64)
     released = np.empty(len(pedal_tick), np.int64)  # the first lift after each change
     for i in range(len(pedal_tick) - 1, -1, -1):
-        released[i] = lift[pedal_channel[i]]
-        if not pedal_is_down[i]:
-            lift[pedal_channel[i]] = pedal_tick[i]
-    held = np.zeros(CHANNELS, np.bool_)
-    until = np.zeros(CHANNELS, np.int64)
+        released[i] = lift[pedal_part[i]]
+        if pedal_kind[i] != PRESSED:
+            lift[pedal_part[i]] = pedal_tick[i]
+    held = np.zeros(PARTS, np.bool_)
+    until = np.zeros(PARTS, np.int64)
     p = 0
     for i in np.argsort(end, kind="mergesort"):
         while p < len(pedal_tick) and pedal_tick[p] <= end[i]:
-            held[pedal_channel[p]] = pedal_is_down[p]
-            until[pedal_channel[p]] = released[p]
+            if pedal_kind[p] != CUT:
+                held[pedal_part[p]] = pedal_kind[p] == PRESSED
+            until[pedal_part[p]] = released[p]
             p += 1
-        channel = key[i] >> 7
-        if held[channel]:
-            extended[i] = max(end[i], until[channel])
+        part = key[i] >> 7
+        if held[part]:
+            extended[i] = max(end[i], until[part])
     nearest = np.full(KEYS, last, np.int64)  # start of the next note of each key,
     following = np.full(KEYS, last, np.int64)  # and of the next one on a later tick
     for i in range(len(start) - 1, -1, -1):
@@ -66,14 +69,13 @@ def extend_ends(start, end, key, pedal_tick, pedal_channel, pedal_is_down, last)
 def extend_by_pedal(recording: Recording) -> Recording:
     """Lengthen each note for as long as the sustain pedal holds it.
 
-    A note that ends while the pedal of its channel is down lasts until the pedal is lifted or its
+    A note that ends while the pedal of its part is down lasts until the pedal is lifted or its
     key is struck again, whichever comes first. A pedal pressed on the tick where a note ends
     still holds it; one lifted on that tick does not. A pedal that is never lifted is released at
     the recording's last event. Drums are unchanged: a drum kit has no pedal.
     """
     notes, controls = recording.notes, recording.controls
-    pedal = (controls["kind"] == SUSTAIN) | (controls["kind"] == ALL_CONTROLLERS_OFF)
-    changes = controls[pedal]
+    changes = controls[np.isin(controls["kind"], (SUSTAIN, ALL_SOUND_OFF, ALL_CONTROLLERS_OFF))]
     if not (changes["value"][changes["kind"] == SUSTAIN] >= DOWN).any():
         return recording
     last = max(int(notes["end"].max(initial=0)), int(controls["tick"][-1]))
@@ -83,10 +85,14 @@ def extend_by_pedal(recording: Recording) -> Recording:
     extended["end"][melodic] = extend_ends(
         chosen["start"].copy(),
         chosen["end"].copy(),
-        chosen["channel"].astype(np.int64) << 7 | chosen["pitch"],
+        chosen["part"].astype(np.int64) << 7 | chosen["pitch"],
         changes["tick"].copy(),
-        changes["channel"].astype(np.int64),
-        (changes["kind"] == SUSTAIN) & (changes["value"] >= DOWN),
+        changes["part"].astype(np.int64),
+        np.select(
+            [changes["kind"] == ALL_SOUND_OFF, changes["kind"] == SUSTAIN],
+            [CUT, np.where(changes["value"] >= DOWN, PRESSED, LIFTED)],
+            LIFTED,
+        ),
         last,
     )
     return dataclasses.replace(recording, notes=extended)

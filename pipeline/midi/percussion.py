@@ -86,6 +86,31 @@ def is_reset(data, at, length):
 
 
 @njit(cache=True)
+def find_resets(metas, data):
+    """GM, GM2, GS and XG resets, and whether the file's SysEx messages are XG's alone.
+
+    A reset counts from the start of its tick: tracks that set up a sound on the same tick mean it
+    to last.
+
+    Returns:
+        (int64 rows key, port of the resets, sorted by key; whether the file speaks XG)
+    """
+    x = np.flatnonzero(metas[3] == SYSEX)
+    found = np.empty((2, len(x)), np.int64)
+    count = 0
+    for i in x:
+        if is_reset(data, metas[1, i], metas[2, i]):
+            found[0, count] = np.int64(metas[0, i]) << 32
+            found[1, count] = metas[4, i] >> 16
+            count += 1
+    order = np.argsort(found[0, :count])
+    resets = np.empty((2, count), np.int64)
+    for i in range(count):
+        resets[0, i], resets[1, i] = found[0, order[i]], found[1, order[i]]
+    return resets, dialect(data, metas[1][x], metas[2][x]) == XG
+
+
+@njit(cache=True)
 def part_mode(data, at, length):
     """(channel, decision) of a SysEx that sets a part's mode; (-1, 0) for any other."""
     if (
@@ -126,13 +151,14 @@ def bank_decision(bank, maker, is_gm2):
 
 
 @njit(cache=True)
-def switches(messages, x_key, x_offset, x_length, x_port, data, default):
+def switches(messages, x_key, x_offset, x_length, x_port, data, default, home):
     """Every change of a part's decision by its own messages: (key, part, decision), by key.
 
     Args:
         messages: the rows of `events.read_track`, sorted by (tick, offset).
         x_key: int64, tick << 32 | offset of each SysEx, sorted. x_offset, x_length: where its
             bytes lie in `data`. x_port: its port.
+        home: the port whose SysEx messages apply to each part.
     """
     s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
     room = 2 * (len(s_tick) + len(x_key))  # a reset undoes only earlier changes
@@ -149,20 +175,15 @@ def switches(messages, x_key, x_offset, x_length, x_port, data, default):
         s_key = np.int64(s_tick[s]) << 32 | s_offset[s] if s < len(s_tick) else np.int64(2**63 - 1)
         if x < len(x_key) and x_key[x] < s_key:
             now = x_key[x]
-            first = x_port[x] * 16
-            last = first
             reset = is_reset(data, x_offset[x], x_length[x])
             channel, changed = part_mode(data, x_offset[x], x_length[x])
-            if reset:
-                is_gm2 = reset == 2
-                last = first + 16
-                mode[first:last] = NONE
-                bank[first:last] = 0
-                banked[first:last] = NONE
-            elif channel >= 0:
-                first += channel
-                last = first + 1
-                mode[first] = changed
+            first, last = (0, len(default)) if reset or channel >= 0 else (0, 0)
+            is_gm2 = reset == 2 if reset else is_gm2
+            for p in range(first, last):
+                if home[p] == x_port[x] and reset:
+                    mode[p], bank[p], banked[p] = NONE, 0, NONE
+                elif home[p] == x_port[x] and p & 15 == channel:
+                    mode[p] = changed
             x += 1
         else:
             now = s_key
@@ -292,6 +313,7 @@ def decide(
     counts: np.ndarray,
     padded: np.ndarray,
     data: bytes,
+    home: np.ndarray,
 ) -> np.ndarray:
     """The decision for each note, as indexes into DECISIONS.
 
@@ -301,6 +323,7 @@ def decide(
         metas: likewise, in file order.
         counts: as `events.read_tracks` returns them.
         padded, data: the file, as an array with padding and as bytes.
+        home: the port whose SysEx messages apply to each part.
     """
     start, packed, offset = notes
     named = named_tracks(metas, data, counts[4])
@@ -314,7 +337,7 @@ def decide(
     order = np.argsort(x_key)
     x = x[order]
     changes = switches(
-        messages, x_key[order], m_offset[x], length[x], origin[x] >> 16, padded, default
+        messages, x_key[order], m_offset[x], length[x], origin[x] >> 16, padded, default, home
     )
     decisions = in_force(start, offset, packed, *changes, default)
     resolve_hints(decisions, packed, named)

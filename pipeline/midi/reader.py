@@ -11,12 +11,14 @@ notes.py, percussion.py); this file finds the header and assembles the result.
 """
 
 import dataclasses
+import io
+import zipfile
 import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.midi import events, percussion
+from pipeline.midi import events, parts, percussion
 from pipeline.midi.controls import (
     CONTROL_DTYPE,
     METER_DTYPE,
@@ -26,7 +28,7 @@ from pipeline.midi.controls import (
     sorted_messages,
     tempo_records,
 )
-from pipeline.midi.notes import NOTE_DTYPE, note_records, programs
+from pipeline.midi.notes import NOTE_DTYPE, in_force, note_records
 
 MAX_BYTES = 16 * 2**20  # ten times the largest file of Lakh
 ASSUMED_TICKS_PER_BEAT = 480
@@ -36,12 +38,16 @@ DAMAGED = {"track_length", "truncated_track", "lost_sync", "time_out_of_bounds"}
 """Repairs after which the file may have been corrupted as a whole, by a text-mode transfer."""
 
 GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
 GZIP_WBITS = 31  # zlib: expect a gzip header, use the largest window
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError
+)  # fmt: skip
 UNPACK_BYTES = 2**14  # per call, so that everything before the damage is kept
 
 LOOKS_LIKE = (
     (GZIP, "a gzip archive"),
-    (b"PK\x03\x04", "a zip archive"),
+    (ZIP, "a zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"<", "an HTML page"),
 )
@@ -70,15 +76,16 @@ class Recording:
 
     notes: np.ndarray
     """NOTE_DTYPE: start, end, pitch, velocity, channel (0-15), track, program (0-127; the one in
-    force at the start), is_drum. Sorted by start, track, channel, pitch, then file order."""
+    force at the start), is_drum, part (a number, see parts.py). Sorted by start, track, channel,
+    pitch, then file order."""
     ticks_per_beat: int
     tempos: np.ndarray
     """TEMPO_DTYPE: tick, microseconds per beat; at most one per tick. 500,000 before the first."""
     meters: np.ndarray
     """METER_DTYPE: tick, numerator, denominator; at most one per tick. 4/4 before the first."""
     controls: np.ndarray
-    """CONTROL_DTYPE: tick, channel, track, kind, value; by tick, then file order. A kind below 128
-    is a controller number; others are PITCH_BEND (in cents, bend range applied) and
+    """CONTROL_DTYPE: tick, channel, track, kind, value, part; by tick, then file order. A kind
+    below 128 is a controller number; others are PITCH_BEND (in cents, bend range applied) and
     CHANNEL_PRESSURE."""
     tier: str
     """strict, tolerant or salvage."""
@@ -105,17 +112,18 @@ class Header:
 def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
     """Read a MIDI file, damaged or not.
 
-    A gzip archive of one MIDI file is unpacked first; `max_bytes` and the bounds below apply to
-    the unpacked bytes.
+    A gzip or zip archive of one MIDI file is unpacked first; `max_bytes` and the bounds below
+    apply to the unpacked bytes.
 
     Memory is at most 64 bytes per byte of the file plus 1 MiB, whatever the bytes are. Time is
     linear in len(data): at most 0.2 s per MB, measured on files built to be slow. Ticks stay
     within 0 .. MAX_TICK (2**31 - 2); a track that would run beyond is cut there.
 
     Notes are paired first in, first out: a note-off, or a note-on of velocity 0, ends the
-    sounding note of its track, channel and pitch that started first. A note without a note-off
-    ends when the next note of its track, channel and pitch starts, when the track ends, or after
-    a whole note, whichever comes first. A note may have length 0.
+    sounding note of its track, channel and pitch that started first. Where a key has fewer
+    note-offs than notes, the notes that lost theirs are found first and left out; see
+    `events.find_lost_note_offs` for how, and `events.end_open_notes` for where they end. A note
+    may have length 0.
 
     The tracks of a format 2 file follow each other. A file in SMPTE frames gets a beat of exactly
     half a second; its tempo events are ignored.
@@ -135,25 +143,44 @@ def read_midi(data: bytes, *, max_bytes: int = MAX_BYTES) -> Recording:
             "too_large", max_bytes, f"the file has {size:,} bytes; at most {max_bytes:,} are read"
         )
     if data.startswith(GZIP):
-        return read_archive(data, max_bytes)
+        return read_wrapped("gzip", ungzip(data, max_bytes + 1), max_bytes)
+    if data.startswith(ZIP):
+        return read_wrapped("zip", unzip(data, max_bytes + 1), max_bytes)
     return read_plain(data)
 
 
-def read_archive(data: bytes, max_bytes: int) -> Recording:
-    """Read the MIDI file in a gzip archive, up to the first damaged byte."""
-    inside = unpacked(data, max_bytes + 1)
+def read_wrapped(kind: str, inside: bytes, max_bytes: int) -> Recording:
+    """Read the MIDI file that was unpacked from a gzip or zip archive."""
     if len(inside) > max_bytes:
         message = f"the file unpacks to more than the {max_bytes:,} bytes that are read at most"
         raise UnreadableMidi("too_large", 0, message)
     if not inside:
-        raise UnreadableMidi("not_midi", 0, "a gzip archive with nothing that can be unpacked")
+        raise UnreadableMidi("not_midi", 0, f"a {kind} archive with nothing that can be unpacked")
     try:
-        return with_repair("gzip_wrapper", read_plain(inside))
+        return with_repair(f"{kind}_wrapper", read_plain(inside))
     except UnreadableMidi as error:
-        raise UnreadableMidi(error.code, 0, f"in a gzip archive: {error}") from None
+        raise UnreadableMidi(error.code, 0, f"in a {kind} archive: {error}") from None
 
 
-def unpacked(data: bytes, max_size: int) -> bytes:
+def unzip(data: bytes, max_size: int) -> bytes:
+    """The only file of a zip archive, up to `max_size` bytes.
+
+    Raises:
+        UnreadableMidi: the archive is damaged, or does not hold exactly one file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            files = [member for member in archive.infolist() if not member.is_dir()]
+            if len(files) != 1:
+                message = f"a zip archive of {len(files)} files: name it .zip to read them"
+                raise UnreadableMidi("not_midi", 0, message)
+            with archive.open(files[0]) as file:
+                return file.read(max_size)
+    except ZIP_ERRORS as error:
+        raise UnreadableMidi("not_midi", 0, f"a damaged zip archive: {error}") from None
+
+
+def ungzip(data: bytes, max_size: int) -> bytes:
     """The first file of a gzip archive, up to its end, its damage, or `max_size` bytes."""
     archive, parts, size = zlib.decompressobj(GZIP_WBITS), [], 0
     for at in range(0, len(data), UNPACK_BYTES):
@@ -219,13 +246,32 @@ def read_bytes(data: bytes) -> Recording:
 
     messages = sorted_messages(messages, used_messages)
     metas = metas[:, :used_metas]
-    start, _, offset, _ = notes[:, :used_notes]
-    by_note = (start, packed[:used_notes], offset)
-    decisions = percussion.decide(by_note, messages, metas, counts, padded, data)
-    program = programs(notes, packed, messages, counts)
-    records, decided = note_records(notes, packed, program, decisions, percussion.IS_DRUM, counts)
+    start, _, offset, _, _ = notes[:, :used_notes]
+    packed = packed[:used_notes]
+    if header.format == 1 and tracks > 1 and parts.shares_a_channel(packed):
+        ports, home = parts.split_shared_channels(
+            start, offset, packed, messages, int(counts[3]) // 16
+        )
+        counts[3] = ports * 16
+    else:
+        home = parts.own_ports(counts[3])
+    resets, is_xg = percussion.find_resets(metas, padded)
+    program_changes, tunings = parts.part_changes(messages, resets, home, counts[3], is_xg)
+    program = in_force(start, offset, packed, *program_changes, np.zeros(counts[3], np.uint8))
+    decisions = percussion.decide(
+        (start, packed, offset), messages, metas, counts, padded, data, home
+    )
+    if len(tunings[0]):
+        centre = np.full(counts[3], parts.CENTRE, np.uint8)
+        semitones = in_force(start, offset, packed, *tunings, centre)
+        parts.tune(packed, semitones, percussion.IS_DRUM[decisions])
+    numbers = parts.part_numbers(packed, messages, counts[3])
+    records, decided = note_records(
+        notes, packed, program, decisions, percussion.IS_DRUM, numbers, counts
+    )
     tempos, counters[events.BAD_TEMPO] = tempo_records(metas, padded)
     meters, counters[events.BAD_METER] = meter_records(metas, padded)
+    controls = control_records(messages, resets, home, numbers, counts)
     for number in np.flatnonzero(counters):
         repairs[events.REPAIRS[number][0]] = int(counters[number])
     recording = Recording(
@@ -233,7 +279,7 @@ def read_bytes(data: bytes) -> Recording:
         ticks_per_beat=header.ticks_per_beat,
         tempos=tempos.reshape(-1).view(TEMPO_DTYPE),
         meters=meters.reshape(-1).view(METER_DTYPE),
-        controls=control_records(messages, counts).reshape(-1).view(CONTROL_DTYPE),
+        controls=controls.reshape(-1).view(CONTROL_DTYPE),
         tier=events.tier_of(repairs),
         repairs=repairs,
         percussion=percussion.count_decisions(decided),
@@ -291,7 +337,8 @@ def read_division(division: int, repairs: dict[str, int]) -> tuple[int, int, int
 
     With bit 15 set, the high byte is minus the frames per second and the low byte is the ticks
     per frame. A beat is then half a second, as at 120 beats per minute: frames × ticks / 2. 29
-    means 30 frames in 1.001 s (drop frame), which lengthens the beat by that factor instead.
+    means 30 frames in 1.001 s (drop frame), which lengthens the beat by that factor instead. Where
+    that frame rate does not exist, the division is taken as 16 bits of ticks per beat.
 
     Source:
         Standard MIDI Files 1.0, header chunk.
@@ -302,7 +349,10 @@ def read_division(division: int, repairs: dict[str, int]) -> tuple[int, int, int
         repairs["zero_division"] = 1
         return ASSUMED_TICKS_PER_BEAT, 1, None
     frames, ticks = 256 - (division >> 8), division & 0xFF
-    if frames not in (24, 25, 29, 30) or ticks == 0:
+    if frames not in (24, 25, 29, 30):
+        repairs["wide_division"] = 1
+        return division, 1, None
+    if ticks == 0:
         repairs["zero_division"] = 1
         return ASSUMED_TICKS_PER_BEAT, 1, None
     repairs["smpte_division"] = 1

@@ -47,10 +47,10 @@ def test_events_are_placed_as_the_slow_definition_does(notes, events):
 
 
 def played(*rows):
-    """Notes from (start, end, channel, program)."""
+    """Notes from (start, end, part, program)."""
     notes = np.zeros(len(rows), NOTE_DTYPE)
     for name, column in zip(
-        ("start", "end", "channel", "program"), zip(*rows, strict=True), strict=True
+        ("start", "end", "part", "program"), zip(*rows, strict=True), strict=True
     ):
         notes[name] = column
     notes["pitch"], notes["velocity"] = 60, 66
@@ -58,10 +58,10 @@ def played(*rows):
 
 
 def gridded(played_notes, *rows):
-    """Controls from (tick, channel, kind, value), at 12 ticks and 12 steps per beat."""
+    """Controls from (tick, part, kind, value), at 12 ticks and 12 steps per beat."""
     controls = np.zeros(len(rows), CONTROL_DTYPE)
     for name, column in zip(
-        ("tick", "channel", "kind", "value"), zip(*rows, strict=True), strict=True
+        ("tick", "part", "kind", "value"), zip(*rows, strict=True), strict=True
     ):
         controls[name] = column
     notes = np.zeros(len(played_notes), NOTE)
@@ -71,7 +71,7 @@ def gridded(played_notes, *rows):
     return grid_controls(played_notes, controls, sort_notes(notes), 12, 12).tolist()
 
 
-def test_a_class_follows_the_channel_that_plays_most_of_its_notes():
+def test_a_class_follows_the_part_that_plays_most_of_its_notes():
     notes = played((0, 9, 1, 30), (0, 9, 2, 30), (12, 20, 2, 30))
     assert gridded(notes, (3, 1, PITCH_BEND, 200), (4, 2, PITCH_BEND, -100)) == [(4, 30, 0, -100)]
 

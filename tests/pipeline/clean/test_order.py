@@ -72,7 +72,7 @@ recorded = st.lists(
 def test_snapping_and_counting_equal_whole_array_operations(rows, beat, steps):
     played = np.zeros(len(rows), NOTE_DTYPE)
     for i, (start, length, pitch, velocity, is_drum) in enumerate(sorted(rows)):
-        played[i] = (start, start + length, pitch, velocity, 0, 0, pitch // 2, is_drum)
+        played[i] = (start, start + length, pitch, velocity, 0, 0, pitch // 2, is_drum, 0)
     vocabulary, snap = Vocabulary(), Snap(beat, steps)
     classes = [
         vocabulary.drum_classes[note["pitch"]] if note["is_drum"] else note["program"]

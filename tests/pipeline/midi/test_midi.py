@@ -39,6 +39,7 @@ from tests.pipeline.midi.midi_bytes import (
     on,
     port,
     program,
+    sysex,
     tempo,
     track,
 )
@@ -109,6 +110,134 @@ def test_a_file_without_any_note_off_keeps_its_notes():
     assert len(recording.notes) == 12
     assert recording.repairs == {"unended_note": 12}
     assert recording.notes["end"][0] == 720
+
+
+def test_a_lost_note_off_makes_only_its_own_note_uncertain():
+    rest = b"".join(after(40, note(60, 200)) for _ in range(50))
+    recording = read_midi(midi(track(on(60), after(200, off(61)), rest)))
+    lengths = recording.notes["end"] - recording.notes["start"]
+    assert lengths.tolist() == [240, *[200] * 50]
+    assert recording.repairs == {"unended_note": 1, "orphan_note_off": 1}
+
+
+def test_a_lost_note_off_under_an_overlap_leaves_the_overlap():
+    overlap = on(60) + after(100, on(60)) + after(50, off(60)) + after(100, off(60))
+    lost = after(10, on(60)) + after(10, note(60, 30))
+    recording = read_midi(midi(track(overlap, lost, after(10, overlap))))
+    assert recording.notes[["start", "end"]].tolist() == [
+        (0, 150),
+        (100, 250),
+        (260, 270),
+        (270, 300),
+        (310, 460),
+        (410, 560),
+    ]
+
+
+def test_a_key_struck_twice_on_a_tick_ends_with_its_one_note_off():
+    twice = on(60) + on(60, 99) + after(480, off(60))
+    recording = read_midi(midi(track(twice, after(10, twice))))
+    assert recording.notes["end"].tolist() == [480, 480, 970, 970]
+    assert recording.repairs == {"double_strike": 2}
+
+
+@pytest.mark.parametrize("controller", [120, 123, 124, 125, 126, 127])
+def test_all_notes_off_ends_what_has_no_note_off(controller):
+    silence = after(5000, control(controller, 0))
+    assert spans(midi(track(on(60) + on(64), silence))) == [(0, 5000, 60), (0, 5000, 64)]
+    assert spans(midi(track(on(60), after(6000, off(61))), track(silence))) == [(0, 5000, 60)]
+
+
+def test_all_notes_off_leaves_other_parts_and_notes_with_a_note_off():
+    other = after(100, control(123, 0, 1))
+    assert spans(midi(track(on(60), other, after(300, off(61))))) == [(0, 400, 60)]
+    assert spans(midi(track(on(60), after(100, control(123, 0)), after(300, off(60))))) == [
+        (0, 400, 60)
+    ]
+
+
+# Parts: ports, devices, tracks, resets, tuning
+
+GM_RESET, XG_RESET = sysex("7e 7f 09 01 f7"), sysex("43 10 4c 00 00 7e 00 f7")
+
+
+def test_tracks_that_share_a_channel_with_programs_of_their_own_are_parts():
+    piano, violin = track(program(0), note(60), bend(100)), track(program(40), note(72))
+    recording = read_midi(midi(piano, violin, track(port(1), program(9), note(50))))
+    assert recording.notes["program"].tolist() == [0, 40, 9]
+    assert len(set(recording.notes["part"].tolist())) == 3
+    assert recording.controls["part"].tolist() == [recording.notes["part"][0]]
+
+
+def test_tracks_that_share_a_channel_without_programs_of_their_own_are_one_part():
+    recording = read_midi(midi(track(program(5), note(60)), track(note(72)), track(note(48))))
+    assert recording.notes["program"].tolist() == [5, 5, 5]
+    assert recording.notes["part"].tolist() == [0, 0, 0]
+
+
+def test_the_same_channel_on_two_devices_is_two_parts():
+    def device(text):
+        return meta(9, text.encode())
+
+    first = track(device("SC-88"), program(1), note(60))
+    second = track(device("MU80"), program(2), note(60))
+    assert programs(midi(first, second, track(device("MU80"), after(480, on(60))))) == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "reset",
+    [
+        GM_RESET,
+        sysex("7e 7f 09 03 f7"),
+        sysex("41 10 42 12 40 00 7f 00 41 f7"),
+        XG_RESET,
+    ],
+)
+def test_a_reset_takes_a_part_back_to_its_defaults(reset):
+    state = program(40) + control(1, 90) + bend_range(12) + bend(4096) + note(60)
+    recording = read_midi(midi(track(state, after(480, reset), note(62), after(9, bend(8191)))))
+    assert recording.notes["program"].tolist() == [40, 0]
+    late = recording.controls[recording.controls["tick"] >= 960]
+    assert late[["kind", "value"]].tolist() == [(PITCH_BEND, 0), (121, 0), (PITCH_BEND, 200)]
+
+
+def test_a_reset_counts_before_the_program_changes_of_its_tick():
+    assert programs(midi(track(program(40), note(60)), track(GM_RESET))) == [40]
+
+
+def test_a_reset_leaves_other_ports():
+    data = midi(track(port(1), program(40), after(5, on(60))), track(after(2, GM_RESET)))
+    assert programs(data) == [40]
+
+
+def test_resetting_all_controllers_centres_the_pitch_bend():
+    assert cents(bend(8191), control(121, 0), control(121, 0)) == [200, 0]
+
+
+def tuned(*events: bytes) -> list[int]:
+    return read_midi(midi(track(*events, note(60)))).notes["pitch"].tolist()
+
+
+def test_tuning_moves_pitches_by_semitones():
+    coarse = control(101, 0) + control(100, 2)
+    fine = control(101, 0) + control(100, 1)
+    assert tuned(coarse, control(6, 76)) == [72]
+    assert tuned(fine, control(6, 127), control(38, 127)) == [61]
+    assert tuned(fine, control(6, 80)) == [60]
+    assert tuned(coarse, control(6, 76), GM_RESET) == [72]
+    assert tuned(coarse, control(6, 76), after(1, GM_RESET)) == [60]
+    assert tuned(coarse, control(6, 127)) == [123]
+
+
+def test_tuning_leaves_drums():
+    coarse = control(101, 0, 9) + control(100, 2, 9) + control(6, 76, 9)
+    assert read_midi(midi(track(coarse, note(36, channel=9)))).notes["pitch"].tolist() == [36]
+
+
+def test_sound_effects_of_xg_are_sound_effects():
+    gun = control(0, 64) + program(112) + note(60)
+    assert programs(midi(track(XG_RESET, gun))) == [127]
+    assert programs(midi(track(gun))) == [112]
 
 
 # Order, programs, tempos, meters
@@ -194,6 +323,11 @@ def test_time_in_film_frames_comes_out_in_seconds(frames, ticks, seconds_per_tic
     assert seconds == pytest.approx(100 * seconds_per_tick, rel=1e-12)
 
 
+def test_a_division_of_no_real_frame_rate_is_ticks_per_beat():
+    recording = read_midi(midi(track(note(60, 27_720)), division=0xD890))
+    assert (recording.ticks_per_beat, recording.repairs) == (55_440, {"wide_division": 1})
+
+
 def test_ten_hours_of_silence_are_kept():
     ten_hours = 10 * 3600 * 2 * 480
     data = midi(track(note(60), after(ten_hours, on(62)), after(480, off(62))))
@@ -217,8 +351,8 @@ def test_the_last_tick_is_representable_and_the_next_ends_the_track():
 def test_controllers_keep_their_kind_and_value():
     data = midi(track(control(7, 100, 3), after(10, b"\0\xd3\x50")))
     assert read_midi(data).controls.tolist() == [
-        (0, 3, 0, 7, 100),
-        (10, 3, 0, CHANNEL_PRESSURE, 80),
+        (0, 3, 0, 7, 100, 0),
+        (10, 3, 0, CHANNEL_PRESSURE, 80, 0),
     ]
 
 
@@ -247,6 +381,16 @@ def test_data_entry_for_another_parameter_leaves_the_bend_range():
 
 def pedalled(*events: bytes) -> list[int]:
     return extend_by_pedal(read_midi(midi(track(*events)))).notes["end"].tolist()
+
+
+def test_all_sound_off_ends_what_the_pedal_holds():
+    assert pedalled(DOWN, note(60, 100), after(50, control(120, 0)), note(62, 50), UP) == [150, 200]
+
+
+def test_a_pedal_holds_only_the_part_of_its_port():
+    first, second = track(port(0), DOWN, note(60, 100), after(300, UP)), track(port(1), note(60, 9))
+    recording = extend_by_pedal(read_midi(midi(first, second)))
+    assert sorted(recording.notes["end"].tolist()) == [9, 400]
 
 
 DOWN, UP = control(64, 127), control(64, 0)
@@ -306,7 +450,7 @@ EVENTS = st.lists(
         st.builds(
             mido.Message,
             st.just("control_change"),
-            control=st.sampled_from([0, 6, 32, 64, 98, 100, 101]),
+            control=st.sampled_from([0, 6, 32, 64, 98, 100, 101, 120, 123, 127]),
             value=st.integers(0, 127),
             time=st.integers(0, 300),
         ),
@@ -342,6 +486,7 @@ FILES = st.builds(written, st.lists(EVENTS, min_size=1, max_size=4), st.sampled_
 
 
 @given(FILES)
+@settings(max_examples=400, deadline=None)
 def test_what_mido_writes_is_read_as_mido_reads_it(data):
     file, recording = mido_oracle.open_with_mido(data), read_midi(data)
     fields = ["start", "track", "channel", "pitch", "velocity", "end", "program"]

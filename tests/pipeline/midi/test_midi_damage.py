@@ -4,7 +4,9 @@ Every file is built from the same tune: C, D, E on channel 1, a beat each, one a
 """
 
 import gzip
+import io
 import random
+import zipfile
 
 import pytest
 
@@ -247,3 +249,29 @@ def test_what_holds_no_track_is_unreadable_under_its_code(kind):
 def test_a_file_over_the_limit_is_refused_before_it_is_read():
     with pytest.raises(UnreadableMidi, match="at most 10 are read"):
         read_midi(WHOLE, max_bytes=10)
+
+
+def zipped(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_a_zip_archive_of_one_file_is_unpacked():
+    data = midi(track(note(60)))
+    recording = read_midi(zipped(song=data))
+    assert (recording.notes == read_midi(data).notes).all()
+    assert recording.repairs == {"zip_wrapper": 1}
+
+
+def test_a_zip_archive_of_several_files_a_bomb_and_a_damaged_one_are_unreadable():
+    data = midi(track(note(60)))
+    bomb, cut = zipped(song=bytes(2**20)), zipped(song=data)[:-30]
+    for archive, code in ((zipped(a=data, b=data), "not_midi"), (cut, "not_midi")):
+        with pytest.raises(UnreadableMidi) as caught:
+            read_midi(archive)
+        assert caught.value.code == code
+    with pytest.raises(UnreadableMidi, match="unpacks to more than the 9,999 bytes"):
+        read_midi(bomb, max_bytes=9_999)

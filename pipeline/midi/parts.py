@@ -1,0 +1,236 @@
+"""Which part each note and message belongs to, and the state of a part: program and tuning.
+
+Conventions
+    part      port * 16 + channel: one instrument of one sound module
+    key       tick << 32 | offset in the file: the order in which a player would meet events
+    packed, messages, metas   as filled by `events.read_track`
+    resets    rows key, port of each GM, GM2, GS or XG reset, sorted by key
+
+A format 1 file may give several tracks the same channel, each with a program of its own before its
+first note. The tracks are then separate parts: all but the first move to ports that are not in use.
+
+Kernels here call only kernels of this file; see events.py.
+
+Source:
+    MIDI 1.0 detailed specification, registered parameters 1 (fine tuning, in 1/8192 of a semitone)
+    and 2 (coarse tuning, in semitones); Yamaha XG, SFX voices (bank select MSB 64).
+"""
+
+import numpy as np
+from numba import njit
+
+MAX_PORTS = 128
+UNSET = 0x3FFF  # the "null" parameter number: data entry changes nothing
+SFX_BANK = 64
+FIRST_SFX_PROGRAM = 120  # General MIDI's eight sound effects, one for each 16 of XG's
+CENTRE = 64  # stored for a tuning of 0 semitones
+
+
+@njit(cache=True)
+def shares_a_channel(packed):
+    """Whether notes of two tracks are on one part."""
+    track_of = np.full(MAX_PORTS * 16, -1, np.int32)
+    for word in packed:
+        part = word >> 56 << 4 | ((word >> 32) & 15)
+        if track_of[part] < 0:
+            track_of[part] = word & 0xFFFF
+        elif track_of[part] != word & 0xFFFF:
+            return True
+    return False
+
+
+@njit(cache=True)
+def own_ports(parts):
+    """The port of each part: what `split_shared_channels` returns where it moves nothing."""
+    home = np.empty(parts, np.int32)
+    for part in range(parts):
+        home[part] = part >> 4
+    return home
+
+
+@njit(cache=True)
+def split_shared_channels(start, offset, packed, messages, ports):
+    """Move tracks that share a channel, each with its own program, to ports of their own.
+
+    Every track with notes on the part must set a program on it at or before its first note, and
+    the programs must differ. `packed` and `messages` are changed in place.
+
+    Args:
+        ports: ports in use.
+
+    Returns:
+        (ports in use afterwards, int32 of shape (parts,): the port whose resets apply to a part)
+    """
+    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
+    home = own_ports(MAX_PORTS * 16)
+    # Sorted (part, track) pairs, and of each the first note and the program before it.
+    pair_of_note = np.empty(len(packed), np.int64)
+    for i in range(len(packed)):
+        part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
+        pair_of_note[i] = part << 16 | packed[i] & 0xFFFF
+    pairs = np.unique(pair_of_note)
+    first = np.full(len(pairs), np.int64(2**63 - 1))
+    for i in range(len(packed)):
+        pair = np.searchsorted(pairs, pair_of_note[i])
+        first[pair] = min(first[pair], np.int64(start[i]) << 32 | offset[i])
+    program = np.full(len(pairs), -1, np.int32)
+    for i in range(len(s_bytes)):
+        if s_bytes[i] & 0xF0 == 0xC0:
+            part = np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15
+            key = part << 16 | s_origin[i] & 0xFFFF
+            pair = np.searchsorted(pairs, key)
+            before = pair < len(pairs) and pairs[pair] == key
+            if before and np.int64(s_tick[i]) << 32 | s_offset[i] < first[pair]:
+                program[pair] = (s_bytes[i] >> 8) & 127
+    port_of = np.full(len(pairs), -1, np.int32)  # the new port of a pair that moves
+    moved = np.zeros(16, np.int32)  # ports given to tracks, by channel
+    a = 0
+    while a < len(pairs):
+        b = a + 1
+        while b < len(pairs) and pairs[b] >> 16 == pairs[a] >> 16:
+            b += 1
+        part = pairs[a] >> 16
+        channel = part & 15
+        own = program[a:b]
+        if own.min() >= 0 and own.min() < own.max():
+            for pair in range(a + 1, b):
+                port = ports + moved[channel]
+                if port < MAX_PORTS:
+                    moved[channel] += 1
+                    port_of[pair] = port
+                    home[port << 4 | channel] = part >> 4
+        a = b
+    if moved.any():
+        for i in range(len(packed)):
+            port = port_of[np.searchsorted(pairs, pair_of_note[i])]
+            if port >= 0:
+                packed[i] = packed[i] & 0x00FFFFFFFFFFFFFF | np.int64(port) << 56
+        for i in range(len(s_bytes)):
+            part = np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15
+            key = part << 16 | s_origin[i] & 0xFFFF
+            pair = np.searchsorted(pairs, key)
+            if pair < len(pairs) and pairs[pair] == key and port_of[pair] >= 0:
+                s_origin[i] = port_of[pair] << 16 | s_origin[i] & 0xFFFF
+    ports = min(ports + moved.max(), MAX_PORTS)
+    return ports, home[: ports * 16]
+
+
+@njit(cache=True)
+def part_numbers(packed, messages, parts):
+    """Number the parts in use from 0, by part; 255 for every part beyond the 255th.
+
+    Returns:
+        uint8, shape (parts,).
+    """
+    used = np.zeros(parts, np.bool_)
+    for word in packed:
+        used[word >> 56 << 4 | ((word >> 32) & 15)] = True
+    s_bytes, s_origin = messages[2], messages[3]
+    for i in range(len(s_bytes)):
+        used[np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15] = True
+    numbers = np.zeros(parts, np.uint8)
+    count = 0
+    for part in range(parts):
+        numbers[part] = min(count, 255)
+        count += used[part]
+    return numbers
+
+
+@njit(cache=True)
+def part_changes(messages, resets, home, parts, is_xg):
+    """Every change of a part's program and of its tuning.
+
+    A reset takes both back to 0. XG's sound effects (bank 64 of a file that speaks XG alone) count
+    as General MIDI's, group by group.
+
+    Args:
+        messages: sorted by (tick, offset).
+        home: the port whose resets apply to each part.
+        parts: how many there are.
+
+    Returns:
+        (programs, tunings): each (key, part, value), sorted by key; a tuning is in semitones,
+        rounded from its cents, plus CENTRE.
+    """
+    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
+    room = 0
+    for i in range(len(s_bytes)):
+        status, x = s_bytes[i] & 0xF0, (s_bytes[i] >> 8) & 127
+        room += 2 * (status == 0xC0 or (status == 0xB0 and (x == 6 or x == 38)))
+    key, part_of = np.empty((2, room), np.int64), np.empty((2, room), np.int32)
+    value = np.empty((2, room), np.uint8)
+    filled = np.zeros(2, np.int64)
+    program, tuning = np.zeros(parts, np.uint8), np.full(parts, CENTRE, np.uint8)
+    bank = np.zeros(parts, np.uint8)
+    parameter = np.full(parts, UNSET, np.int32)
+    coarse = np.full(parts, CENTRE, np.int32)
+    fine = np.full(parts, 8192, np.int32)
+    s, r = 0, 0
+    while s < len(s_bytes) or r < resets.shape[1]:
+        s_key = np.int64(s_tick[s]) << 32 | s_offset[s] if s < len(s_bytes) else np.int64(2**63 - 1)
+        if r < resets.shape[1] and resets[0, r] < s_key:
+            for part in range(parts):
+                if home[part] != resets[1, r]:
+                    continue
+                bank[part], parameter[part] = 0, UNSET
+                coarse[part], fine[part] = CENTRE, 8192
+                for which, now in ((0, program), (1, tuning)):
+                    default = 0 if which == 0 else CENTRE
+                    if now[part] != default:
+                        now[part] = default
+                        k = filled[which]
+                        key[which, k], part_of[which, k] = resets[0, r], part
+                        value[which, k] = default
+                        filled[which] += 1
+            r += 1
+            continue
+        status, x, y = s_bytes[s] & 0xF0, (s_bytes[s] >> 8) & 127, (s_bytes[s] >> 16) & 127
+        part = np.int64(s_origin[s]) >> 16 << 4 | s_bytes[s] & 15
+        s += 1
+        which = -1
+        if status == 0xC0:
+            which = 0
+            program[part] = x
+            if is_xg and bank[part] == SFX_BANK:
+                program[part] = FIRST_SFX_PROGRAM + x // 16
+        elif status == 0xB0:
+            if x == 0:
+                bank[part] = y
+            elif x == 101:
+                parameter[part] = y << 7 | parameter[part] & 127
+            elif x == 100:
+                parameter[part] = parameter[part] & 0x3F80 | y
+            elif x == 98 or x == 99:
+                parameter[part] = UNSET
+            elif (x == 6 or x == 38) and (parameter[part] == 1 or parameter[part] == 2):
+                if parameter[part] == 2:
+                    coarse[part] = y if x == 6 else coarse[part]
+                else:
+                    fine[part] = y << 7 | fine[part] & 127 if x == 6 else fine[part] & 0x3F80 | y
+                cents = 100 * (coarse[part] - CENTRE) + (fine[part] - 8192) * 100 // 8192
+                semitones = (cents + 50) // 100 + CENTRE
+                if semitones != tuning[part]:
+                    which = 1
+                    tuning[part] = min(max(semitones, 0), 127)
+        if which >= 0:
+            k = filled[which]
+            key[which, k], part_of[which, k] = s_key, part
+            value[which, k] = program[part] if which == 0 else tuning[part]
+            filled[which] += 1
+    a, b = filled[0], filled[1]
+    return (key[0, :a], part_of[0, :a], value[0, :a]), (key[1, :b], part_of[1, :b], value[1, :b])
+
+
+@njit(cache=True)
+def tune(packed, semitones, is_drum):
+    """Transpose the notes of tuned parts, drums left out; pitches stay within 0 .. 127. In place.
+
+    Args:
+        semitones: of each note, plus CENTRE.
+        is_drum: of each note.
+    """
+    for i in range(len(packed)):
+        if semitones[i] != CENTRE and not is_drum[i]:
+            pitch = ((packed[i] >> 16) & 127) + np.int64(semitones[i]) - CENTRE
+            pitch = min(max(pitch, 0), 127)
+            packed[i] = packed[i] & ~np.int64(0xFF0000) | pitch << 16
