@@ -3,6 +3,7 @@
 Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C, as in shells.
 """
 
+import io
 import sys
 from typing import Any
 
@@ -24,6 +25,13 @@ def progress_bar(**options: Any) -> tqdm:
 
 class Commands(click.Group):
     """A group whose commands print a user's error as one line; a bug keeps its traceback."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Replace what the terminal's encoding lacks, in help and errors too; then run."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a LakhxlError or an OSError ends it with status 1."""

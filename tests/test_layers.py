@@ -17,6 +17,7 @@ FORBIDDEN = {
 }
 ROOMS = {
     "pipeline": [
+        "numba_cache",
         "midi",
         "sources",
         "clean",

@@ -1,6 +1,7 @@
 """Commands that write a dataset, or prepare for it: demo, fetch, run, encode, settings."""
 
 import dataclasses
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.group import Folder, cli, report_summary
+from pipeline.cli.group import Folder, cli, report_summary, warn_if_uncached
 from pipeline.config import DataSettings
 from pipeline.demo import DemoSettings, compose_corpus, is_demo
 from pipeline.running.pool_settings import PoolSettings
@@ -79,7 +80,7 @@ def fetch(archive: str, to: Path, address: str) -> None:
     except KeyboardInterrupt:
         click.echo(f"stopped; {to} keeps the part that came: the same command resumes", err=True)
         raise click.exceptions.Exit(STOPPED) from None
-    click.echo(f"{path}\nto read it without unpacking:  pipeline run {path}")
+    click.echo(f"{path}\nto read it without unpacking:  pipeline run {shlex.quote(str(path))}")
 
 
 def data_options(command: Callable) -> Callable:
@@ -128,6 +129,7 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
     if not sources and not Path("data").is_dir():
         raise LakhxlError(NO_DATA)
     folder = out / _plain_name(name)
+    warn_if_uncached()
     start_server()  # it loads its libraries while the files are listed
 
     from pipeline.report.compute.timing import timings_page_path
@@ -193,6 +195,7 @@ def encode(file: Path, vocabulary: Path, output: Path) -> None:
     Example:
         pipeline encode song.mid --vocabulary shards/lakh/vocabulary.json -o song.npz
     """
+    warn_if_uncached()
     import numpy as np
 
     from pipeline.process_file import encode_file

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.numba_cache import is_temporary
 from shards.console import Commands
 
 
@@ -24,6 +25,16 @@ def cli() -> None:
         pipeline run data --workers 2
         pipeline report shards/lakh
     """
+
+
+def warn_if_uncached() -> None:
+    """Say how to keep compiled code, where every command has to compile anew."""
+    if is_temporary():
+        click.echo(
+            "compiling for about half a minute, because neither the installation nor the home "
+            "folder can be written: set NUMBA_CACHE_DIR to a folder that can, to do it only once",
+            err=True,
+        )
 
 
 def report_summary(dataset: Path) -> str:

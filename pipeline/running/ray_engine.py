@@ -9,6 +9,7 @@ batches too.
 Only tasks are sent: each node reads the sources and writes the unfinished dataset itself.
 """
 
+import contextlib
 import logging
 import socket
 import time
@@ -26,6 +27,7 @@ from pipeline.running.quarantine import read_quarantine
 from pipeline.running.status import FileCounts, RunStatus
 from pipeline.running.worker_processes import PoolError
 from pipeline.sources.listing import Slice
+from shards.python_process import ROOT, child_environment
 
 POLL_SECONDS = 0.5
 CONNECT_SECONDS = 10.0
@@ -227,7 +229,13 @@ def _connected(address: str) -> Iterator[Any]:
         if address.count(":") == 1:  # Ray itself would try for minutes
             host, _, port = address.partition(":")
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with contextlib.chdir(ROOT):  # Ray puts the current folder on its workers' import path
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": child_environment()},
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise PoolError(
             f"no Ray cluster at {address!r} ({error}): start one with `ray start --head`, or name "

@@ -20,6 +20,8 @@ from multiprocessing import forkserver
 from types import FrameType
 from typing import Any
 
+from shards.python_process import child_environment, environment
+
 PR_SET_PDEATHSIG = 1
 """Linux, prctl(2): the signal this process gets when its parent dies."""
 
@@ -45,7 +47,7 @@ def start_server() -> None:
     gets Ctrl-C, and has one thread.
     """
     multiprocessing.set_forkserver_preload(["pipeline.running.forkserver_preload"])
-    with sigint_blocked(), _one_thread():
+    with sigint_blocked(), environment(ONE_THREAD | child_environment()):
         forkserver.ensure_running()
 
 
@@ -123,18 +125,3 @@ def sigint_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Set the environment so that numeric libraries in processes started inside use one thread."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -177,17 +177,16 @@ def _print_result(
     baseline: dict[str, float],
     has_finished: bool,
 ) -> None:
-    step = loop.trainer.step
+    step, quoted = loop.trainer.step, shlex.quote(str(run_path))
     if not has_finished:
         click.echo(
             f"stopped and saved at step {step:,}; resume with: "
-            f"trainer fit {shlex.quote(str(dataset_path))} --run {shlex.quote(str(run_path))} "
-            "--resume"
+            f"trainer fit {shlex.quote(str(dataset_path))} --run {quoted} --resume"
         )
         raise click.exceptions.Exit(STOPPED)
     click.echo(
         f"{run_path}: step {step:,}, validation loss {loop.last_validation['loss']:.3f} nats per "
         f"token (unigram baseline {baseline['loss']:.3f})\n"
-        f"curves: tensorboard --logdir {run_path}/tensorboard\n"
-        f"music:  trainer generate {run_path} -o song.mid"
+        f"curves: tensorboard --logdir {quoted}/tensorboard\n"
+        f"music:  trainer generate {quoted} -o song.mid"
     )

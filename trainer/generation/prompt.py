@@ -4,6 +4,7 @@ Only the pipeline reads MIDI, and the trainer does not import the pipeline. `enc
 runs `pipeline encode` in a subprocess.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from shards.bars import Bars
 from shards.codec import Codec, EncodedSong
 from shards.errors import LakhxlError, SettingError
 from shards.layout import ARRAYS
+from shards.python_process import child_environment
 from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY
 
 
@@ -76,9 +78,11 @@ def encode_midi(path: Path, vocabulary_file: Path) -> EncodedSong:
     """
     with tempfile.TemporaryDirectory() as folder:
         arrays_file = Path(folder) / "prompt.npz"
-        command = [sys.executable, "-m", "pipeline", "encode", str(path)]
+        command = [sys.executable, "-P", "-m", "pipeline", "encode", str(path.absolute())]
         command += ["--vocabulary", str(vocabulary_file), "-o", str(arrays_file)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | child_environment()
+        )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             reason = lines[-1].removeprefix("Error: ").removeprefix(f"{path}: ")

@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from shards.errors import LakhxlError
+from shards.python_process import child_environment
 from trainer.config import Config
 
 
@@ -126,7 +127,8 @@ def under_torchrun() -> bool:
 def restart_under_torchrun(devices: int) -> NoReturn:
     """Replace this process by `torchrun`, which runs the same command in `devices` processes."""
     options = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    os.execv(sys.executable, [sys.executable, *options, "-m", "--", "trainer", *sys.argv[1:]])
+    command = [sys.executable, *options, "-m", "--", "trainer", *sys.argv[1:]]
+    os.execve(sys.executable, command, os.environ | child_environment())
 
 
 @contextmanager
