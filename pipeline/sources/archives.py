@@ -9,15 +9,17 @@ and .zip can be read in place by any process; a compressed .tar has to be read f
 A damaged archive is listed up to the damage and gets a row of its own in the ledger.
 """
 
+import json
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.sources.members import LISTING_SCHEMA, Damaged, Member, Refused, is_midi
+from pipeline.sources.members import LISTING_SCHEMA, Damaged, Member, Refused, is_midi, unread_kind
 from pipeline.sources.tars import open_tar, tar_members
 from pipeline.sources.zips import exactly, unzipped, zip_members
 from shards.text import escape_bytes
@@ -25,11 +27,12 @@ from shards.text import escape_bytes
 TAR = (".tar",)
 COMPRESSED_TAR = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 ZIP = (".zip",)
+ARCHIVES = COMPRESSED_TAR + TAR + ZIP
 
 
 def is_archive(path: Path) -> bool:
     """Whether a file name has the suffix of a supported archive."""
-    return path.name.lower().endswith(TAR + COMPRESSED_TAR + ZIP)
+    return path.name.lower().endswith(ARCHIVES)
 
 
 def is_streamed(path: Path) -> bool:
@@ -123,16 +126,22 @@ def list_archive(path: Path, max_size: int, watch: Callable[[int, int], None]) -
         path: the archive.
         max_size: bytes; larger members are refused.
         watch: called from time to time with bytes read and bytes in total.
+
+    Returns:
+        `LISTING_SCHEMA`; its metadata counts the `unread` members that may hold music, by suffix.
     """
+    unread: Counter[str] = Counter()
     rows, list_ = Rows(max_size), _list_zip if path.name.lower().endswith(ZIP) else _list_tar
     try:
         for name, kind, member in list_(path, watch):
             if kind != "folder" and is_midi(name):
                 rows.add(name, kind, member)
+            elif kind == "file" and (suffix := unread_kind(name, ARCHIVES)):
+                unread[suffix] += 1
     except Damaged as damaged:
         rows.end(path, damaged)
     rows.refuse_overlaps()
-    return rows.table()
+    return rows.table().replace_schema_metadata({"unread": json.dumps(unread)})
 
 
 Members = Iterator[tuple[str, str, Member]]

@@ -11,8 +11,10 @@ only when its slice is processed.
 
 import errno
 import hashlib
+import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
@@ -20,8 +22,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.sources.archives import is_archive, is_streamed, list_archive, read_member
-from pipeline.sources.members import LISTING_SCHEMA, Member, Refused, is_midi
+from pipeline.sources.archives import ARCHIVES, is_archive, is_streamed, list_archive, read_member
+from pipeline.sources.members import (
+    LISTING_SCHEMA,
+    NAMES,
+    Member,
+    Refused,
+    is_midi,
+    unread_kind,
+)
 from shards.errors import LakhxlError
 from shards.reader import read_table
 from shards.text import escape_bytes
@@ -162,11 +171,12 @@ def list_files(
         SourceError: a source is missing or cannot be searched, or no source holds a MIDI file.
     """
     roots, notes = _expand(_roots(sources))
+    unread: Counter[str] = Counter()
     labels = _labels(roots)
     loose: dict[str, str] = {}
     for root, label in zip(roots, labels, strict=True):
         if not is_archive(root):
-            for path in _midi_paths(root):
+            for path in _midi_paths(root, unread):
                 inside = os.path.relpath(path, root) if path != str(root) else ""
                 name = "/".join(filter(None, (label, inside.replace(os.sep, "/")))) or root.name
                 loose.setdefault(path, escape_bytes(name))
@@ -177,11 +187,13 @@ def list_files(
             table = _cached(root, key, cache)
             if table is None:
                 table = _labelled(list_archive(root, max_size, watch), label)
-            parts.append(Part(table.replace_schema_metadata({"key": key}), root, is_streamed(root)))
-    listing = Listing(parts, roots, notes)
+            metadata = {**(table.schema.metadata or {}), b"key": key.encode()}
+            unread.update(json.loads(metadata.get(b"unread", "{}")))
+            parts.append(Part(table.replace_schema_metadata(metadata), root, is_streamed(root)))
+    listing = Listing(parts, roots, [*notes, *_unread_notes(unread)])
     if not len(listing):
         names = ", ".join(map(str, sources))
-        raise SourceError(f"{names}: no files named .mid, .midi, .kar or .rmi found")
+        raise SourceError(f"{names}: no files named {NAMES} found")
     return listing
 
 
@@ -193,7 +205,7 @@ def _roots(sources: Sequence[Path]) -> list[Path]:
         if not source.is_dir() and not is_archive(source) and not is_midi(source.name):
             raise SourceError(
                 f"{source} is neither a folder, nor an archive (.tar, .tar.gz, .tar.xz, .zip), "
-                "nor named .mid, .midi, .kar or .rmi"
+                f"nor named {NAMES}"
             )
     return list(dict.fromkeys(source.resolve() for source in sources))
 
@@ -206,7 +218,7 @@ def _expand(roots: Sequence[Path]) -> tuple[list[Path], list[str]]:
         inside = (
             sorted(path for path in root.iterdir() if is_archive(path)) if root.is_dir() else []
         )
-        if inside and next(_midi_paths(root), None) is None:
+        if inside and next(_midi_paths(root, Counter()), None) is None:
             expanded += inside
         else:
             expanded.append(root)
@@ -226,7 +238,14 @@ def _labels(roots: Sequence[Path]) -> list[str]:
     raise AssertionError("two sources have the same path")
 
 
-def _midi_paths(root: Path) -> Iterator[str]:
+def _unread_notes(unread: Counter[str]) -> list[str]:
+    """One sentence about everything that may hold music but is not read; none if there is none."""
+    found = ", ".join(f"{count:,} {kind}" for kind, count in sorted(unread.items()))
+    return [f"not read: {found}; unpack or convert them, or name them as sources"] if found else []
+
+
+def _midi_paths(root: Path, unread: Counter[str]) -> Iterator[str]:
+    """The paths of a folder's MIDI files; counts what may hold music but is not read."""
     if root.is_file():
         yield str(root)
         return
@@ -234,10 +253,16 @@ def _midi_paths(root: Path) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise SourceError(f"{error.filename}: cannot be searched: {error.strerror}") from error
 
-    for folder, _, names in os.walk(root, onerror=refuse):
+    top = str(root)
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        for name in folders:
+            if os.path.islink(f"{folder}{os.sep}{name}"):  # noqa: PTH114 - Path objects are slow
+                unread["links to folders"] += 1
         for name in names:
             if is_midi(name):
                 yield f"{folder}{os.sep}{name}"  # 180,000 Path objects would take seconds
+            elif kind := unread_kind(name, () if folder == top else ARCHIVES):
+                unread[kind] += 1
 
 
 def _loose(names: dict[str, str]) -> Part:

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
+SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
+ZIPPED_SUFFIXES = tuple(f"{suffix}.gz" for suffix in SUFFIXES)
+NAMES = f"{', '.join(SUFFIXES)} (or one of these with .gz)"
+UNREAD_SUFFIXES = (".7z", ".rar", ".tar.zst", ".tzst", ".tar.z", ".tar.lz", ".midi2", ".mid.bz2")
+"""Files that may hold music but are not read: they are counted for the user."""
 
 LISTING_SCHEMA = pa.schema(
     [
@@ -79,4 +83,15 @@ class Damaged(Exception):
 
 def is_midi(name: str) -> bool:
     """Whether a file name has a MIDI suffix."""
-    return name.lower().endswith(SUFFIXES)
+    return name.lower().endswith(SUFFIXES + ZIPPED_SUFFIXES)
+
+
+def unread_kind(name: str, archives: tuple[str, ...] = ()) -> str | None:
+    """The suffix of a file that may hold music but is not read; None for any other file.
+
+    Args:
+        name: the file's name.
+        archives: suffixes of archives that are not read where the file lies.
+    """
+    unread = (*UNREAD_SUFFIXES, *archives)
+    return next((suffix for suffix in unread if name.lower().endswith(suffix)), None)

@@ -17,7 +17,7 @@ from pipeline.running.feed import Feed
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.prepare import prepare
 from pipeline.sources import tars
-from pipeline.sources.listing import Refused, SourceError, list_files, read_source
+from pipeline.sources.listing import Refused, SourceError, list_files, read_source, save_listings
 from pipeline.sources.tars import Stream, open_tar
 
 MOST = 8_000_000
@@ -330,3 +330,36 @@ def test_a_listing_is_kept_until_its_archive_changes(demo, tmp_path, monkeypatch
     os.utime(archive, (1, 1))
     prepare([archive], tmp_path / "lakh", SETTINGS, restart=False)
     assert opened == [1]
+
+
+def test_what_may_hold_music_but_is_not_read_is_counted(tmp_path):
+    folder = tmp_path / "midi"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("a.mid", "b.7z", "c.tar.zst", "inner/d.ZIP", "inner/e.7z", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    (folder / "elsewhere").symlink_to(tmp_path)
+    (note,) = list_files([folder], MOST).notes
+    for found in ("1 .tar.zst", "2 .7z", "1 .zip", "1 links to folders"):
+        assert found in note
+
+
+@pytest.mark.parametrize("suffix", TAR_MODES)
+def test_what_an_archive_holds_but_is_not_read_is_counted(tmp_path, suffix):
+    archive = tmp_path / f"songs{suffix}"
+    with tarfile.open(archive, TAR_MODES[suffix]) as tar:
+        for name in ("a.mid", "more.tar.gz", "b.rar"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            tar.addfile(member, io.BytesIO(b"x"))
+    for _ in range(2):  # listed, and from the cache
+        listing = list_files([archive], MOST, cache=tmp_path)
+        assert listing.notes == [
+            "not read: 1 .rar, 1 .tar.gz; unpack or convert them, or name them as sources"
+        ]
+        save_listings(listing, tmp_path)
+
+
+def test_names_of_zipped_and_old_midi_files_are_read(tmp_path):
+    for name in ("a.mid.gz", "b.SMF", "c.kar.gz", "d.gz"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [file.name for file in list_files([tmp_path], MOST)] == ["a.mid.gz", "b.SMF", "c.kar.gz"]
