@@ -117,6 +117,11 @@ class ModelConfig:
             raise SettingError(
                 f"d_model is {self.d_model}; expected a multiple of twice heads = {2 * self.heads}"
             )
+        if self.knn and self.window is not None and self.window <= self.memory:
+            raise SettingError(
+                f"window is {self.window}; with knn expected more than memory = "
+                f"{self.memory}: keys that no query sees any more cannot be stored"
+            )
         if self.knn_layer is not None and self.knn_layer >= self.layers:
             raise SettingError(
                 f"knn_layer is {self.knn_layer}; expected less than layers = {self.layers}"

@@ -43,3 +43,8 @@ def test_a_wrong_setting_is_one_clear_line(text, message):
 def test_a_preset_survives_json(name):
     config = preset(name)
     assert settings.from_json(Config, settings.to_json(config), where="test") == config
+
+
+def test_a_window_that_hides_what_leaves_the_memory_is_refused_with_a_knn_memory():
+    with pytest.raises(SettingError, match="window is 4; with knn expected more than memory = 8"):
+        override(Config(), ["knn=true", "memory=8", "window=4"])

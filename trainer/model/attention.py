@@ -92,11 +92,12 @@ class Attention(nn.Module):
 
 
 class QueryKeyNorm(nn.Module):
-    """Queries and keys of root mean square 1, times a scale that each head learns.
+    """Normalizes queries and keys to root mean square 1, and scales queries by a learned vector.
 
-    The norm bounds the logits; the scale is a learned inverse temperature.
+    The norm bounds the logits; the vector, one per head, says how sharply the head attends.
 
-    Source: Henry et al. 2020, Query-Key Normalization. https://arxiv.org/abs/2010.04245
+    Source: Henry et al. 2020, Query-Key Normalization, who use L2 norms and one learned number.
+        https://arxiv.org/abs/2010.04245
     """
 
     def __init__(self, heads: int, head_width: int) -> None:

@@ -87,10 +87,11 @@ class Memory(NamedTuple):
         )
 
     def truncate(self, length: int) -> "Memory":
-        """The last `length` tokens, at most as many as there are; the store takes the others.
+        """The last `length` tokens, at most as many as there are; the others wait for `flush`.
 
         Copies, not views: a view would keep the whole block alive, and its other strides would
-        make torch.compile build the graph again. (`contiguous` does not copy a single row.)
+        make torch.compile build the graph again. (`contiguous` alone returns the view where it
+        counts as contiguous, as with one lane and one head.)
         """
         first = self.length - length
 
@@ -109,10 +110,10 @@ class Memory(NamedTuple):
         )
 
     def flush(self) -> "Memory":
-        """The memory for the next block: what the last one cut off is now in the store.
+        """Write the tokens that the last block pushed out of the memory into the store.
 
-        Call it before each block, outside of a compiled graph and after the last block's backward
-        pass. Without a store it does nothing.
+        For each block: `flush`, `model(batch, memory)`, backward. Not inside a compiled graph.
+        Without a store it does nothing.
         """
         return self if self.store is None else self._replace(store=self.store.flush())
 

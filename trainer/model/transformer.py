@@ -6,7 +6,8 @@ a feed-forward network, and the heads: the next token, its instrument, and optio
 
 Conventions
     B lanes, T tokens in a block, M tokens in the memory, K = M + T keys
-    C model width, H heads, E = C / H head width, V tokens in the vocabulary, I instrument classes
+    C model width, H attention heads, E = C / H head width
+    V tokens in the vocabulary, I instrument classes
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,10 @@ from trainer.model.memory import Memory, attention_mask, zero_unattended
 
 
 class Embedding(nn.Module):
-    """The sum of a token's embeddings."""
+    """The sum of a token's embeddings; for masked inputs one learned vector instead.
+
+    Masked inputs: `trainer.training.reverse_teacher_forcing`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -102,7 +106,11 @@ class Layer(nn.Module):
 
 
 class Head(nn.Module):
-    """Logits over classes of the next token; optionally conditioned on what is known of it.
+    """Logits of one property of the next token: its instrument or its velocity.
+
+    `conditions` are properties that are decided already: the instrument head may see the next
+    token itself, the velocity head the token and its instrument. In training they are the targets,
+    in generation what was just sampled.
 
     Args:
         config: of the model.
@@ -117,7 +125,7 @@ class Head(nn.Module):
         self.project = Linear(config.d_model, classes, bias=False)
 
     def forward(self, hidden: Tensor, *conditions: Tensor | None) -> Tensor:
-        """(B, T, C) and each condition, (B, T), negative for none -> (B, T, classes)."""
+        """(B, T, C) and each condition, (B, T), negative where unknown -> (B, T, classes)."""
         if self.mix is not None:
             hidden = self.mix(hidden)
             for embedding, values in zip(self.conditions, conditions, strict=True):

@@ -3,19 +3,18 @@
 One layer retrieves the stored keys nearest to its queries. Each head mixes the result with its
 attention over memory and block by a learned gate, which starts near attention alone.
 
-A lane's store holds one segment, that of the last token that left the memory. As the tokens of a
-segment come one after the other, no other rule resets it: the first tokens of another segment
-start from slot 0. Nothing is cleared, and unused slots are never read.
+Each lane's store holds one segment, one playing of one song. When tokens of another segment
+arrive, they overwrite it from slot 0 on and `count` restarts; what lies beyond is never read.
 
-Only keys that left the memory are stored, so no key is found twice. They are stored when the next
-block begins: a block searches before its own keys are in, and the backward pass finds the store as
-the forward pass did.
+A token is in the memory or in the store, never in both, so no key counts twice. Tokens pushed out
+by one block are stored by `flush` before the next: the store does not change between the forward
+and the backward pass of a block.
 
 Conventions
     B lanes, H heads, T tokens in a block, M tokens in the memory, K = M + T keys, E head width
     N slots in a store, a ring; one more behind them takes what is not to be kept
-    L tokens that leave the memory with a block: K - M
-    keys are stored at length 1 and before rotation: the search is by cosine, whatever the distance
+    L tokens pushed out by a block: K - M
+    keys are stored with L2 norm 1 and without position encoding, so the search compares by cosine
 
 Source: Wu et al. 2022, Memorizing Transformers. https://arxiv.org/abs/2203.08913. Theirs keeps
 keys rotated or with a T5 bias, and the tokens of all documents; ours keeps those of one song.
@@ -34,7 +33,8 @@ from trainer.data.batches import EMPTY, Batch
 from trainer.model.knn.search import check_backend, look_up
 
 STORED_AS = torch.float16
-"""Precision of everything stored, on every device and on disk. Keys of length 1 keep 11 bits in
+"""What keys and values are rounded to when they leave the memory. A store on a CPU then keeps them
+as float32, to multiply them faster; a GPU and the file keep float16. Keys of norm 1 have 11 bits in
 float16, 8 in bfloat16; values beyond its range, 65,504, are clipped."""
 
 INITIAL_GATE = -2.0
@@ -112,7 +112,7 @@ class Store(NamedTuple):
     ) -> "Store":
         """An empty store for a memory of `length` tokens.
 
-        The operating system provides its pages only as slots are written.
+        All slots are allocated now: lanes x heads x (capacity + 1) x 2 x head width numbers.
         """
         dtype = torch.float32 if torch.device(device).type == "cpu" else STORED_AS
         shape = lanes, heads, capacity + 1, head_width
