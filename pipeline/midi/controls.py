@@ -94,7 +94,7 @@ def sorted_messages(messages, count):
 
 
 @njit(cache=True)
-def control_records(messages, resets, home, part_number, counts):
+def control_records(messages, resets, home, first, part_number):
     """Controllers, pitch bends and channel pressure, as three words each.
 
     A pitch bend is stored in cents: its position times the part's current bend range (registered
@@ -106,6 +106,7 @@ def control_records(messages, resets, home, part_number, counts):
         messages: sorted by (tick, offset).
         resets: rows key, port; sorted by key.
         home: the port whose resets apply to each part.
+        first: the tick of each part's first note; a reset before it changes nothing.
         part_number: uint8, one per part; see `parts.part_numbers`.
 
     Returns:
@@ -113,7 +114,7 @@ def control_records(messages, resets, home, part_number, counts):
     """
     s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
     records = np.empty((2 * len(s_tick), 3), np.int64)
-    parts = counts[3]
+    parts = len(first)
     parameter = np.full(parts, UNSET, np.int32)
     bend_range = np.full(parts, 200, np.int32)
     bend = np.zeros(parts, np.int64)
@@ -126,7 +127,7 @@ def control_records(messages, resets, home, part_number, counts):
             key = np.int64(s_tick[i]) << 32 | s_offset[i]
         while r < resets.shape[1] and resets[0, r] < key:
             for part in range(parts):
-                if home[part] != resets[1, r]:
+                if home[part] != resets[1, r] or resets[0, r] >> 32 <= first[part]:
                     continue
                 parameter[part], bend_range[part] = UNSET, 200
                 for kind in (PITCH_BEND, ALL_CONTROLLERS_OFF):

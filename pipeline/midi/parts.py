@@ -137,23 +137,34 @@ def part_numbers(packed, messages, parts):
 
 
 @njit(cache=True)
-def part_changes(messages, resets, home, parts, is_xg):
+def first_ticks(start, packed, parts):
+    """The tick at which each part's first note starts, beyond every tick if it has none."""
+    first = np.full(parts, 2**62, np.int64)
+    for i in range(len(packed)):
+        part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
+        first[part] = min(first[part], start[i])
+    return first
+
+
+@njit(cache=True)
+def part_changes(messages, resets, home, first, is_xg):
     """Every change of a part's program and of its tuning.
 
-    A reset takes both back to 0. XG's sound effects (bank 64 of a file that speaks XG alone) count
-    as General MIDI's, group by group.
+    A reset takes both back to 0, unless the part has not played yet: files that set up all parts
+    at once and reset the sound module some ticks later mean the set-up to last. XG's sound effects
+    (bank 64 of a file that speaks XG alone) count as General MIDI's, group by group.
 
     Args:
         messages: sorted by (tick, offset).
         home: the port whose resets apply to each part.
-        parts: how many there are.
+        first: the tick of each part's first note.
 
     Returns:
         (programs, tunings): each (key, part, value), sorted by key; a tuning is in semitones,
         rounded from its cents, plus CENTRE.
     """
     s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
-    room = 0
+    room, parts = 0, len(first)
     for i in range(len(s_bytes)):
         status, x = s_bytes[i] & 0xF0, (s_bytes[i] >> 8) & 127
         room += 2 * (status == 0xC0 or (status == 0xB0 and (x == 6 or x == 38)))
@@ -170,7 +181,7 @@ def part_changes(messages, resets, home, parts, is_xg):
         s_key = np.int64(s_tick[s]) << 32 | s_offset[s] if s < len(s_bytes) else np.int64(2**63 - 1)
         if r < resets.shape[1] and resets[0, r] < s_key:
             for part in range(parts):
-                if home[part] != resets[1, r]:
+                if home[part] != resets[1, r] or resets[0, r] >> 32 <= first[part]:
                     continue
                 bank[part], parameter[part] = 0, UNSET
                 coarse[part], fine[part] = CENTRE, 8192

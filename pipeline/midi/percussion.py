@@ -89,9 +89,6 @@ def is_reset(data, at, length):
 def find_resets(metas, data):
     """GM, GM2, GS and XG resets, and whether the file's SysEx messages are XG's alone.
 
-    A reset counts from the start of its tick: tracks that set up a sound on the same tick mean it
-    to last.
-
     Returns:
         (int64 rows key, port of the resets, sorted by key; whether the file speaks XG)
     """

@@ -255,8 +255,9 @@ def read_bytes(data: bytes) -> Recording:
         counts[3] = ports * 16
     else:
         home = parts.own_ports(counts[3])
+    first = parts.first_ticks(start, packed, counts[3])
     resets, is_xg = percussion.find_resets(metas, padded)
-    program_changes, tunings = parts.part_changes(messages, resets, home, counts[3], is_xg)
+    program_changes, tunings = parts.part_changes(messages, resets, home, first, is_xg)
     program = in_force(start, offset, packed, *program_changes, np.zeros(counts[3], np.uint8))
     decisions = percussion.decide(
         (start, packed, offset), messages, metas, counts, padded, data, home
@@ -271,7 +272,7 @@ def read_bytes(data: bytes) -> Recording:
     )
     tempos, counters[events.BAD_TEMPO] = tempo_records(metas, padded)
     meters, counters[events.BAD_METER] = meter_records(metas, padded)
-    controls = control_records(messages, resets, home, numbers, counts)
+    controls = control_records(messages, resets, home, first, numbers)
     for number in np.flatnonzero(counters):
         repairs[events.REPAIRS[number][0]] = int(counters[number])
     recording = Recording(

@@ -53,8 +53,19 @@ class SampleConfig:
     )
     top_k: int = setting(0, "Sample from this many of the likeliest tokens; 0: from all.", low=0)
     top_p: float = setting(
-        0.95, "Sample from the likeliest tokens of this total probability; 1: all.", low=0, high=1
+        1.0,
+        "Sample from the likeliest tokens of this total probability; 1: all. Less makes loops: in "
+        "8 songs of the small model 67 % of bars repeat an earlier one at 0.95, 2 % at 1 (median).",
+        low=0,
+        high=1,
     )
+    instrument_top_p: float = setting(
+        0.8,
+        "The same for the instrument of a note: at 1 instruments come for a few notes and go.",
+        low=0,
+        high=1,
+    )
+    velocity_top_p: float = setting(0.95, "The same for the velocity of a note.", low=0, high=1)
     min_p: float = setting(
         0.0, "Keep tokens at least this fraction as likely as the likeliest; 0: all.", low=0, high=1
     )
@@ -129,7 +140,7 @@ class SongSampler:
         pitches = slice(self.vocabulary.pitch0, self.vocabulary.pitch0 + PITCHES)
         if instrument_logits is not None and allowed[pitches].any():
             logits[pitches] += self._log_prob_playable(allowed[pitches], instrument_logits)
-        return self.sample(logits)
+        return self._sample(logits, self.config.top_p)
 
     def _log_prob_playable(self, pitches: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Log probability that a sampled instrument may play each pitch, shape (128,).
@@ -142,16 +153,20 @@ class SongSampler:
         allowed = self.writer.allowed_notes() & pitches[:, None]
         logits = np.where(allowed.any(axis=0), logits, -np.inf)
         with np.errstate(divide="ignore"):
-            return np.log(allowed @ _probs(logits, self.config))
+            probs = _probs(logits, self.config, self.config.instrument_top_p)
+            return np.log(allowed @ probs)
 
     def sample_instrument(self, token: int, logits: np.ndarray) -> int:
         """Sample the instrument of a pitch or a control, by logits of shape (I,)."""
         allowed = self.writer.allowed_instruments(token)
-        return self.sample(np.where(allowed, logits, -np.inf))
+        return self._sample(np.where(allowed, logits, -np.inf), self.config.instrument_top_p)
 
-    def sample(self, logits: np.ndarray) -> int:
-        """Sample any class, such as a velocity bin, by logits of shape (classes,)."""
-        return sample(_probs(logits, self.config), self._random.random())
+    def sample_velocity(self, logits: np.ndarray) -> int:
+        """Sample the velocity bin of a note, by logits of shape (bins,)."""
+        return self._sample(logits, self.config.velocity_top_p)
+
+    def _sample(self, logits: np.ndarray, top_p: float) -> int:
+        return sample(_probs(logits, self.config, top_p), self._random.random())
 
     def append(self, token: int, instrument: int, velocity: int | None) -> None:
         """Append what has been sampled."""
@@ -193,11 +208,11 @@ def _constraints(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool
     )
 
 
-def _probs(logits: np.ndarray, config: SampleConfig) -> np.ndarray:
+def _probs(logits: np.ndarray, config: SampleConfig, top_p: float) -> np.ndarray:
     """Probabilities after temperature, top-k, top-p and min-p."""
     logits = with_temperature(logits, config.temperature)
     logits = keep_top_k(logits, config.top_k)
-    logits = keep_top_p(logits, config.top_p)
+    logits = keep_top_p(logits, top_p)
     return softmax(keep_min_p(logits, config.min_p))
 
 
@@ -253,6 +268,6 @@ def sample_step(samplers: list[SongSampler], model: IncrementalModel) -> None:
         velocity_logits = model.velocity_logits(tokens, instruments)
         if velocity_logits is not None:
             for n in notes:
-                velocities[n] = samplers[n].sample(velocity_logits[n])
+                velocities[n] = samplers[n].sample_velocity(velocity_logits[n])
     for n in active:
         samplers[n].append(int(tokens[n]), int(instruments[n]), velocities[n])

@@ -201,13 +201,14 @@ def test_a_reset_takes_a_part_back_to_its_defaults(reset):
     assert late[["kind", "value"]].tolist() == [(PITCH_BEND, 0), (121, 0), (PITCH_BEND, 200)]
 
 
-def test_a_reset_counts_before_the_program_changes_of_its_tick():
+def test_a_reset_leaves_what_was_set_up_before_the_first_note():
     assert programs(midi(track(program(40), note(60)), track(GM_RESET))) == [40]
+    assert programs(midi(track(program(40), after(9, on(60))), track(after(5, GM_RESET)))) == [40]
 
 
 def test_a_reset_leaves_other_ports():
-    data = midi(track(port(1), program(40), after(5, on(60))), track(after(2, GM_RESET)))
-    assert programs(data) == [40]
+    data = midi(track(port(1), program(40), note(60), note(60)), track(after(2, GM_RESET)))
+    assert programs(data) == [40, 40]
 
 
 def test_resetting_all_controllers_centres_the_pitch_bend():
@@ -224,8 +225,8 @@ def test_tuning_moves_pitches_by_semitones():
     assert tuned(coarse, control(6, 76)) == [72]
     assert tuned(fine, control(6, 127), control(38, 127)) == [61]
     assert tuned(fine, control(6, 80)) == [60]
-    assert tuned(coarse, control(6, 76), GM_RESET) == [72]
-    assert tuned(coarse, control(6, 76), after(1, GM_RESET)) == [60]
+    assert tuned(coarse, control(6, 76), after(1, GM_RESET)) == [72]
+    assert tuned(coarse, control(6, 76), note(60), after(1, GM_RESET)) == [72, 60]
     assert tuned(coarse, control(6, 127)) == [123]
 
 

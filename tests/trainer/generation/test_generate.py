@@ -15,7 +15,7 @@ from trainer.generation.incremental import IncrementalModel
 from trainer.generation.prompt import Prompt
 from trainer.generation.writer import DEFAULT_VELOCITY
 
-FLAT: dict[str, Any] = {"temperature": 2.0, "top_p": 1.0}
+FLAT: dict[str, Any] = {"temperature": 2.0, "instrument_top_p": 1.0, "velocity_top_p": 1.0}
 """Samples unlikely tokens too, so that songs of an untrained model vary."""
 
 
@@ -199,7 +199,7 @@ def frequencies(monkeypatch, vocabulary):
     """
 
     def sampled(tokens, instruments, playable, count=1500, **settings: Any):
-        config = SampleConfig(**{"top_p": 1.0, **settings})
+        config = SampleConfig(**{"instrument_top_p": 1.0, **settings})
         sampler = SongSampler(vocabulary, config, 0, None)
         writer = sampler.writer
         for name in ("m4/4", "t120.0"):
@@ -236,8 +236,10 @@ def test_a_pitch_is_weighted_by_the_instruments_that_can_play_it(frequencies):
 
 
 def test_a_pitch_that_no_likely_instrument_may_play_is_never_sampled(frequencies):
-    found = frequencies([0.01, 0.98, 0.01], [0.9, 0.1], [[False, True], [True, True]], top_p=0.5)
-    assert found[:, 0].sum() == 1  # instrument 0 alone reaches top_p, so 1 is never sampled
+    found = frequencies(
+        [0.01, 0.98, 0.01], [0.9, 0.1], [[False, True], [True, True]], instrument_top_p=0.5
+    )
+    assert found[:, 0].sum() == 1  # instrument 0 alone reaches 0.5, so 1 is never sampled
 
 
 @pytest.mark.parametrize("velocity_head", [False, True])
