@@ -5,7 +5,7 @@ AMD EPYC with AVX-512 it reaches 103 GFLOP/s per core, and oneDNN, which torch i
 (2,048 x 384 by 384 x 1,536). Everywhere else, and in bf16, torch's own choice is good.
 
 Conventions
-    N rows, C columns in, D columns out
+    N rows, C input features, D output features
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ MIN_WORK = 1 << 22
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` with `linear` for the product; parameters have the same names."""
+    """`nn.Linear` that uses oneDNN where it is faster; checkpoints are interchangeable."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, D)."""
@@ -69,7 +69,8 @@ def prefers_onednn(x: Tensor, columns: int) -> bool:
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x Wᵀ + b by oneDNN, (N, C) and (D, C) -> (N, D); any strides.
 
-    A custom operator, because torch.compile takes torch's own for that of a frozen model.
+    Wrapped in a custom operator: torch.compile takes the private one for part of a frozen model,
+    whose weights are constants.
     """
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 

@@ -51,7 +51,8 @@ class LossSums(NamedTuple):
         instruments: of the instrument head.
         velocities: of the velocity head; 0 without one.
         targets: number of next-token targets.
-        pitches: number of those that have an instrument: pitches, and controls if there are any.
+        pitches: number of those that carry an instrument: pitches; with controls in the tokens also
+            bends and modulations, which then count as notes in `bits_per_note`.
     """
 
     tokens: Tensor
@@ -123,7 +124,7 @@ def _is_target(targets: Tensor | None) -> Tensor:
 
 
 def to_rows(sums: Sequence[LossSums]) -> list[list[float]]:
-    """The numbers of each `LossSums`; the one place that waits for the device."""
+    """Copy the numbers of each `LossSums` to the CPU, waiting for the device once."""
     if not sums:
         return []
     return torch.stack(

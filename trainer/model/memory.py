@@ -1,12 +1,14 @@
 """What one block leaves for the next, and the one mask rule.
 
 The rule: a query attends to a key if and only if the key is not in the future, lies within the
-window, and has the same segment_id. Song changes, padding, songs joined in one block, epochs that
-wrap and empty memory all follow from it: nothing is ever cleared, and no zero is attended to.
+window, and has the same segment_id. Song changes, padding, songs joined in one block, a new
+epoch in a lane and empty memory all follow from it: no code resets the memory when a song ends, and
+no unwritten slot is attended to.
 
 Conventions
-    B lanes, H heads, T tokens in a block, M tokens in the memory, K = M + T keys, E head width
-    key k of a block's K is M + t - k tokens before query t; keys are kept before rotation
+    B lanes, H attention heads, E head width
+    T tokens in a block, M tokens in the memory, K = M + T keys
+    distance from query t back to key k: M + t - k, negative in the future; keys are kept unrotated
     segment_id  which playing of which song; EMPTY in memory slots that were never written
 """
 
@@ -23,10 +25,10 @@ if TYPE_CHECKING:  # the kNN memory is optional
 
 
 class Memory(NamedTuple):
-    """Keys and values of the last M tokens of each lane. Never part of a module.
+    """Keys and values of the last M tokens of each lane. Passed in and out of `forward`.
 
-    A module's buffers are copied from rank 0 to all others under data parallelism, and carried
-    from training into evaluation; a memory must be neither.
+    Not registered as a buffer: buffers are copied from rank 0 to all others under data
+    parallelism, and carried from training into evaluation; a memory must be neither.
 
     Attributes:
         keys, values: for each layer, shape (B, H, M, E), contiguous, no gradient.
@@ -205,7 +207,7 @@ def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
 
 
 def split_lanes(memory: Memory, groups: int) -> list[Memory]:
-    """A memory for each of `groups` groups of lanes: copies, but views of a store."""
+    """A memory for each of `groups` groups of lanes; stores share storage with the original."""
     lanes = len(memory.segment_ids) // groups
 
     def part(tensor: Tensor, group: int) -> Tensor:

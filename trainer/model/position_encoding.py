@@ -1,4 +1,4 @@
-"""Relative positions: how attention learns the distance between query and key; chosen by name.
+"""Relative positions: how attention scores depend on distance; chosen by name.
 
 Each scheme is a module in every layer, with a table that all layers share and that is computed once
 per block.
@@ -6,7 +6,7 @@ per block.
 Conventions
     B lanes, H heads, E head width, C model width
     T queries, M keys in the memory, K = M + T keys; query t stands at key M + t
-    R distances: 0 to K - 1, as many as keys
+    R distances, 0 to K - 1: as many as K, but indexed by distance instead of by key
 
 Sources
     rope  Su et al. 2021, RoFormer. https://arxiv.org/abs/2104.09864
@@ -24,11 +24,16 @@ from torch.nn import functional
 from trainer.model.linear import Linear
 
 BASE = 10_000.0
-"""Longest wavelength of rope and txl, over 2π."""
+"""Base of the frequencies: wavelengths grow from 2π almost to 2π · BASE tokens."""
 
 
 def frequencies(width: int, device: torch.device) -> Tensor:
-    """Radians per token: width / 2 frequencies from 1 down to 1 / BASE; shape (width / 2,)."""
+    """Radians per token: width / 2 frequencies from 1 down to just above 1 / BASE.
+
+    Args:
+        width: E for rope, C for txl.
+        device: of the result, which has shape (width / 2,).
+    """
     return BASE ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
 
 
@@ -118,7 +123,7 @@ def relative_shift(score_BHTR: Tensor) -> Tensor:
     """Turn scores by distance into scores by key.
 
     Column r of the input scores the key R - 1 - r positions before the query; column k of the
-    result scores key k. It is this, without the gather:
+    result scores key k. Equal to this gather, by padding and reshaping:
 
         result[..., t, k] = score[..., t, k + T - 1 - t]      for k <= M + t
 
@@ -135,14 +140,14 @@ def relative_shift(score_BHTR: Tensor) -> Tensor:
     """
     B, H, T, R = score_BHTR.shape
     padded = functional.pad(score_BHTR, (1, 0))  # (B, H, T, R + 1)
-    # Skip T values, then read rows of R from rows of R + 1: row t now starts at score column
-    # T - 1 - t, one column earlier for each later query.
+    # Dropping the first T values of the flat array and cutting it into rows of R again shifts row t
+    # left by T - 1 - t columns.
     return padded.view(B, H, R + 1, T)[:, :, 1:].reshape(B, H, T, R)
 
 
 BUCKETS = 32
 MAX_DISTANCE = 1024
-"""The last bucket holds all distances from here on. T5 has 128, for texts of 512 words; a bar of
+"""The last bucket holds all distances from here on. T5 has 128, for 512 tokens of text; a bar of
 music is some 60 tokens, and forms are many bars long."""
 
 
@@ -150,7 +155,8 @@ class T5Positions(nn.Module):
     """A learned bias per head and bucket of distances, added to the scores.
 
     All buckets are for past keys, as no others are attended to: half hold one distance each, half
-    grow with the distance. Each layer has its own biases (T5 shares one set).
+    hold ranges that widen logarithmically up to MAX_DISTANCE. Each layer has its own biases (T5
+    shares one set).
     """
 
     def __init__(self, width: int, heads: int) -> None:

@@ -282,7 +282,7 @@ class TransformerXL(nn.Module):
         return Memory.empty(**shape, layers=config.layers, dtype=dtype)._replace(store=store)
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights: normal, 0.02; smaller with depth where they end in the residual stream.
+        """Draw all weights: normal(0.02); divided by sqrt(2 · layers) where they add to the stream.
 
         Source: Radford et al. 2019, GPT-2, section 2.3.
         """

@@ -1,7 +1,8 @@
 """Exact nearest neighbours among stored keys, and the mixture of their values.
 
-One operator, `look_up`, that torch.compile does not look into: how much each lane has stored is
-known only at run time, and searching no more than that is most of the speed. It computes
+`look_up` is a custom operator, opaque to torch.compile, with another for its gradient: how much
+each lane has stored is known only at run time, and searching no more than that is most of the
+speed. It computes
 
     score[b, h, t, n] = queries[b, h, t] · keys[b, h, n]       n < stored, of the same segment_id
     mixed[b, h, t]    = sum over the chosen n of softmax(score)[n] * values[b, h, n]
@@ -73,7 +74,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if groups * GROUP < n:
         inside = torch.cat([inside, scores[..., groups * GROUP :]], dim=-1)
     best, at = select(inside, k)
-    index = at // k * groups + chosen.gather(-1, at % k)  # unless it is beyond the last group
+    index = at // k * groups + chosen.gather(-1, at % k)  # rows after the last group: next line
     return best, torch.where(at < GROUP * k, index, at - GROUP * k + groups * GROUP)
 
 
@@ -103,8 +104,8 @@ def searches(
     """Split a search into parts.
 
     One head at a time on the CPU, where its scores then fit the cache; all heads of a lane on other
-    devices. A lane's store holds one segment only, at best that of the block's first token: songs
-    that begin within the block have nothing stored yet.
+    devices. Only the song that a block starts with can have stored tokens: songs that begin within
+    the block are new.
     """
     heads, capacity = queries.shape[1], keys.shape[2] - 1
     together = 1 if queries.device.type == "cpu" else heads

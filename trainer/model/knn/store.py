@@ -74,8 +74,8 @@ class Retrieved(NamedTuple):
 class Store(NamedTuple):
     """Keys and values of one layer that have left the memory; a part of `Memory`.
 
-    Keys, values and bars are written in place, the other tensors never: an older handle sees what
-    it saw, until the ring overwrites it.
+    Keys, values and bars are written in place, the other tensors never: an older `Store`
+    stays valid until its slots are overwritten.
 
     Attributes:
         keys, values: shape (B, H, N + 1, E).
@@ -205,7 +205,7 @@ class Store(NamedTuple):
         )
 
     def lanes(self, first: int, last: int) -> "Store":
-        """Lanes [first, last), flushed. Views: what is stored in them is stored here."""
+        """Lanes [first, last), flushed; they share storage with this store."""
         flushed = self.flush()
         names = ("keys", "values", *flushed.small_tensors())
         return flushed._replace(**{name: getattr(flushed, name)[first:last] for name in names})
@@ -300,9 +300,9 @@ def metrics(neighbours: NearestNeighbours, store: Store) -> dict[str, float]:
         store: as the block left it, not flushed.
 
     Returns:
-        knn_gate_H, the share of the store in head H; knn_stored, mean tokens per lane; knn_queries,
-        the fraction of queries that found something; and knn_bars_back, the mean distance of their
-        neighbours by weight.
+        knn_gate_0, knn_gate_1 …, the share of the store in each head; knn_stored, mean tokens per
+        lane; knn_queries, the fraction of queries that found something; and knn_bars_back, the
+        weighted mean distance of their neighbours in bars.
     """
     gates = neighbours.gate.detach().sigmoid().tolist()
     result = {f"knn_gate_{head}": gate for head, gate in enumerate(gates)}
