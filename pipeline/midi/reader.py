@@ -318,7 +318,8 @@ def read_header(data: bytes, repairs: dict[str, int]) -> Header:
         repairs["format_2"] = 1
     elif format > 2:
         repairs["unknown_format"] = 1
-    beat, scale, microseconds = read_division(division, repairs)
+    is_followed = data[at + 8 + length : at + 12 + length] == b"MTrk"
+    beat, scale, microseconds = read_division(division, is_followed, repairs)
     return Header(at + 8 + length, format, tracks, beat, scale, microseconds)
 
 
@@ -333,13 +334,16 @@ def without_header(data: bytes, repairs: dict[str, int]) -> Header:
     return Header(at, 1, data.count(b"MTrk"), ASSUMED_TICKS_PER_BEAT)
 
 
-def read_division(division: int, repairs: dict[str, int]) -> tuple[int, int, int | None]:
+def read_division(
+    division: int, is_followed: bool, repairs: dict[str, int]
+) -> tuple[int, int, int | None]:
     """Ticks per beat, the factor for ticks, and the tempo of a file in SMPTE frames.
 
     With bit 15 set, the high byte is minus the frames per second and the low byte is the ticks
     per frame. A beat is then half a second, as at 120 beats per minute: frames × ticks / 2. 29
     means 30 frames in 1.001 s (drop frame), which lengthens the beat by that factor instead. Where
-    that frame rate does not exist, the division is taken as 16 bits of ticks per beat.
+    that frame rate does not exist, the division is taken as 16 bits of ticks per beat, if a track
+    follows the header directly. If none does, the header has lost a byte, and its division with it.
 
     Source:
         Standard MIDI Files 1.0, header chunk.
@@ -350,10 +354,10 @@ def read_division(division: int, repairs: dict[str, int]) -> tuple[int, int, int
         repairs["zero_division"] = 1
         return ASSUMED_TICKS_PER_BEAT, 1, None
     frames, ticks = 256 - (division >> 8), division & 0xFF
-    if frames not in (24, 25, 29, 30):
+    if frames not in (24, 25, 29, 30) and is_followed:
         repairs["wide_division"] = 1
         return division, 1, None
-    if ticks == 0:
+    if frames not in (24, 25, 29, 30) or ticks == 0:
         repairs["zero_division"] = 1
         return ASSUMED_TICKS_PER_BEAT, 1, None
     repairs["smpte_division"] = 1

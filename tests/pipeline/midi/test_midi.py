@@ -329,6 +329,12 @@ def test_a_division_of_no_real_frame_rate_is_ticks_per_beat():
     assert (recording.ticks_per_beat, recording.repairs) == (55_440, {"wide_division": 1})
 
 
+def test_a_header_that_lost_a_byte_has_no_division():
+    data = midi(track(), track(note(60)))
+    recording = read_midi(data[:10] + data[11:])
+    assert (recording.ticks_per_beat, recording.repairs["zero_division"]) == (480, 1)
+
+
 def test_ten_hours_of_silence_are_kept():
     ten_hours = 10 * 3600 * 2 * 480
     data = midi(track(note(60), after(ten_hours, on(62)), after(480, off(62))))
