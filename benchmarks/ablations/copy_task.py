@@ -125,7 +125,7 @@ def train(model: TransformerXL, *, steps: int, seed: int, every: int = 100) -> N
     for step, batch in enumerate(batches(seed, steps, test=False)):
         assert batch.targets is not None
         output, memory = model(batch, memory.flush())
-        loss = repeat_loss(output.tokens, batch.targets)
+        loss = repeat_loss(output.token_logits, batch.targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -145,7 +145,7 @@ def accuracy(model: TransformerXL, *, blocks: int = 100, seed: int = 1_000_000) 
     for batch in batches(seed, blocks, test=True):
         output, memory = model(batch, memory.flush())
         scored = batch.targets != IGNORED
-        correct += int((output.tokens.argmax(-1) == batch.targets)[scored].sum())
+        correct += int((output.token_logits.argmax(-1) == batch.targets)[scored].sum())
         total += int(scored.sum())
     model.train()
     return correct / total

@@ -143,7 +143,7 @@ def _load_last_checkpoint(trainer: Trainer, run: Run) -> dict[str, Any]:
     if last is None:
         return {}
     tensors, state = checkpoint.load(last)
-    database = knn_file.database_file(last.parent, "train", state["step"])
+    database = knn_file.store_file(last.parent, state["step"])
     trainer.load(tensors, state, knn_memory=(database, state.get("knn_checksum") or ""))
     if has_ended(run, state):
         raise LakhxlError(

@@ -9,7 +9,8 @@ keys are kept rotated, and no mask is needed, because all stored keys belong to 
 
 Conventions
     B lanes, all at the same position of their block; V tokens in the vocabulary
-    I instrument classes, H heads, E head width, T tokens in a block, M tokens in the memory
+    I instrument classes, H attention heads, E head width
+    T tokens in a block, M tokens in the memory
     slot     one of M + T; position t of a block has slot M + t, the memory comes just before
 """
 
@@ -146,20 +147,20 @@ class IncrementalModel:
 
     def token_logits(self) -> np.ndarray:
         """Logits of the next token, shape (B, V), float64."""
-        return _last(self._last.tokens)
+        return _last(self._last.token_logits)
 
     def instrument_logits(self) -> np.ndarray | None:
         """Logits of the next token's instrument, shape (B, I), float64.
 
         None if the head needs to know that token: see `instrument_logits_given`.
         """
-        logits = self._last.instruments
+        logits = self._last.instrument_logits
         return None if logits is None else _last(logits)
 
     @torch.inference_mode()
     def instrument_logits_given(self, tokens: np.ndarray) -> np.ndarray:
         """Logits of the next token's instrument, shape (B, I), float64; `tokens`: shape (B,)."""
-        return _last(self.model.instruments(self._last.hidden[:, -1:], self._tensor(tokens)))
+        return _last(self.model.instrument_logits(self._last.hidden[:, -1:], self._tensor(tokens)))
 
     @torch.inference_mode()
     def velocity_logits(self, tokens: np.ndarray, instruments: np.ndarray) -> np.ndarray | None:
@@ -169,7 +170,7 @@ class IncrementalModel:
             tokens, instruments: of the note, shape (B,).
         """
         known = self._tensor(tokens), self._tensor(instruments)
-        logits = self.model.velocities(self._last.hidden[:, -1:], *known)
+        logits = self.model.velocity_logits(self._last.hidden[:, -1:], *known)
         return None if logits is None else _last(logits)
 
     def _tensor(self, values: np.ndarray) -> Tensor:

@@ -2,7 +2,7 @@
 
 Conventions
     B lanes, T tokens in a block, M tokens in the memory, K = M + T keys
-    C model width, H heads, E = C / H head width
+    C model width, H attention heads, E = C / H head width
 """
 
 from collections.abc import Callable

@@ -51,15 +51,15 @@ class LossSums(NamedTuple):
         instruments: of the instrument head.
         velocities: of the velocity head; 0 without one.
         targets: number of next-token targets.
-        pitches: number of those that carry an instrument: pitches; with controls in the tokens also
-            bends and modulations, which then count as notes in `bits_per_note`.
+        instrument_targets: number of those that carry an instrument: the notes; with controls in
+            the tokens also bends and modulations, which then count in `bits_per_note`.
     """
 
     tokens: Tensor
     instruments: Tensor
     velocities: Tensor
     targets: Tensor
-    pitches: Tensor
+    instrument_targets: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -76,25 +76,25 @@ class LossSums(NamedTuple):
 
         The bits per note are those of all tokens, rests, durations and meters included.
         """
-        pitches = self.pitches.clamp(min=1)
+        notes = self.instrument_targets.clamp(min=1)
         means = {
             "loss": float(self.loss),
             "tokens": float(self.tokens / self.targets.clamp(min=1)),
-            "instruments": float(self.instruments / pitches),
+            "instruments": float(self.instruments / notes),
         }
         if self.velocities > 0:
-            means["velocities"] = float(self.velocities / pitches)
-        return {**means, "bits_per_note": float(self.total / pitches) / math.log(2)}
+            means["velocities"] = float(self.velocities / notes)
+        return {**means, "bits_per_note": float(self.total / notes) / math.log(2)}
 
 
 def token_losses(output: Output, batch: Batch) -> TokenLosses:
     """The loss of each target of a batch, in fp32 whatever the precision of the model."""
     return TokenLosses(
-        _cross_entropy(output.tokens, batch.targets),
-        _cross_entropy(output.instruments, batch.instrument_targets),
+        _cross_entropy(output.token_logits, batch.targets),
+        _cross_entropy(output.instrument_logits, batch.instrument_targets),
         None
-        if output.velocities is None
-        else _cross_entropy(output.velocities, batch.velocity_targets),
+        if output.velocity_logits is None
+        else _cross_entropy(output.velocity_logits, batch.velocity_targets),
     )
 
 

@@ -78,7 +78,8 @@ class Memory(NamedTuple):
 
         Args:
             keys, values: for each layer, of memory and block, shape (B, H, K, E).
-            segment_ids, bars: of the block, shape (B, T).
+            segment_ids: of the block, shape (B, T).
+            bars: of the block, shape (B, T); read by the kNN memory's metrics.
         """
         dtype = self.keys[0].dtype
         return Memory(
@@ -172,7 +173,7 @@ def zero_unattended(memory: Memory, mask: Tensor) -> Memory:
 def memory_tensors(memory: Memory) -> dict[str, Tensor]:
     """A memory's tensors by name, `memory.…`, for a checkpoint.
 
-    Without the keys and values of a store, which have their own file: `trainer.model.knn.file`.
+    A store is flushed first. Its keys and values have their own file: `trainer.model.knn.file`.
     """
     layers = {
         f"memory.{name}.{layer}": tensor
@@ -188,7 +189,7 @@ def memory_tensors(memory: Memory) -> dict[str, Tensor]:
 
 
 def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
-    """The memory that `memory_tensors` named, on the given memory's device and in its precision.
+    """The memory of `memory_tensors`, on the given memory's device and in its precision.
 
     A store keeps the given one's keys and values, which have yet to be loaded from their file.
     """

@@ -4,7 +4,7 @@ Each scheme is a module in every layer, with a table that all layers share and t
 per block.
 
 Conventions
-    B lanes, H heads, E head width, C model width
+    B lanes, H attention heads, E head width, C model width
     T queries, M keys in the memory, K = M + T keys; query t stands at key M + t
     R distances, 0 to K - 1: as many as K, but indexed by distance instead of by key
 
@@ -146,6 +146,8 @@ def relative_shift(score_BHTR: Tensor) -> Tensor:
 
 
 BUCKETS = 32
+"""Biases a head, as in T5."""
+
 MAX_DISTANCE = 1024
 """The last bucket holds all distances from here on. T5 has 128, for 512 tokens of text; a bar of
 music is some 60 tokens, and forms are many bars long."""

@@ -139,17 +139,17 @@ class Output(NamedTuple):
     """Logits of the token that follows each input.
 
     Attributes:
-        tokens: shape (B, T, V).
-        hidden: shape (B, T, C); the input of `TransformerXL.instruments` and `velocities`.
-        instruments: shape (B, T, I); meaningful where a pitch follows. None if the head needs to
-            know the next token and the batch has no targets.
-        velocities: shape (B, T, bins), likewise; None also without a velocity head.
+        token_logits: shape (B, T, V).
+        hidden: shape (B, T, C); the input of the other heads.
+        instrument_logits: shape (B, T, I); meaningful where a pitch follows. None if the head
+            needs to know the next token and the batch has no targets.
+        velocity_logits: shape (B, T, bins), likewise; None also without a velocity head.
     """
 
-    tokens: Tensor
+    token_logits: Tensor
     hidden: Tensor
-    instruments: Tensor | None
-    velocities: Tensor | None
+    instrument_logits: Tensor | None
+    velocity_logits: Tensor | None
 
 
 class TransformerXL(nn.Module):
@@ -227,18 +227,18 @@ class TransformerXL(nn.Module):
 
     def predict(self, hidden: Tensor, batch: Batch) -> Output:
         """The logits of all heads, from the normalized output of the last layer, (B, T, C)."""
-        targets, instruments = batch.targets, batch.instrument_targets
+        targets, instrument_targets = batch.targets, batch.instrument_targets
         needs_targets = len(self.instrument_head.conditions) > 0
         return Output(
             self.token_head(hidden),
             hidden,
-            None if needs_targets and targets is None else self.instruments(hidden, targets),
+            None if needs_targets and targets is None else self.instrument_logits(hidden, targets),
             None
-            if targets is None or instruments is None
-            else self.velocities(hidden, targets, instruments),
+            if targets is None or instrument_targets is None
+            else self.velocity_logits(hidden, targets, instrument_targets),
         )
 
-    def instruments(self, hidden: Tensor, tokens: Tensor | None) -> Tensor:
+    def instrument_logits(self, hidden: Tensor, tokens: Tensor | None) -> Tensor:
         """Logits of the next token's instrument.
 
         Args:
@@ -251,8 +251,12 @@ class TransformerXL(nn.Module):
         """
         return self.instrument_head(hidden, tokens)
 
-    def velocities(self, hidden: Tensor, tokens: Tensor, instruments: Tensor) -> Tensor | None:
-        """Logits of the velocity of the next token, a pitch; arguments as for `instruments`.
+    def velocity_logits(self, hidden: Tensor, tokens: Tensor, instruments: Tensor) -> Tensor | None:
+        """Logits of the velocity of the next token, a pitch.
+
+        Args:
+            hidden, tokens: as for `instrument_logits`.
+            instruments: shape (B, T), of the next token; negative for none.
 
         Returns:
             shape (B, T, bins); None without a velocity head.

@@ -288,7 +288,7 @@ class TrainingLoop:
             return
         self._add_pending()
         folder = self.run_folder.checkpoints
-        checksum = self.trainer.save_knn_memory(knn_file.database_file(folder, "train", step))
+        checksum = self.trainer.save_knn_memory(knn_file.store_file(folder, step))
         tensors = self.trainer.tensors()
         self._saved_step = step
         if self.ranks.is_first:

@@ -26,10 +26,10 @@ def one_by_one(model, song, block):
         output, memory = model(Batch(*columns, segment_ids=torch.zeros_like(columns[0])), memory)
         for t in range(columns[0].shape[1]):
             token = int(tokens[0, start + t + 1])
-            loss = -output.tokens[0, t].log_softmax(-1)[token]
+            loss = -output.token_logits[0, t].log_softmax(-1)[token]
             instrument = int(instruments[0, start + t + 1])
             is_pitch = 4 <= token < 132
-            by_class = -output.instruments[0, t].log_softmax(-1)
+            by_class = -output.instrument_logits[0, t].log_softmax(-1)
             found.append((float(loss), float(by_class[instrument]) if is_pitch else 0.0))
     return np.array(found).T
 

@@ -29,7 +29,7 @@ def inputs_of(twin, number):
 
 def logits(output):
     """The logits of both heads, concatenated."""
-    return torch.cat([output.tokens, output.instruments], dim=-1)
+    return torch.cat([output.token_logits, output.instrument_logits], dim=-1)
 
 
 def teacher_forced(model, twin, number, T):

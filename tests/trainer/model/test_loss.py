@@ -19,10 +19,10 @@ def uniform_sums(targets, instrument_targets, *, classes=4):
     """The sums of a model with uniform predictions over `classes` tokens and 8 instruments."""
     targets = torch.tensor([targets])
     output = Output(
-        tokens=torch.zeros(*targets.shape, classes),
+        token_logits=torch.zeros(*targets.shape, classes),
         hidden=torch.zeros(*targets.shape, 1),
-        instruments=torch.zeros(*targets.shape, 8),
-        velocities=None,
+        instrument_logits=torch.zeros(*targets.shape, 8),
+        velocity_logits=None,
     )
     nothing = torch.zeros_like(targets)
     batch = Batch(
@@ -33,7 +33,7 @@ def uniform_sums(targets, instrument_targets, *, classes=4):
 
 def test_the_loss_is_nats_per_target_summed_over_both_heads():
     one = uniform_sums([0, 1, 2, IGNORED], [5, IGNORED, IGNORED, IGNORED])
-    assert (one.targets, one.pitches) == (3, 1)
+    assert (one.targets, one.instrument_targets) == (3, 1)
     means = one.means()
     assert math.isclose(means["loss"], math.log(4) + math.log(8) / 3, rel_tol=1e-6)
     assert math.isclose(means["tokens"], math.log(4), rel_tol=1e-6)

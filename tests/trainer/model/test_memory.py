@@ -29,7 +29,7 @@ def play(model, batch, edges, *, length):
     parts = []
     for start, stop in itertools.pairwise(edges):
         output, memory = model(cut(batch, start, stop), memory)
-        parts.append(torch.cat([output.tokens, output.instruments], dim=-1))
+        parts.append(torch.cat([output.token_logits, output.instrument_logits], dim=-1))
     return torch.cat(parts, dim=1), memory
 
 
@@ -79,9 +79,9 @@ def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(
     )
     expected, expected_memory = model(batch, fresh)
     found, found_memory = model(batch, dirty)
-    assert torch.equal(found.tokens, expected.tokens)
-    assert torch.equal(found.instruments, expected.instruments)
-    (found.tokens.sum() + found.instruments.sum()).backward()
+    assert torch.equal(found.token_logits, expected.token_logits)
+    assert torch.equal(found.instrument_logits, expected.instrument_logits)
+    (found.token_logits.sum() + found.instrument_logits.sum()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     for found_layer, expected_layer in zip(found_memory.keys, expected_memory.keys, strict=True):
         assert torch.equal(found_layer[:, :, -6:], expected_layer[:, :, -6:])
@@ -100,7 +100,9 @@ def test_no_gradient_reaches_another_segment(make_model, vocabulary, positions, 
     inputs = []
     model.embed.register_forward_hook(lambda *call: inputs.append(call[2]) or call[2].retain_grad())
     output, _ = model(batch, model.empty_memory(1))
-    (output.tokens[:, 5:].square().sum() + output.instruments[:, 5:].square().sum()).backward()
+    (
+        output.token_logits[:, 5:].square().sum() + output.instrument_logits[:, 5:].square().sum()
+    ).backward()
     gradient = inputs[0].grad[0]
     assert (gradient[:5] == 0).all()
     assert (gradient[5:] != 0).any(dim=-1).all()
@@ -112,7 +114,7 @@ def test_a_repeated_song_is_predicted_as_the_first_time(make_model, vocabulary):
     second = first._replace(segment_ids=torch.full((1, 10), 2))
     expected, memory = model(first, model.empty_memory(1))
     found, _ = model(second, memory)
-    assert torch.allclose(found.tokens, expected.tokens, atol=1e-6, rtol=0)
+    assert torch.allclose(found.token_logits, expected.token_logits, atol=1e-6, rtol=0)
 
 
 def test_the_future_changes_nothing(make_model, vocabulary):
@@ -124,7 +126,7 @@ def test_the_future_changes_nothing(make_model, vocabulary):
     )
     here, _ = model(batch, model.empty_memory(1))
     there, _ = model(mixed, model.empty_memory(1))
-    assert torch.equal(here.tokens[:, :6], there.tokens[:, :6])
+    assert torch.equal(here.token_logits[:, :6], there.token_logits[:, :6])
 
 
 def test_the_mask_rule_written_out():
@@ -188,7 +190,10 @@ def test_lanes_are_split_and_joined_again(make_model, vocabulary):
     expected, expected_memory = model(batch, memory)
     joined = join_lanes([part for _, part in found])
     assert torch.allclose(
-        torch.cat([part.tokens for part, _ in found]), expected.tokens, atol=1e-6, rtol=0
+        torch.cat([part.token_logits for part, _ in found]),
+        expected.token_logits,
+        atol=1e-6,
+        rtol=0,
     )
     for name, tensor in memory_tensors(expected_memory).items():
         assert torch.allclose(memory_tensors(joined)[name], tensor, atol=1e-6), name

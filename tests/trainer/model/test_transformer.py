@@ -47,15 +47,15 @@ def test_every_input_matters(make_model, vocabulary, column):
     model = make_model()
     default, _ = model(batch_of(vocabulary), model.empty_memory(1))
     other, _ = model(batch_of(vocabulary, **{column: [5, 0, 0, 0]}), model.empty_memory(1))
-    assert not torch.allclose(default.tokens, other.tokens, atol=1e-3)
-    assert not torch.allclose(default.instruments, other.instruments, atol=1e-3)
+    assert not torch.allclose(default.token_logits, other.token_logits, atol=1e-3)
+    assert not torch.allclose(default.instrument_logits, other.instrument_logits, atol=1e-3)
 
 
 def test_bars_from_max_bars_on_share_one_embedding(make_model, vocabulary):
     model = make_model(max_bars=8)
     last, _ = model(batch_of(vocabulary, bars=7), model.empty_memory(1))
     beyond, _ = model(batch_of(vocabulary, bars=60_000), model.empty_memory(1))
-    assert torch.equal(last.tokens, beyond.tokens)
+    assert torch.equal(last.token_logits, beyond.token_logits)
 
 
 def test_the_last_class_and_step_and_none_have_embeddings(make_model, vocabulary):
@@ -67,8 +67,8 @@ def test_the_last_class_and_step_and_none_have_embeddings(make_model, vocabulary
         steps=vocabulary.max_bar_steps - 1,
     )
     output, _ = model(extremes, model.empty_memory(1))
-    assert output.tokens.shape == (1, 4, len(vocabulary))
-    assert output.instruments.shape == (1, 4, vocabulary.instruments)
+    assert output.token_logits.shape == (1, 4, len(vocabulary))
+    assert output.instrument_logits.shape == (1, 4, vocabulary.instruments)
 
 
 def test_an_untrained_model_predicts_a_nearly_uniform_distribution(vocabulary):
@@ -76,7 +76,7 @@ def test_an_untrained_model_predicts_a_nearly_uniform_distribution(vocabulary):
     model = TransformerXL(config)
     model.initialize(torch.Generator().manual_seed(0))
     output, _ = model(batch_of(vocabulary), model.empty_memory(1))
-    assert output.tokens.std() < 0.3
+    assert output.token_logits.std() < 0.3
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
     copy = TransformerXL(config.for_vocabulary(vocabulary))
     checkpoint.load_model(copy, checkpoint.model_tensors(model))
     again, _ = copy(batch, copy.empty_memory(1))
-    assert torch.equal(output.tokens, again.tokens)
+    assert torch.equal(output.token_logits, again.token_logits)
 
 
 def test_only_a_conditional_instrument_head_reads_the_next_token(make_model, vocabulary):
@@ -129,12 +129,12 @@ def test_only_a_conditional_instrument_head_reads_the_next_token(make_model, voc
             model(batch_of(vocabulary, targets=target), model.empty_memory(1))[0]
             for target in (10, 11)
         )
-        assert torch.equal(one.tokens, other.tokens)
-        assert torch.equal(one.instruments, other.instruments) != reads
+        assert torch.equal(one.token_logits, other.token_logits)
+        assert torch.equal(one.instrument_logits, other.instrument_logits) != reads
         without, _ = model(batch_of(vocabulary), model.empty_memory(1))
-        assert (without.instruments is None) == reads
+        assert (without.instrument_logits is None) == reads
         named = torch.full((1, 4), 11)
-        assert torch.equal(model.instruments(without.hidden, named), other.instruments)
+        assert torch.equal(model.instrument_logits(without.hidden, named), other.instrument_logits)
 
 
 def test_velocities_matter_only_to_a_model_that_predicts_them(make_model, vocabulary):
@@ -144,7 +144,7 @@ def test_velocities_matter_only_to_a_model_that_predicts_them(make_model, vocabu
             model(batch_of(vocabulary, velocities=bin_), model.empty_memory(1))[0]
             for bin_ in (3, 30)
         )
-        assert torch.equal(soft.tokens, loud.tokens) != option
+        assert torch.equal(soft.token_logits, loud.token_logits) != option
         assert (model.velocity_head is not None) == option
 
 
@@ -154,4 +154,4 @@ def test_with_qk_norm_the_length_of_queries_and_keys_does_not_matter(make_model,
     for layer in model.layers:
         layer.attention.project_in.weight.data[:32] *= 7.0  # queries and keys
     after, _ = model(batch_of(vocabulary, tokens=[5, 9, 7, 8]), model.empty_memory(1))
-    assert torch.allclose(before.tokens, after.tokens, atol=1e-4)
+    assert torch.allclose(before.token_logits, after.token_logits, atol=1e-4)

@@ -50,6 +50,6 @@ def start_or_resume(
     trainer, state, last = Trainer(dataset, run.config, device, ranks), {}, run.last_checkpoint()
     if last is not None:
         tensors, state = checkpoint.load(last)
-        database = knn_file.database_file(last.parent, "train", state["step"])
+        database = knn_file.store_file(last.parent, state["step"])
         trainer.load(tensors, state, knn_memory=(database, state.get("knn_checksum") or ""))
     return TrainingLoop(trainer, run, state)

@@ -78,4 +78,4 @@ def test_so_does_one_with_a_knn_memory_and_its_file_on_disk(folders):
         for run in ("knn-unbroken", "knn-killed")
     ]
     assert databases[0] == databases[1]
-    assert "knn-train-00000030.bin" in databases[0]
+    assert "knn-00000030.bin" in databases[0]

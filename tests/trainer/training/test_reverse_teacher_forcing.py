@@ -108,7 +108,7 @@ def test_an_output_depends_on_what_the_docstring_states(make_model, vocabulary, 
     output, _ = model.attend(batch, memory)
     for t in range(block):
         model.zero_grad()
-        output.tokens[0, t].square().sum().backward(retain_graph=True)
+        output.token_logits[0, t].square().sum().backward(retain_graph=True)
         rows = model.embed.token.weight.grad.any(dim=1)[tokens[0]]
         assert {j for j in range(block) if rows[j]} == expected[t]
         for layer in memory.values:

@@ -1,6 +1,6 @@
 """The kNN memory on disk: one file per checkpoint, which numpy can memory-map.
 
-    knn-train-00001000.bin      the store of mode train after step 1,000
+    knn-00001000.bin      the store after step 1,000
 
 A header, one line of JSON padded to whole pages of 4,096 bytes, then the array
 
@@ -30,9 +30,9 @@ DTYPE = np.dtype(np.float16)
 assert torch.from_numpy(np.zeros(1, DTYPE)).dtype is STORED_AS
 
 
-def database_file(folder: Path, mode: str, step: int) -> Path:
-    """Path of the file of a step; the mode is train, evaluate or generate."""
-    return folder / f"knn-{mode}-{step:08d}.bin"
+def store_file(folder: Path, step: int) -> Path:
+    """Path of the file of a step."""
+    return folder / f"knn-{step:08d}.bin"
 
 
 def drop_orphans(folder: Path, steps: set[int]) -> None:
@@ -51,7 +51,7 @@ def save(path: Path, store: Store, settings: Any) -> str:
     """Write a store atomically.
 
     Args:
-        path: of `database_file`.
+        path: of `store_file`.
         store: flushed; on any device.
         settings: must be equal where the file is read; plain data.
 
@@ -86,7 +86,7 @@ def load(path: Path, store: Store, settings: Any, checksum: str) -> None:
     """Load a store's keys and values from the file that `save` wrote.
 
     Args:
-        path: of `database_file`.
+        path: of `store_file`.
         store: of the shape, segment_id and count that were saved; its slots are written.
         settings: of the resumed run.
         checksum: recorded in the checkpoint.

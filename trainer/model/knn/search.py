@@ -4,14 +4,14 @@
 each lane has stored is known only at run time, and searching no more than that is most of the
 speed. It computes
 
-    score[b, h, t, n] = queries[b, h, t] · keys[b, h, n]       n < stored, of the same segment_id
-    mixed[b, h, t]    = sum over the chosen n of softmax(score)[n] * values[b, h, n]
+    score[b, h, t, s] = queries[b, h, t] · keys[b, h, s]    slot s in use, of the same segment
+    mixed[b, h, t]    = sum over the chosen s of softmax(score)[s] * values[b, h, s]
 
 where the chosen are the `k` with the highest scores. A query whose segment has nothing stored gets
 zeros. Only the queries get a gradient.
 
 Conventions
-    B lanes, H heads, T queries, E head width
+    B lanes, H attention heads, T queries, E head width
     N slots in a store; one more behind them is never read
     n slots in use
 
@@ -29,10 +29,6 @@ from torch.nn import functional
 
 from shards.errors import SettingError
 from trainer.model.linear import matmul_transposed
-
-_library = torch.library.Library("lakhxl", "FRAGMENT")
-"""Operators. `torch.library.custom_op` would be shorter, but its first call imports the whole
-compiler: 10 seconds, even if nothing is compiled."""
 
 GROUP = 16
 """Scores per group of `top_k`: of 8, 16, 32 and 64 the fastest at 8,192 keys and k = 32."""
@@ -53,8 +49,8 @@ def check_backend(name: str) -> None:
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k highest scores of each row and their indices, unsorted: a faster torch.topk.
 
-    The row is dealt into groups of 16. The k highest scores are in the k groups with the highest
-    maxima: if one were in another group, each of these k would hold a score no lower. So the
+    Each row is split into groups of 16. The k highest scores are in the k groups with the highest
+    maxima: if one were in another group, each of those k groups would hold a score no lower. So the
     selection, whose time grows with the length, works on two short rows instead of a long one.
 
     Args:
@@ -68,9 +64,11 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if n <= 2 * GROUP * k:
         return select(scores, k)
     groups = n // GROUP
-    dealt = scores[..., : groups * GROUP].unflatten(-1, (GROUP, groups))
-    _, chosen = select(dealt.amax(dim=-2), k)  # (..., k)
-    inside = dealt.gather(-1, chosen.unsqueeze(-2).expand(*chosen.shape[:-1], GROUP, k)).flatten(-2)
+    grouped = scores[..., : groups * GROUP].unflatten(-1, (GROUP, groups))
+    _, chosen = select(grouped.amax(dim=-2), k)  # (..., k)
+    inside = grouped.gather(-1, chosen.unsqueeze(-2).expand(*chosen.shape[:-1], GROUP, k)).flatten(
+        -2
+    )
     if groups * GROUP < n:
         inside = torch.cat([inside, scores[..., groups * GROUP :]], dim=-1)
     best, at = select(inside, k)
@@ -116,6 +114,7 @@ def searches(
                 yield Search(lane, slice(head, head + together), number)
 
 
+@torch.library.custom_op("lakhxl::knn_look_up", mutates_args=())
 def look_up(
     queries: Tensor,
     query_segment_ids: Tensor,
@@ -140,21 +139,6 @@ def look_up(
         Mixed values, shape (B, H, T, E), fp32; the neighbours' weights and slots, each shape
         (B, H, T, k), with weight 0 for none.
     """
-    return torch.ops.lakhxl.knn_look_up(
-        queries, query_segment_ids, keys, values, segment_id, count, k, backend
-    )
-
-
-def _look_up(
-    queries: Tensor,
-    query_segment_ids: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    segment_id: Tensor,
-    count: Tensor,
-    k: int,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
     find = _find_by_faiss if backend == "faiss" else _find
     mixed = queries.new_zeros(queries.shape)
     weights = queries.new_zeros(*queries.shape[:3], k)
@@ -169,6 +153,7 @@ def _look_up(
     return mixed * is_same, weights * is_same, slots
 
 
+@look_up.register_fake
 def _look_up_shapes(
     queries: Tensor, segment_ids: Tensor, keys: Tensor, values: Tensor,
     segment_id: Tensor, count: Tensor, k: int, backend: str,
@@ -220,6 +205,7 @@ def _weighted_rows(table: Tensor, slots: Tensor, weights: Tensor) -> Tensor:
     return (weights.unsqueeze(-2) @ _rows(table, slots).float()).squeeze(-2)
 
 
+@torch.library.custom_op("lakhxl::knn_query_grad", mutates_args=())
 def _query_grad(
     grad: Tensor,
     queries: Tensor,
@@ -244,6 +230,7 @@ def _query_grad(
     return result
 
 
+@_query_grad.register_fake
 def _query_grad_shape(grad: Tensor, queries: Tensor, *rest: Tensor) -> Tensor:
     return torch.empty_like(queries, memory_format=torch.contiguous_format)
 
@@ -257,27 +244,7 @@ def _save_for_backward(
 
 
 def _backward(ctx: Any, grad: Tensor, *rest: Any) -> tuple[Tensor | None, ...]:
-    return torch.ops.lakhxl.knn_query_grad(grad, *ctx.saved_tensors), *[None] * 7
+    return _query_grad(grad, *ctx.saved_tensors), *[None] * 7
 
 
-_STORE = "Tensor segment_ids, Tensor keys, Tensor values, Tensor segment_id, Tensor count"
-for schema, implementation, shapes in (
-    (
-        f"knn_look_up(Tensor queries, {_STORE}, int k, str backend) -> (Tensor, Tensor, Tensor)",
-        _look_up,
-        _look_up_shapes,
-    ),
-    (
-        f"knn_query_grad(Tensor grad, Tensor queries, {_STORE}, Tensor weights, Tensor slots)"
-        " -> Tensor",
-        _query_grad,
-        _query_grad_shape,
-    ),
-):
-    name = schema[: schema.index("(")]
-    _library.define(schema)
-    _library.impl(name, implementation, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"lakhxl::{name}", shapes, lib=_library)
-torch.library.register_autograd(
-    "lakhxl::knn_look_up", _backward, setup_context=_save_for_backward, lib=_library
-)
+look_up.register_autograd(_backward, setup_context=_save_for_backward)

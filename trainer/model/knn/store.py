@@ -11,7 +11,8 @@ by one block are stored by `flush` before the next: the store does not change be
 and the backward pass of a block.
 
 Conventions
-    B lanes, H heads, T tokens in a block, M tokens in the memory, K = M + T keys, E head width
+    B lanes, H attention heads, E head width
+    T tokens in a block, M tokens in the memory, K = M + T keys
     N slots in a store, a ring; one more behind them takes what is not to be kept
     L tokens pushed out by a block: K - M
     keys are stored with L2 norm 1 and without position encoding, so the search compares by cosine
@@ -112,7 +113,8 @@ class Store(NamedTuple):
     ) -> "Store":
         """An empty store for a memory of `length` tokens.
 
-        All slots are allocated now: lanes x heads x (capacity + 1) x 2 x head width numbers.
+        All slots are allocated now, lanes x heads x (capacity + 1) x 2 x head width numbers: with
+        a store that grew, torch.compile would build the graph again at each new shape.
         """
         dtype = torch.float32 if torch.device(device).type == "cpu" else STORED_AS
         shape = lanes, heads, capacity + 1, head_width
@@ -239,13 +241,13 @@ class NearestNeighbours(nn.Module):
         self.log_logit_scale = nn.Parameter(torch.full((heads,), math.log(INITIAL_LOGIT_SCALE)))
 
     def forward(
-        self, attended: Tensor, queries: Tensor, query_segment_ids: Tensor, store: Store
+        self, queries: Tensor, attended: Tensor, query_segment_ids: Tensor, store: Store
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mix.
 
         Args:
-            attended: result of the attention over memory and block, shape (B, H, T, E).
             queries: before rotation, shape (B, H, T, E).
+            attended: result of the attention over memory and block, shape (B, H, T, E).
             query_segment_ids: shape (B, T).
             store: flushed.
 
@@ -287,7 +289,7 @@ class Retrieval:
     def __call__(self, queries: Tensor, attended: Tensor) -> Tensor:
         """Queries before rotation and the attention's results, (B, H, T, E) each -> mixture."""
         segment_ids = self.batch.segment_ids
-        mixed, weights, slots = self.neighbours(attended, queries, segment_ids, self.store)
+        mixed, weights, slots = self.neighbours(queries, attended, segment_ids, self.store)
         self.retrieved = Retrieved(weights, slots, self.batch.bars)
         return mixed
 
@@ -330,6 +332,6 @@ def search_seconds(neighbours: NearestNeighbours, store: Store, block_size: int)
     segment_ids = store.segment_id[:, None].expand(B, block_size)
     start = time.perf_counter()
     with torch.no_grad():
-        mixed, _, _ = neighbours(torch.zeros_like(queries), queries, segment_ids, store)
+        mixed, _, _ = neighbours(queries, torch.zeros_like(queries), segment_ids, store)
         float(mixed[0, 0, 0, 0])  # waits for a GPU
     return time.perf_counter() - start

@@ -40,7 +40,7 @@ def resumed(store):
 @pytest.fixture
 def saved(tmp_path):
     store = filled()
-    path = knn_file.database_file(tmp_path, "train", 7)
+    path = knn_file.store_file(tmp_path, 7)
     return path, store, knn_file.save(path, store, SETTINGS)
 
 
@@ -69,7 +69,7 @@ def test_numpy_opens_the_file_as_documented(saved):
 
 def test_unused_slots_take_no_disk(tmp_path):
     store = Store.empty(lanes=2, heads=H, capacity=100_000, head_width=E, length=0, layer=0)
-    path = knn_file.database_file(tmp_path, "train", 0)
+    path = knn_file.store_file(tmp_path, 0)
     knn_file.save(path, store, SETTINGS)
     assert path.stat().st_size > 10_000_000
     assert path.stat().st_blocks * 512 < 100_000
@@ -114,14 +114,14 @@ def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(knn_file.os, "fsync", full)
-    path = knn_file.database_file(tmp_path, "train", 7)
+    path = knn_file.store_file(tmp_path, 7)
     with pytest.raises(LakhxlError, match=r"cannot be written .* No space left"):
         knn_file.save(path, filled(), SETTINGS)
     assert not list(tmp_path.iterdir())
 
 
 def test_files_of_deleted_checkpoints_are_deleted(tmp_path):
-    names = [knn_file.database_file(tmp_path, "train", step).name for step in (1, 2, 3)]
+    names = [knn_file.store_file(tmp_path, step).name for step in (1, 2, 3)]
     for name in [*names, "step-00000002.safetensors"]:
         (tmp_path / name).touch()
     knn_file.drop_orphans(tmp_path, {2})

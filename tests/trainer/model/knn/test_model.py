@@ -33,7 +33,7 @@ def play(model, batch):
     memory, parts = model.empty_memory(len(batch.tokens)), []
     for start in range(0, batch.tokens.shape[1], T):
         output, memory = model(block(batch, start), memory.flush())
-        parts.append(output.tokens)
+        parts.append(output.token_logits)
     return torch.cat(parts, 1), memory.flush()
 
 
@@ -54,8 +54,8 @@ def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(model, vocabu
     batch = random_batch(vocabulary, torch.full((2, T), 5), seed=1)
     expected, _ = model(batch, model.empty_memory(2))
     found, memory = model(batch, dirty)
-    assert torch.equal(found.tokens, expected.tokens)
-    found.tokens.square().sum().backward()
+    assert torch.equal(found.token_logits, expected.token_logits)
+    found.token_logits.square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     assert memory.flush().store.stored.tolist() == [20, 20]  # the old song has not all left yet
 
@@ -68,8 +68,8 @@ def test_a_song_that_begins_in_the_block_does_not_see_the_old_songs_store(model,
         memory.store.values.normal_()
         memory.store.keys.normal_()
         after, _ = model(batch, memory)
-    assert torch.equal(before.tokens[:, 3:], after.tokens[:, 3:])
-    assert not torch.allclose(before.tokens[:, :3], after.tokens[:, :3], atol=1e-3)
+    assert torch.equal(before.token_logits[:, 3:], after.token_logits[:, 3:])
+    assert not torch.allclose(before.token_logits[:, :3], after.token_logits[:, :3], atol=1e-3)
 
 
 def test_a_song_that_begins_inside_a_block_is_stored_from_its_first_token(model, vocabulary):
@@ -98,7 +98,7 @@ def test_token_by_token_predictions_equal_those_of_whole_blocks(model, vocabular
     inputs = torch.stack([*batch[:4], torch.zeros(1, 60, dtype=torch.long)]).numpy()
     stream, found = IncrementalModel(model, T), []
     for part in np.split(inputs, [7, 8, 9, 25, *range(26, 60)], axis=2):
-        found.append(stream.feed(part).tokens)
+        found.append(stream.feed(part).token_logits)
     assert torch.allclose(torch.cat(found, 1), expected[:, :60], atol=1e-5, rtol=0)
 
 

@@ -147,7 +147,7 @@ def test_gate_logit_scale_and_queries_have_gradients_and_the_store_has_none():
     for filled, *_ in feed(empty(1, 10), segment_ids):
         store = filled
     queries = torch.randn(1, H, T, E, requires_grad=True)
-    mixed, _, _ = layer(torch.zeros(1, H, T, E), queries, segment_ids[:, :T], store)
+    mixed, _, _ = layer(queries, torch.zeros(1, H, T, E), segment_ids[:, :T], store)
     mixed.square().sum().backward()
     for learned in (layer.gate, layer.log_logit_scale, queries):
         assert (learned.grad != 0).all()
@@ -162,7 +162,7 @@ def test_the_gate_mixes_by_head():
         store = filled
     local = torch.zeros(1, H, T, E)
     queries = torch.randn(1, H, T, E)
-    mixed, _, slots = layer(local, queries, segment_ids[:, :T], store)
+    mixed, _, slots = layer(queries, local, segment_ids[:, :T], store)
     assert torch.equal(mixed[0, 0], local[0, 0])
     assert torch.allclose(mixed[0, 1], store.values[0, 1, slots[0, 1, :, 0]])
 
