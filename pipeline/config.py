@@ -6,6 +6,7 @@ dataset, are in `pipeline.running.pool_settings`.
 
 from dataclasses import dataclass, field
 
+from pipeline.clean.loops import LoopSettings
 from pipeline.clean.rules import Limits
 from pipeline.clean.silence import SilenceSettings
 from pipeline.duplicates.settings import DuplicateSettings
@@ -56,6 +57,7 @@ class DataSettings:
     ingest: IngestSettings = field(default_factory=IngestSettings)
     codec: CodecSettings = field(default_factory=CodecSettings)
     silence: SilenceSettings = field(default_factory=SilenceSettings)
+    loops: LoopSettings = field(default_factory=LoopSettings)
     limits: Limits = field(default_factory=Limits)
     duplicates: DuplicateSettings = field(default_factory=DuplicateSettings)
     split: SplitSettings = field(default_factory=SplitSettings)

@@ -1,7 +1,7 @@
 """What happens to one MIDI file, from its bytes to an encoded song.
 
-    bytes -> recording (-> sustain pedal) -> quantize -> remove silence -> features -> rules
-          -> encode -> round-trip check -> fingerprint -> note counts
+    bytes -> recording (-> sustain pedal) -> quantize -> remove silence -> cut loops -> features
+          -> rules -> encode -> round-trip check -> fingerprint -> note counts
 
 A run does this with every file of a slice (`pipeline.running.slice_task`); `encode_file` does it
 with a single file, without features, rules and what follows from them.
@@ -17,8 +17,9 @@ import numpy as np
 
 from pipeline import midi
 from pipeline.clean.encode import encode
-from pipeline.clean.features import features
-from pipeline.clean.quantize import Quantized, quantize
+from pipeline.clean.features import Cleaned, features
+from pipeline.clean.loops import LoopSettings, cut_loop
+from pipeline.clean.quantize import quantize
 from pipeline.clean.rules import Rejection, rejection
 from pipeline.clean.silence import Removed, remove_silence
 from pipeline.config import DataSettings
@@ -96,20 +97,22 @@ class FileProcessor:
             return extend_by_pedal(recording)
         return recording
 
-    def clean(self, recording: Recording) -> tuple[Quantized, Song, Removed] | None:
-        """Quantize a recording and remove its silences; None if no note remains."""
+    def clean(self, recording: Recording) -> Cleaned | None:
+        """Quantize a recording, remove its silences, cut its loop; None if no note remains."""
         quantized = quantize(recording, self.vocabulary)
         if not len(quantized.song.notes):
             return None
-        bar_steps = self.vocabulary.bar_steps
-        return quantized, *remove_silence(quantized.song, bar_steps, self.settings.silence)
+        bar_steps, settings = self.vocabulary.bar_steps, self.settings
+        song, removed = remove_silence(quantized.song, bar_steps, settings.silence, quantized.held)
+        song, loop = cut_loop(song, bar_steps, settings.loops)
+        return Cleaned(quantized, song, removed.without_bars(*loop.cut), loop)
 
     def _process_recording(self, recording: Recording, row: dict[str, Any]) -> FileResult:
         cleaned = self.clean(recording)
         if cleaned is None:
             return dropped_file("rejected", **row, rule="no_notes", value=0.0, threshold=1.0)
-        quantized, song, removed = cleaned
-        measured = features(recording, quantized, removed, song, self.vocabulary)
+        song = cleaned.song
+        measured = features(recording, cleaned, self.vocabulary)
         rejected = rejection(measured, self.settings.limits)
         if rejected:
             return dropped_file("rejected", **row, **vars(rejected))
@@ -161,8 +164,7 @@ def encode_file(path: Path, vocabulary: Vocabulary) -> EncodedSong:
     cleaned = processor.clean(recording)
     if cleaned is None:
         raise LakhxlError(f"{path}: has no notes that the vocabulary can express")
-    _, song, _ = cleaned
-    return encode(song, processor.codec)
+    return encode(cleaned.song, processor.codec)
 
 
 def warm_up() -> None:
@@ -174,6 +176,7 @@ def warm_up() -> None:
     bent["kind"], bent["value"] = PITCH_BEND, 100
     recording = dataclasses.replace(read_midi(warm_up_file()), controls=bent)
     quantized = quantize(recording, vocabulary)
-    features(recording, quantized, Removed(0, 0.0), quantized.song, vocabulary)
+    song, loop = cut_loop(quantized.song, vocabulary.bar_steps, LoopSettings())
+    features(recording, Cleaned(quantized, song, Removed(0, 0.0), loop), vocabulary)
     fingerprint(recording, "0" * 32)
     encode(quantized.song, Codec(vocabulary))

@@ -120,6 +120,16 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
         pa.map_(pa.int32(), pa.int32()),
         "Bar of the kept song, from 0 -> bars of silence removed just before it.",
     ),
+    "strays": (
+        pa.int32(),
+        "Notes dropped: alone at an end of the song, beyond a silence that was removed.",
+    ),
+    "loop_bars": (
+        pa.int32(),
+        "Bars of the shortest loop that at least half of the song repeats exactly; null: none.",
+    ),
+    "loop_turns": (pa.int32(), "Whole turns of that loop in the file; 1: none."),
+    "loop_bars_cut": (pa.int32(), "Bars of it that were removed."),
     "notes_merged": (
         pa.int32(),
         "Notes lost because a longer one has the same step, instrument class and pitch.",

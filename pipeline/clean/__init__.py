@@ -5,6 +5,7 @@ order.py          compiled: notes onto the grid, into canonical order, repeated 
 grid_controls.py  compiled: pitch bend and modulation onto the grid
 grid_fit.py       compiled: onset errors and beat alignment
 silence.py        remove long silences by whole bars
+loops.py          find a loop that was written out, keep its first turns
 features.py       the columns of index.arrow that describe a song
 feature_kernels.py  the compiled counting behind features.py
 rules.py          the table of rules that reject songs, and their limits

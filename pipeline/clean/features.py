@@ -21,12 +21,14 @@ Sources:
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.clean.feature_kernels import busiest_second, histograms, polyphony, rhythm
 from pipeline.clean.grid_fit import GridFit
+from pipeline.clean.loops import Loop
 from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
 from pipeline.midi import Recording
@@ -49,22 +51,32 @@ def _profiles() -> np.ndarray:
 PROFILES = _profiles()
 
 
-def features(
-    recording: Recording,
-    quantized: Quantized,
-    removed: Removed,
-    song: Song,
-    vocabulary: Vocabulary,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Cleaned:
+    """A song, and what cleaning did to it.
+
+    Attributes:
+        quantized: the recording on the grid, before anything was removed.
+        song: what is left, at least one note.
+        removed: the silences that were taken out.
+        loop: the loop that the song mostly is.
+    """
+
+    quantized: Quantized
+    song: Song
+    removed: Removed
+    loop: Loop
+
+
+def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
     """Measure one song: every column that needs neither its tokens nor other songs.
 
     Args:
         recording: the file as read.
-        quantized: the same on the grid, before silence removal.
-        removed: what silence removal took out.
-        song: what is left, at least one note.
+        cleaned: the same, cleaned.
         vocabulary: of the dataset.
     """
+    quantized, song, removed, loop = vars(cleaned).values()
     notes, bars = np.ascontiguousarray(song.notes), Bars(song.meters, vocabulary.bar_steps)
     last_bar, onsets, on_beat, bar_similarity = rhythm(
         notes, bars.starts, bars.lengths, bars.first_bars, song.steps_per_beat
@@ -86,6 +98,10 @@ def features(
         "silence_seconds": removed.seconds,
         "silence_bars": removed.bars,
         "silences": removed.cuts,
+        "strays": removed.strays,
+        "loop_bars": loop.bars or None,
+        "loop_turns": loop.turns,
+        "loop_bars_cut": loop.bars_cut,
         **quantized.counts,
         **_controls(quantized),
         "tier": recording.tier,

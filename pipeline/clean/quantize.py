@@ -31,6 +31,7 @@ class Quantized:
         fit: how the onsets of all notes of the recording lie on the grid.
         counts: notes_outside_map, notes_merged, durations_shortened, durations_lengthened,
             meters_dropped.
+        held: shape (2, spans), steps: starts and ends of the notes whose duration was shortened.
         controls: dtype CONTROL, canonical; every bend and modulation, including the kinds that
             the vocabulary leaves out of the song.
     """
@@ -39,6 +40,7 @@ class Quantized:
     fit: GridFit
     counts: dict[str, int]
     controls: np.ndarray
+    held: np.ndarray
 
 
 def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
@@ -66,7 +68,17 @@ def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
     fit = grid_fit(
         recording.notes["start"].copy(), recording.tempos, snap.ticks_per_beat, snap.steps_per_beat
     )
-    return Quantized(song, fit, counts, controls)
+    held = np.zeros((2, 0), np.int64)
+    if counts["durations_shortened"]:
+        held = _long_notes(recording.notes, snap, vocabulary.max_duration)
+    return Quantized(song, fit, counts, controls, held)
+
+
+def _long_notes(played: np.ndarray, snap: "Snap", max_duration: int) -> np.ndarray:
+    """Starts and ends in steps, shape (2, notes), of the notes that are longer."""
+    notes = played[~played["is_drum"]]
+    spans = np.stack([snap(notes["start"]), snap(notes["end"])])
+    return spans[:, spans[1] - spans[0] > max_duration]
 
 
 def _in_vocabulary(controls: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The measured columns equal slow definitions, and predict token counts rightly."""
 
+import dataclasses
 import math
 from collections import Counter
 from itertools import pairwise
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.features import KEY_NAMES, count_missing, features
+from pipeline.clean.features import KEY_NAMES, Cleaned, count_missing, features
 from pipeline.clean.grid_fit import DIVISIONS, MIN_ONSETS, grid_fit
-from pipeline.clean.quantize import Quantized, quantize
+from pipeline.clean.loops import Loop
+from pipeline.clean.quantize import quantize
 from pipeline.clean.silence import Removed
 from pipeline.midi import TEMPO_DTYPE, read_midi
 from shards.codec import Codec
@@ -39,15 +41,16 @@ NOT_MEASURED = (
 
 def measured(recording):
     quantized = quantize(recording, VOCABULARY)
-    return features(recording, quantized, Removed(0, 0.0), quantized.song, VOCABULARY)
+    cleaned = Cleaned(quantized, quantized.song, Removed(0, 0.0), Loop())
+    return features(recording, cleaned, VOCABULARY)
 
 
 def described(song):
     """The columns of a song made by hand; those of the file's reading mean nothing."""
     recording = read_midi(FILE)
     known = quantize(recording, VOCABULARY)
-    quantized = Quantized(song, known.fit, known.counts, known.controls)
-    return features(recording, quantized, Removed(0, 0.0), song, VOCABULARY)
+    cleaned = Cleaned(dataclasses.replace(known, song=song), song, Removed(0, 0.0), Loop())
+    return features(recording, cleaned, VOCABULARY)
 
 
 FILE = bytes.fromhex(

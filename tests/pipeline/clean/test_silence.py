@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.silence import Removed, SilenceSettings, remove_silence
+from pipeline.clean.silence import NO_SPANS, Removed, SilenceSettings, remove_silence
 from shards.bars import Bars
 from shards.vocabulary import Vocabulary
 from tests.shards.songs import canonical_songs, make_song
@@ -15,8 +15,10 @@ BAR = 48
 songs = canonical_songs(VOCABULARY)
 
 
-def shortened(song, **limits):
-    return remove_silence(song, VOCABULARY.bar_steps, SilenceSettings(**limits))
+def shortened(song, held=NO_SPANS, **limits):
+    """By bars alone and with strays kept, unless asked for."""
+    limits = {"max_silence_seconds": 0, "max_strays": 0, **limits}
+    return remove_silence(song, VOCABULARY.bar_steps, SilenceSettings(**limits), held)
 
 
 def steps_in_bars(song):
@@ -42,10 +44,11 @@ def test_every_note_keeps_its_step_in_the_bar_its_meter_and_its_tempo(song, inne
     assert in_force(shorter) == in_force(song)
 
 
-@given(songs, st.integers(0, 3))
-def test_removing_silence_twice_changes_nothing_more(song, inner):
-    shorter, _ = shortened(song, max_silence=inner)
-    again, removed = shortened(shorter, max_silence=inner)
+@given(songs, st.integers(0, 3), st.sampled_from([0, 1.0, 4.0, 60.0]), st.sampled_from([0, 2, 8]))
+def test_removing_silence_twice_changes_nothing_more(song, inner, seconds, strays):
+    limits = {"max_silence": inner, "max_silence_seconds": seconds, "max_strays": strays}
+    shorter, _ = shortened(song, **limits)
+    again, removed = shortened(shorter, **limits)
     assert again == shorter
     assert removed == Removed(0, 0.0)
 
@@ -96,6 +99,56 @@ def test_a_note_held_through_the_others_rests_is_not_silence():
         [(0, 384, 0, 60, 66), (0, 12, 40, 72, 66), (384, 12, 40, 72, 66)],
     )
     assert shortened(song) == (song, Removed(0, 0.0))
+
+
+def test_a_note_longer_than_any_duration_token_is_not_silence():
+    song = make_song([(0, 384, 0, 60, 66), (20 * BAR, 12, 0, 62, 66)])
+    assert shortened(song)[1].bars == 10
+    held = np.array([[0], [17 * BAR + 1]])
+    assert shortened(song, held) == (song, Removed(0, 0.0))
+    assert shortened(song, np.array([[0], [10 * BAR]]))[1].bars == 8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bars"), [(0, 2), (3.9, 2), (4, 2), (4.1, 3), (8, 4), (60, 10)]
+)
+def test_what_stays_is_the_longer_of_so_many_bars_and_so_many_seconds(seconds, bars):
+    song = make_song([(0, 12, 0, 60, 66), (11 * BAR + 5, 12, 0, 62, 66)])
+    shorter, removed = shortened(song, max_silence_seconds=seconds)
+    assert removed.bars == 10 - bars
+    assert shorter.notes["start"].tolist() == [0, (bars + 1) * BAR + 5]
+
+
+@given(songs, st.sampled_from([1.0, 4.0, 60.0]))
+def test_no_more_is_removed_than_by_bars_alone(song, seconds):
+    assert shortened(song, max_silence_seconds=seconds)[1].bars <= shortened(song)[1].bars
+
+
+def with_gaps(*groups):
+    """Groups of notes, one a beat, with twenty bars of silence between them."""
+    rows, start = [], 0
+    for notes in groups:
+        rows += [(start + 12 * n, 12, 0, 60 + n % 9, 66) for n in range(notes)]
+        start = rows[-1][0] // BAR * BAR + 20 * BAR
+    return make_song(rows)
+
+
+@pytest.mark.parametrize(
+    ("groups", "kept"),
+    [
+        ((40, 3), 40),
+        ((3, 40), 40),
+        ((2, 3, 40, 1, 3), 40),
+        ((40, 4), 44),  # too many to be strays
+        ((3, 40, 4, 3), 44),
+        ((40, 3, 40), 83),  # within the song
+        ((3, 3, 3), 9),  # nothing else is left
+    ],
+)
+def test_up_to_three_notes_beyond_a_long_silence_are_strays(groups, kept):
+    shorter, removed = shortened(with_gaps(*groups), max_strays=3)
+    assert (len(shorter.notes), removed.strays) == (kept, sum(groups) - kept)
+    assert shorter.notes["start"][0] == 0
 
 
 def test_a_meter_and_tempo_changed_inside_the_silence_hold_after_it():
