@@ -63,7 +63,10 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "seconds": (pa.float32(), "From the song's start to the end of its last note."),
     "meter": (pa.string(), "The meter in force for the most steps, as 3/4."),
     "meters": (pa.int32(), "Meters in the order of the song; 1 where it never changes."),
-    "bpm": (pa.float32(), "The tempo in force for the most steps, in beats per minute."),
+    "bpm": (
+        pa.float32(),
+        "The tempo in force for the most ticks of the file, in beats per minute.",
+    ),
     "tempos": (pa.int32(), "Tempos in the order of the song; 1 where it never changes."),
     "instruments": (pa.int32(), "Different programs, drums not counted."),
     "programs": (pa.list_(pa.uint8()), "Those programs, 0-127, ascending."),
@@ -76,7 +79,10 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "key": (pa.string(), "The best-fitting key, as C or F#m; null: only drums."),
     "key_fit": (pa.float32(), "Correlation with that key's profile, up to 1."),
     "sounds": (pa.int32(), "Different pitches and drum keys."),
-    "same_pitch_share": (pa.float32(), "Share of notes on the commonest pitch or drum key."),
+    "same_pitch_share": (
+        pa.float32(),
+        "Share of notes on the commonest pitch, drums not counted; null: only drums.",
+    ),
     "same_duration_share": (
         pa.float32(),
         "Share of notes that have the commonest duration, drums not counted; null: only drums.",

@@ -33,7 +33,7 @@ from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
 from pipeline.midi import Recording
 from shards.bars import Bars
-from shards.song import BEND, Song
+from shards.song import BEND, DEFAULT_TEMPO, Song
 from shards.vocabulary import Vocabulary
 
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
@@ -87,6 +87,7 @@ def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> 
         "bars": last_bar + 1,
         "seconds": seconds,
         **_time(song),
+        "bpm": _bpm(recording),
         **_sounds(notes),
         "notes_per_second": len(notes) / max(seconds, 1.0),
         "busiest_second": busiest_second(notes, *song.tempo_map()),
@@ -112,13 +113,19 @@ def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> 
 
 def _time(song: Song) -> dict[str, Any]:
     meter = song.meters[_longest_held(song.meters["start"], song.end)]
-    tempo = song.tempos[_longest_held(song.tempos["start"], song.end)]
     return {
         "meter": f"{meter['numerator']}/{meter['denominator']}",
         "meters": len(song.meters),
-        "bpm": 60e6 / float(tempo["microseconds"]),
         "tempos": len(song.tempos),
     }
+
+
+def _bpm(recording: Recording) -> float:
+    """Of the tempo in force for the most ticks, as the file states it."""
+    ticks = np.concatenate([[0], recording.tempos["tick"]])
+    microseconds = np.concatenate([[DEFAULT_TEMPO[1]], recording.tempos["microseconds"]])
+    end = int(recording.notes["end"].max())
+    return 60e6 / float(microseconds[_longest_held(np.minimum(ticks, end), end)])
 
 
 def _longest_held(starts: np.ndarray, end: int) -> int:
@@ -143,10 +150,16 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
         "velocities": int(np.count_nonzero(counts.velocities.sum(axis=0))),
         "expressive": 1 - int(counts.velocities.max(axis=1).sum()) / total,
         "sounds": int(np.count_nonzero(counts.pitches) + np.count_nonzero(counts.drum_keys)),
-        "same_pitch_share": max(int(counts.pitches.max()), int(counts.drum_keys.max())) / total,
     }
     if not melodic:
-        undefined = ("pitch_low", "pitch_high", "key", "key_fit", "same_duration_share")
+        undefined = (
+            "pitch_low",
+            "pitch_high",
+            "key",
+            "key_fit",
+            "same_pitch_share",
+            "same_duration_share",
+        )
         zero = {"pitches": 0, "pitch_class_entropy": 0.0, "polyphony": 0.0, "max_polyphony": 0}
         return {**row, **dict.fromkeys(undefined), **zero}
     pitches = np.flatnonzero(counts.pitches)
@@ -160,6 +173,7 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
         "pitch_high": int(pitches[-1]),
         "pitches": len(pitches),
         "pitch_class_entropy": float(-(share * np.log2(share)).sum()),
+        "same_pitch_share": int(counts.pitches.max()) / melodic,
         "same_duration_share": int(counts.durations.max()) / melodic,
         "polyphony": durations / sounding_steps,
         "max_polyphony": max_polyphony,

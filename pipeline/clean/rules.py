@@ -63,9 +63,9 @@ class Limits:
         high=65_536,
     )
     max_notes_per_second: float = setting(
-        80.0,
-        "Mean over the song. More is black MIDI, made to be seen and not heard; real songs reach "
-        "68, and one piano piece that nobody can play has 100.",
+        120.0,
+        "Mean over the song. More is black MIDI, made to be seen and not heard; 35 songs between "
+        "80 and this were looked at: dense remixes, and music.",
         low=1,
     )
     max_busiest_second: int = setting(
@@ -87,14 +87,15 @@ class Limits:
         low=0,
     )
     max_bpm: float = setting(
-        440.0,
-        "Beats per minute, of the tempo in force longest. Faster is a fault; real songs reach 404.",
+        480.0,
+        "Beats per minute, of the tempo in force longest. No token is faster; real songs reach "
+        "404, and four above 440 were music.",
         low=0,
     )
     max_same_pitch_share: float = setting(
-        0.6,
-        "Share of notes on the commonest pitch or drum key. More is one repeated key; drum parts "
-        "and a fanfare reach 0.59.",
+        0.9,
+        "Share of notes on the commonest pitch, drums not counted. More is a test tone. A fanfare "
+        "has 0.59, and 19 of 19 songs above 0.6 that were looked at were music.",
         low=0,
     )
     max_same_duration_share: float = setting(

@@ -72,7 +72,6 @@ def test_sounds_are_counted_note_by_note(song):
     assert row["drum_share"] == pytest.approx(1 - len(tuned) / len(notes))
     sounds = Counter(note[3] if note[2] < PROGRAMS else (note[2],) for note in notes)
     assert row["sounds"] == len(sounds)
-    assert row["same_pitch_share"] == pytest.approx(max(sounds.values()) / len(notes))
     bins = {}
     for _, _, instrument, _, velocity in notes:  # a drum kit is one instrument
         bins.setdefault(min(instrument, PROGRAMS), Counter())[velocity // 4] += 1
@@ -82,10 +81,12 @@ def test_sounds_are_counted_note_by_note(song):
     if not tuned:
         assert row["pitches"] == 0
         assert row["key"] is row["pitch_low"] is row["same_duration_share"] is None
+        assert row["same_pitch_share"] is None
         return
     pitches = [note[3] for note in tuned]
     assert (row["pitch_low"], row["pitch_high"]) == (min(pitches), max(pitches))
     assert row["pitches"] == len(set(pitches))
+    assert row["same_pitch_share"] == pytest.approx(max(Counter(pitches).values()) / len(tuned))
     durations = Counter(note[1] for note in tuned)
     assert row["same_duration_share"] == pytest.approx(max(durations.values()) / len(tuned))
     classes = Counter(pitch % 12 for pitch in pitches).values()
@@ -108,14 +109,27 @@ def test_polyphony_and_entropy_have_the_definitions_of_the_judge(song):
 
 
 @given(canonical_songs(VOCABULARY))
-def test_meter_and_tempo_are_those_in_force_for_most_steps(song):
-    row = described(song)
-    for events, name in ((song.meters.tolist(), "meter"), (song.tempos.tolist(), "bpm")):
-        starts = [start for start, *_ in events] + [song.end]
-        held = [after - before for before, after in pairwise(starts)]
-        event = events[held.index(max(held))]
-        expected = f"{event[1]}/{event[2]}" if name == "meter" else pytest.approx(60e6 / event[1])
-        assert row[name] == expected
+def test_the_meter_is_the_one_in_force_for_most_steps(song):
+    starts = [*song.meters["start"].tolist(), song.end]
+    held = [after - before for before, after in pairwise(starts)]
+    _, numerator, denominator = song.meters[held.index(max(held))].item()
+    assert described(song)["meter"] == f"{numerator}/{denominator}"
+
+
+@given(
+    st.sets(st.integers(0, 300), max_size=5),
+    st.integers(1, 200),
+)
+def test_the_tempo_is_the_one_in_force_for_most_ticks_not_its_token(ticks, end):
+    tempos = np.array([(tick, 600_000 + tick) for tick in sorted(ticks)], TEMPO_DTYPE)
+    notes = read_midi(FILE).notes
+    notes["end"] = end
+    row = measured(dataclasses.replace(read_midi(FILE), notes=notes, tempos=tempos))
+    beats = [500_000] * end
+    for tick, microseconds in tempos.tolist():
+        beats[tick:] = [microseconds] * max(end - tick, 0)
+    most = max(Counter(beats).values())
+    assert row["bpm"] in [pytest.approx(60e6 / each) for each in beats if beats.count(each) == most]
 
 
 @pytest.mark.parametrize("tonic", range(12))
