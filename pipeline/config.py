@@ -33,10 +33,11 @@ class IngestSettings:
         low=1,
     )
     sustain: str = setting(
-        "ignore",
+        "auto",
         "Sustain pedal. ignore: a note ends where its key is released, the duration that was "
-        "written; extend: it sounds until the pedal is released.",
-        choices=("ignore", "extend"),
+        "written; extend: it sounds until the pedal is released; auto: extend where only "
+        "keyboards play, of whose notes two thirds are otherwise too short by 2 to 4 times.",
+        choices=("auto", "ignore", "extend"),
     )
     round_trip_check: float = setting(
         0.01,

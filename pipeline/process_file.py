@@ -1,6 +1,6 @@
 """What happens to one MIDI file, from its bytes to an encoded song.
 
-    bytes -> recording (-> sustain pedal) -> quantize -> remove silence -> cut loops -> features
+    bytes -> recording -> silent notes, pedal -> quantize -> remove silence -> cut loops -> features
           -> rules -> encode -> round-trip check -> fingerprint -> note counts
 
 A run does this with every file of a slice (`pipeline.running.slice_task`); `encode_file` does it
@@ -27,8 +27,9 @@ from pipeline.duplicates.fingerprint import fingerprint, music_hash
 from pipeline.duplicates.splits import keyed_fraction
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.midi.controls import PITCH_BEND
-from pipeline.midi.pedal import extend_by_pedal
+from pipeline.midi.pedal import apply_pedal
 from pipeline.midi.reader import warm_up_file
+from pipeline.midi.volume import without_silent_notes
 from pipeline.report.compute import note_counts
 from pipeline.report.compute.note_counts import NoteCounts
 from pipeline.sources.listing import SourceFile, read_bytes, read_source
@@ -91,11 +92,8 @@ class FileProcessor:
             return dropped_file("unreadable", **row, rule=error.code, detail=str(error))
 
     def read(self, data: bytes) -> Recording:
-        """Read a file's bytes; apply the sustain pedal if the settings ask for it."""
-        recording = read_midi(data)
-        if self.settings.ingest.sustain == "extend":
-            return extend_by_pedal(recording)
-        return recording
+        """Read a file's bytes, as they are heard: without silent notes, with the pedal."""
+        return apply_pedal(without_silent_notes(read_midi(data)), self.settings.ingest.sustain)
 
     def clean(self, recording: Recording) -> Cleaned | None:
         """Quantize a recording, remove its silences, cut its loop; None if no note remains."""

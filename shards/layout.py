@@ -130,6 +130,11 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
         pa.int32(),
         "Notes dropped: alone at an end of the song, beyond a silence that was removed.",
     ),
+    "silent_notes": (pa.int32(), "Notes dropped because volume or expression is 0 throughout."),
+    "pedal_notes": (
+        pa.int32(),
+        "Notes that the sustain pedal holds beyond their end, lengthened or not.",
+    ),
     "loop_bars": (
         pa.int32(),
         "Bars of the shortest loop that at least half of the song repeats exactly; null: none.",

@@ -100,6 +100,8 @@ def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> 
         "silence_bars": removed.bars,
         "silences": removed.cuts,
         "strays": removed.strays,
+        "silent_notes": recording.silent_notes,
+        "pedal_notes": recording.pedal_notes,
         "loop_bars": loop.bars or None,
         "loop_turns": loop.turns,
         "loop_bars_cut": loop.bars_cut,

@@ -6,7 +6,8 @@ parts.py       compiled: which part a note belongs to; a part's program and tuni
 notes.py       compiled: note events to sorted notes
 controls.py    compiled: controllers, pitch bend, tempos and meters
 percussion.py  which notes are drums
-pedal.py       lengthens notes held by the sustain pedal, if a run asks for it
+volume.py      leaves out notes at volume or expression 0
+pedal.py       lengthens notes held by the sustain pedal, as a run asks for it
 """
 
 from pipeline.midi.controls import CONTROL_DTYPE, METER_DTYPE, TEMPO_DTYPE

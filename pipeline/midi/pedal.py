@@ -17,6 +17,7 @@ from numba import njit
 from pipeline.midi.controls import ALL_CONTROLLERS_OFF, ALL_SOUND_OFF, SUSTAIN
 from pipeline.midi.reader import Recording
 
+LAST_PIANO = 7
 PARTS = 256
 LIFTED, PRESSED, CUT = 0, 1, 2  # CUT: all sound off ends what is held; the pedal stays
 DOWN = 64  # the lowest value that counts as down
@@ -64,6 +65,26 @@ def extend_ends(start, end, key, pedal_tick, pedal_part, pedal_kind, last):
             nearest[key[i]] = start[i]
         extended[i] = max(end[i], min(extended[i], following[key[i]]))
     return extended
+
+
+def apply_pedal(recording: Recording, mode: str) -> Recording:
+    """Count the notes that the sustain pedal holds; lengthen them if the mode says so.
+
+    Args:
+        recording: as read.
+        mode: extend, ignore, or auto: extend what is for one player at a keyboard.
+    """
+    extended = extend_by_pedal(recording)
+    if extended is recording:
+        return recording
+    held = int((extended.notes["end"] > recording.notes["end"]).sum())
+    wanted = mode == "extend" or (mode == "auto" and is_solo_keyboard(recording.notes))
+    return dataclasses.replace(extended if wanted else recording, pedal_notes=held)
+
+
+def is_solo_keyboard(notes: np.ndarray) -> bool:
+    """Whether all notes are those of pianos, programs 0 to 7, and none a drum's."""
+    return not notes["is_drum"].any() and bool((notes["program"] <= LAST_PIANO).all())
 
 
 def extend_by_pedal(recording: Recording) -> Recording:

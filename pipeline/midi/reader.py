@@ -93,6 +93,10 @@ class Recording:
     """Count of each repair of `events.REPAIRS` that was made."""
     percussion: dict[str, int] = field(default_factory=dict)
     """Number of notes by the evidence that made them drums or not; see `percussion`."""
+    silent_notes: int = 0
+    """Notes left out by `volume.without_silent_notes`; none by the reader."""
+    pedal_notes: int = 0
+    """Notes that the sustain pedal holds beyond their end, as counted by `pedal.apply_pedal`."""
 
 
 @dataclass(frozen=True)
