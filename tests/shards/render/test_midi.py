@@ -2,9 +2,9 @@
 
 import mido
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
-from shards.render.midi import to_midi, write_midi
+from shards.render.midi import DRUM_CHANNEL, to_midi, write_midi
 from shards.vocabulary import PROGRAMS, Vocabulary
 from tests.shards.read_back import read_back
 from tests.shards.songs import canonical_songs, make_song
@@ -22,6 +22,18 @@ def with_real_drums(song):
 @given(canonical_songs(VOCABULARY).map(with_real_drums))
 def test_mido_reads_back_every_note(song):
     assert read_back(to_midi(song, VOCABULARY), VOCABULARY) == sorted(song.notes.tolist())
+
+
+@given(canonical_songs(VOCABULARY).map(with_real_drums))
+@example(make_song([(0, 40, 40, 60, 66), (10, 5, 40, 60, 66)]))  # two tracks
+def test_a_reader_that_keeps_a_program_per_track_hears_every_instrument(song):
+    for track in to_midi(song, VOCABULARY).tracks[1:]:
+        program = None
+        for message in track:
+            if message.type == "program_change":
+                program = message.program
+            elif message.type == "note_on" and message.channel != DRUM_CHANNEL:
+                assert VOCABULARY.instrument_names[program] == track.name
 
 
 def test_a_note_inside_another_of_its_pitch_keeps_its_own_end():
