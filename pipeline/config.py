@@ -11,6 +11,7 @@ from pipeline.clean.rules import Limits
 from pipeline.clean.silence import SilenceSettings
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.splits import SplitSettings
+from pipeline.sources.folders import FOLLOW_LINKS
 from shards import settings
 from shards.settings import setting
 from shards.vocabulary import CodecSettings
@@ -31,6 +32,13 @@ class IngestSettings:
         "Bytes; larger files are refused without reading them. The largest of 2,500 real songs "
         "has 0.9 MB.",
         low=1,
+    )
+    follow_links: str = setting(
+        "none",
+        "Links in source folders. none: links are rows of the ledger, because they may lead "
+        "anywhere; inside: those to files within the sources are followed; anywhere: all are, to "
+        "folders too. A source that is a link itself is always followed.",
+        choices=tuple(FOLLOW_LINKS),
     )
     sustain: str = setting(
         "auto",

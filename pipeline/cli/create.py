@@ -111,8 +111,8 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
     """Read every MIDI file in the SOURCEs (by default ./data) and write a dataset.
 
     A SOURCE is a folder, searched to any depth, a file, or an archive (.tar, .tar.gz, .tar.xz,
-    .zip), which is read without unpacking it. A folder that holds only archives stands for
-    them.
+    .tar.bz2, .tar.zst, .zip), which is read without unpacking it. A folder that holds only
+    archives stands for them.
 
     The dataset appears only when it is complete. To resume a run that was stopped, by Ctrl-C or
     by a power cut, give the same command again.
@@ -146,8 +146,8 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
                 restart=restart,
                 on_listing=bar.show,
             )
-        for note in prepared.notes:
-            click.echo(note, err=True)
+        if prepared.passed_over:
+            click.echo(f"not read: {', '.join(prepared.passed_over)}; see the ledger", err=True)
         with RunBar(prepared.files, prepared.earlier.files) as bar:
             dataset = execute(prepared, pool_settings, bar.show)
     except KeyboardInterrupt:

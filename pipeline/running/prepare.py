@@ -18,7 +18,7 @@ from pipeline.duplicates.splits import earlier_splits
 from pipeline.report.compute.timing import forget_timings
 from pipeline.running.fragments import published_counts
 from pipeline.running.status import FileCounts
-from pipeline.sources.listing import Slice, list_files, save_listings
+from pipeline.sources.listing import Slice, check_sources, list_files, save_listings
 from shards import settings
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, is_dataset
@@ -71,7 +71,7 @@ class PreparedRun:
         left: the slices that no earlier call has published.
         earlier: counts of the files in the others.
         roots: the sources.
-        notes: sentences for the user about what was found but not read.
+        passed_over: what may hold music but is not read, as phrases.
         lock: keeps other runs out.
     """
 
@@ -82,7 +82,7 @@ class PreparedRun:
     left: Sequence[Slice]
     earlier: FileCounts
     roots: Sequence[Path]
-    notes: Sequence[str]
+    passed_over: Sequence[str]
     lock: FolderLock
 
     @property
@@ -114,13 +114,20 @@ def prepare(
         SourceError: nothing to read.
         LakhxlError: a file that finalizing needs cannot be read.
     """
+    check_sources(sources)
     _check_inputs_of_finalize(data_settings, folder)
     partial = folder.with_name(folder.name + ".partial")
     ingest = data_settings.ingest
     if folder.exists() and not restart:
         raise RunError(f"{folder} exists already; --restart replaces it, --name gives another name")
     lock = FolderLock(partial) if partial.is_dir() else None
-    files = list_files(sources, ingest.max_file_size, cache=partial, watch=on_listing)
+    files = list_files(
+        sources,
+        ingest.max_file_size,
+        follow_links=ingest.follow_links,
+        cache=partial,
+        watch=on_listing,
+    )
     if restart:
         _delete_earlier(folder, partial)
         lock = None
@@ -142,7 +149,7 @@ def prepare(
     slices = files.cut(ingest.slice_files)
     left, earlier = _published(partial, slices)
     return PreparedRun(
-        partial, folder, data_settings, slices, left, earlier, files.roots, files.notes, lock
+        partial, folder, data_settings, slices, left, earlier, files.roots, files.passed_over, lock
     )
 
 

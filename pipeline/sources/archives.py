@@ -1,4 +1,4 @@
-"""List and read archives without unpacking them to disk: .tar, .tar.gz, .tar.xz, .tar.bz2, .zip.
+"""List and read archives without unpacking them to disk: .zip, .tar, and .tar in four packings.
 
 A listing holds the location of each MIDI file. Members that must not be read are refused, with a
 row each: names that lead out of the archive, links, devices, members that are too large, and
@@ -6,52 +6,77 @@ decompression bombs. Nothing is ever written under a name taken from an archive.
 and .zip can be read in place by any process; a compressed .tar has to be read from front to back
 (see `pipeline.running.feed`).
 
-A damaged archive is listed up to the damage and gets a row of its own in the ledger.
+A damaged archive is listed up to the damage and gets a row of its own in the ledger. Archives in
+archives, and formats that are not read, get a row each.
 """
 
-import json
 import re
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.sources.members import LISTING_SCHEMA, Damaged, Member, Refused, is_midi, unread_kind
-from pipeline.sources.tars import open_tar, tar_members
+from pipeline.sources.members import (
+    LISTING_SCHEMA,
+    PASSED_OVER,
+    Damaged,
+    Member,
+    Refused,
+    is_midi,
+    unread_rule,
+)
+from pipeline.sources.tars import PACKINGS, open_tar, tar_members
 from pipeline.sources.zips import exactly, unzipped, zip_members
 from shards.text import escape_bytes
 
 TAR = (".tar",)
-COMPRESSED_TAR = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+COMPRESSED_TAR = tuple(suffix for packing in PACKINGS for suffix in packing.suffixes)
 ZIP = (".zip",)
-ARCHIVES = COMPRESSED_TAR + TAR + ZIP
+ARCHIVES = TAR + COMPRESSED_TAR + ZIP
+ROW_BYTES = 128
+"""Memory that a row takes beside its name."""
+MAX_NAMES = 64 << 20
+"""Bytes of memory for the rows of one archive; more only if the archive is larger itself."""
 
 
-def is_archive(path: Path) -> bool:
+def is_archive(name: str) -> bool:
     """Whether a file name has the suffix of a supported archive."""
-    return path.name.lower().endswith(ARCHIVES)
+    return name.lower().endswith(ARCHIVES)
 
 
-def is_streamed(path: Path) -> bool:
-    """Whether an archive can only be read from front to back."""
-    return path.name.lower().endswith(COMPRESSED_TAR)
+def is_streamed(name: str) -> bool:
+    """Whether an archive of this name can only be read from front to back."""
+    return name.lower().endswith(COMPRESSED_TAR)
 
 
 class Rows:
-    """A listing under construction: a few machine words per file instead of an object."""
+    """A listing under construction: a few machine words per file instead of an object.
 
-    def __init__(self, max_size: int) -> None:
-        self._max_size = max_size
+    Args:
+        max_size: bytes; larger members are refused.
+        memory: bytes that the rows may take.
+    """
+
+    def __init__(self, max_size: int, memory: int) -> None:
+        self._max_size, self._memory = max_size, memory
+        self._taken = 0
         self._names: list[str] = []
         self._numbers = {name: array("q") for name in ("offset", "size", "packed", "method", "crc")}
         self._refused: dict[int, tuple[str, str, float | None, float | None]] = {}
 
     def add(self, name: str, kind: str, member: Member) -> None:
-        """Add a member with a MIDI name; `kind` is `file`, or the reason it is refused."""
+        """Add a member; `kind` is `file`, or the reason it is refused.
+
+        Raises:
+            Damaged: the rows take more memory than they may.
+        """
         inside = inner_name(name)
+        self._taken += len(name) + ROW_BYTES
+        if self._taken > self._memory:
+            detail = "the names of its files take too much memory"
+            raise Damaged("bomb", detail, self._taken, self._memory)
         for column in self._numbers:
             value = getattr(member, column)
             self._numbers[column].append(-1 if value is None else value)
@@ -103,11 +128,12 @@ class Rows:
 
 
 KINDS = {
-    "link": "a link is not followed",
     "not_a_file": "neither a plain file nor a folder",
     "sparse": "a sparse file, stored with holes",
     "encrypted": "needs a password",
     "unknown_method": "compressed by a method other than deflate",
+    "damaged_member": "its size or place is stated to lie outside the archive",
+    **{rule: detail for rule, (_, detail) in PASSED_OVER.items()},
 }
 """Reasons to refuse a member, whatever its size."""
 
@@ -128,20 +154,22 @@ def list_archive(path: Path, max_size: int, watch: Callable[[int, int], None]) -
         watch: called from time to time with bytes read and bytes in total.
 
     Returns:
-        `LISTING_SCHEMA`; its metadata counts the `unread` members that may hold music, by suffix.
+        `LISTING_SCHEMA`: MIDI files, and what may hold music but is not read.
     """
-    unread: Counter[str] = Counter()
-    rows, list_ = Rows(max_size), _list_zip if path.name.lower().endswith(ZIP) else _list_tar
+    rows = Rows(max_size, max(path.stat().st_size, MAX_NAMES))
+    list_ = _list_zip if path.name.lower().endswith(ZIP) else _list_tar
     try:
         for name, kind, member in list_(path, watch):
-            if kind != "folder" and is_midi(name):
+            if kind == "folder":
+                continue
+            if is_midi(name):
                 rows.add(name, kind, member)
-            elif kind == "file" and (suffix := unread_kind(name, ARCHIVES)):
-                unread[suffix] += 1
+            elif rule := "archive_in_archive" if is_archive(name) else unread_rule(name):
+                rows.add(name, rule, member)
     except Damaged as damaged:
         rows.end(path, damaged)
     rows.refuse_overlaps()
-    return rows.table().replace_schema_metadata({"unread": json.dumps(unread)})
+    return rows.table()
 
 
 Members = Iterator[tuple[str, str, Member]]
@@ -153,7 +181,6 @@ def _list_tar(path: Path, watch: Callable[[int, int], None]) -> Members:
             if count % 64 == 0:
                 watch(stream.read_so_far, stream.size)
             yield member
-        stream.drain()  # the checksum of the compressed data comes last
 
 
 def _list_zip(path: Path, watch: Callable[[int, int], None]) -> Members:

@@ -3,35 +3,38 @@
 A source is a folder (searched to any depth), a single file, or an archive (see `archives`), which
 is read without unpacking it. Loose files come first, sorted by name; then the files of each
 archive, in archive order, because a compressed archive can only be read from front to back.
-Links are not followed: their target may lie outside the source, or be the folder itself.
+What may hold music but is not read, such as links and archives in archives, is listed with the
+reason, so that it becomes a row of the ledger.
 
 A listing of 178,561 files takes 25 MB: it is a few Arrow columns, and a file becomes an object
 only when its slice is processed.
 """
 
+import difflib
 import errno
 import hashlib
-import json
 import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 
 from pipeline.sources.archives import ARCHIVES, is_archive, is_streamed, list_archive, read_member
+from pipeline.sources.folders import Found, SourceError, search
 from pipeline.sources.members import (
     LISTING_SCHEMA,
     NAMES,
+    PASSED_OVER,
     Member,
     Refused,
     is_midi,
-    unread_kind,
+    passed_over,
 )
-from shards.errors import LakhxlError
 from shards.reader import read_table
 from shards.text import escape_bytes
 from shards.writer import write_table
@@ -42,8 +45,19 @@ MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCON
 """System errors that no file is to blame for: they end the run."""
 
 
-class SourceError(LakhxlError):
-    """A source is missing or holds nothing to read."""
+@dataclass(frozen=True)
+class Source:
+    """A folder, MIDI file or archive that is read.
+
+    Attributes:
+        named: its absolute path as the user named it; the suffix tells what it is.
+        path: links resolved.
+        found: what a folder holds.
+    """
+
+    named: Path
+    path: Path
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +117,12 @@ class Slice:
 
 
 def _source_file(row: dict, archive: Path | None) -> SourceFile:
+    path = os.fsdecode(row["path"]) if archive is None else str(archive)
     if row["rule"] is not None:
         refused = Refused(row["rule"], row["detail"], row["value"], row["threshold"])
-        return SourceFile(row["name"], str(archive), refused=refused)
+        return SourceFile(row["name"], path, refused=refused)
     if archive is None:
-        return SourceFile(row["name"], os.fsdecode(row["path"]))
+        return SourceFile(row["name"], path)
     location = (row["offset"], row["size"], row["packed"], row["method"], row["crc"])
     return SourceFile(row["name"], str(archive), Member(*location))
 
@@ -119,12 +134,16 @@ class Listing:
     Attributes:
         parts: the loose files, then the archives.
         roots: the resolved paths of the sources.
-        notes: sentences for the user about what was found but not read.
     """
 
     parts: Sequence[Part]
     roots: Sequence[Path] = ()
-    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def passed_over(self) -> list[str]:
+        """What may hold music but is not read, as phrases such as `2 .rar`."""
+        rules = (rule for part in self.parts for rule in part.table["rule"].drop_null().to_pylist())
+        return passed_over(Counter(rules))
 
     def __len__(self) -> int:
         return sum(part.table.num_rows for part in self.parts)
@@ -155,122 +174,130 @@ def list_files(
     sources: Sequence[Path],
     max_size: int,
     *,
+    follow_links: str = "none",
     cache: Path | None = None,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Listing:
-    """List every file with a MIDI suffix in the sources.
+    """List every file with a MIDI suffix in the sources, and what is passed over.
 
     Args:
         sources: folders, files or archives. A folder that holds archives and no loose MIDI
             file stands for its archives.
         max_size: bytes; larger members of archives are refused here, larger loose files when read.
+        follow_links: a key of `folders.FOLLOW_LINKS`.
         cache: a folder that may hold listings of compressed archives, from `save_listings`.
         watch: called with bytes read and bytes in total while a compressed archive is listed.
 
     Raises:
         SourceError: a source is missing or cannot be searched, or no source holds a MIDI file.
     """
-    roots, notes = _expand(_roots(sources))
-    unread: Counter[str] = Counter()
-    labels = _labels(roots)
-    loose: dict[str, str] = {}
-    for root, label in zip(roots, labels, strict=True):
-        if not is_archive(root):
-            for path in _midi_paths(root, unread):
-                inside = os.path.relpath(path, root) if path != str(root) else ""
-                name = "/".join(filter(None, (label, inside.replace(os.sep, "/")))) or root.name
-                loose.setdefault(path, escape_bytes(name))
-    parts = [_loose(loose)] if loose else []
-    for root, label in zip(roots, labels, strict=True):
-        if is_archive(root):
-            key = _identity(root, max_size, label)
-            table = _cached(root, key, cache)
+    searched = _search(check_sources(sources), follow_links)
+    labels = _labels([source.named for source in searched])
+    parts = [_loose(searched, labels)]
+    for source, label in zip(searched, labels, strict=True):
+        if source.found is None and is_archive(source.named.name):
+            key = _identity(source.path, max_size, label)
+            table = _cached(source.named, key, cache)
             if table is None:
-                table = _labelled(list_archive(root, max_size, watch), label)
-            metadata = {**(table.schema.metadata or {}), b"key": key.encode()}
-            unread.update(json.loads(metadata.get(b"unread", "{}")))
-            parts.append(Part(table.replace_schema_metadata(metadata), root, is_streamed(root)))
-    listing = Listing(parts, roots, [*notes, *_unread_notes(unread)])
-    if not len(listing):
-        names = ", ".join(map(str, sources))
-        raise SourceError(f"{names}: no files named {NAMES} found")
+                table = _labelled(list_archive(source.named, max_size, watch), label)
+            table = table.replace_schema_metadata({"key": key})
+            parts.append(Part(table, source.named, is_streamed(source.named.name)))
+    listing = Listing(
+        [part for part in parts if part.table.num_rows], [source.path for source in searched]
+    )
+    rules = {rule for part in listing.parts for rule in part.table["rule"].unique().to_pylist()}
+    if rules <= PASSED_OVER.keys():
+        _fail_for_nothing(sources, listing)
     return listing
 
 
-def _roots(sources: Sequence[Path]) -> list[Path]:
-    """The resolved paths of the sources, each once."""
+def check_sources(sources: Sequence[Path]) -> list[Source]:
+    """The sources, each once; a link is followed.
+
+    Raises:
+        SourceError: one is missing, or nothing that can be read.
+    """
+    checked: dict[Path, Source] = {}
     for source in sources:
         if not source.exists():
-            raise SourceError(f"{source}: no such file or folder")
-        if not source.is_dir() and not is_archive(source) and not is_midi(source.name):
+            raise SourceError(_missing(source))
+        if not source.is_dir() and not is_archive(source.name) and not is_midi(source.name):
             raise SourceError(
-                f"{source} is neither a folder, nor an archive (.tar, .tar.gz, .tar.xz, .zip), "
-                f"nor named {NAMES}"
+                f"{source} is neither a folder, nor an archive ({', '.join(ARCHIVES)}), nor named "
+                f"{NAMES}"
             )
-    return list(dict.fromkeys(source.resolve() for source in sources))
+        path = source.resolve()
+        named = source.parent.resolve() / source.name if source.is_symlink() else path
+        checked.setdefault(path, Source(named, path))
+    return list(checked.values())
 
 
-def _expand(roots: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Replace a folder by its archives if it holds archives and no loose MIDI files."""
-    expanded: list[Path] = []
-    notes: list[str] = []
-    for root in roots:
-        inside = (
-            sorted(path for path in root.iterdir() if is_archive(path)) if root.is_dir() else []
-        )
-        if inside and next(_midi_paths(root, Counter()), None) is None:
-            expanded += inside
+def _missing(source: Path) -> str:
+    """Why a source does not exist, and which name was perhaps meant."""
+    if source.is_symlink():
+        return f"{source}: a link to {source.readlink()}, which does not exist"
+    missing = source.absolute()
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    if missing.exists():
+        return f"{missing} is a file, not a folder"
+    close = difflib.get_close_matches(missing.name, sorted(os.listdir(missing.parent)), n=1)  # noqa: PTH208
+    meant = f"; is {missing.with_name(close[0])} meant?" if close else ""
+    return f"{missing}: no such file or folder{meant}"
+
+
+def _search(sources: Sequence[Source], follow_links: str) -> list[Source]:
+    """Search the folders; archives of a folder without loose MIDI files become sources."""
+    roots, searched = [str(source.path) for source in sources], {}
+    for source in sources:
+        if not source.path.is_dir():
+            searched.setdefault(source.path, source)
+            continue
+        found = search(str(source.path), follow_links, roots)
+        if not found.files:
+            for path in map(Path, sorted(found.archives)):
+                searched.setdefault(path.resolve(), Source(path, path.resolve()))
         else:
-            expanded.append(root)
-            notes += [f"{path} is not read: name it as a source to read it too" for path in inside]
-    expanded = list(dict.fromkeys(expanded))
-    return expanded, [note for note in notes if not any(note.startswith(f"{p} ") for p in expanded)]
+            found.passed_over |= {
+                path: (name, "archive_in_folder") for path, name in found.archives.items()
+            }
+        if found.files or found.passed_over or not found.archives:
+            searched.setdefault(source.path, Source(source.named, source.path, found))
+    return list(searched.values())
 
 
-def _labels(roots: Sequence[Path]) -> list[str]:
+def _labels(named: Sequence[Path]) -> list[str]:
     """Prefixes that tell sources apart in the ledger: as much of each path's end as needed."""
-    if len(roots) == 1:
+    if len(named) == 1:
         return [""]
-    for length in range(1, max(len(root.parts) for root in roots) + 1):
-        labels = ["/".join(root.parts[-length:]).lstrip("/") for root in roots]
+    for length in range(1, max(len(path.parts) for path in named) + 1):
+        labels = ["/".join(path.parts[-length:]).lstrip("/") for path in named]
         if len(set(labels)) == len(labels):
-            return labels
+            return [escape_bytes(label) for label in labels]
     raise AssertionError("two sources have the same path")
 
 
-def _unread_notes(unread: Counter[str]) -> list[str]:
-    """One sentence about everything that may hold music but is not read; none if there is none."""
-    found = ", ".join(f"{count:,} {kind}" for kind, count in sorted(unread.items()))
-    return [f"not read: {found}; unpack or convert them, or name them as sources"] if found else []
-
-
-def _midi_paths(root: Path, unread: Counter[str]) -> Iterator[str]:
-    """The paths of a folder's MIDI files; counts what may hold music but is not read."""
-    if root.is_file():
-        yield str(root)
-        return
-
-    def refuse(error: OSError) -> None:
-        raise SourceError(f"{error.filename}: cannot be searched: {error.strerror}") from error
-
-    top = str(root)
-    for folder, folders, names in os.walk(root, onerror=refuse):
-        for name in folders:
-            if os.path.islink(f"{folder}{os.sep}{name}"):  # noqa: PTH114 - Path objects are slow
-                unread["links to folders"] += 1
-        for name in names:
-            if is_midi(name):
-                yield f"{folder}{os.sep}{name}"  # 180,000 Path objects would take seconds
-            elif kind := unread_kind(name, () if folder == top else ARCHIVES):
-                unread[kind] += 1
-
-
-def _loose(names: dict[str, str]) -> Part:
-    """Loose files as a table, sorted by name."""
-    rows = sorted((name, path) for path, name in names.items())
+def _loose(sources: Sequence[Source], labels: Sequence[str]) -> Part:
+    """Loose files, and what is passed over in folders, sorted by name."""
+    files: dict[str, tuple[str, str | None]] = {}  # path -> name, rule
+    named = {str(source.named) for source in sources} | {str(source.path) for source in sources}
+    for source, label in zip(sources, labels, strict=True):
+        before = f"{label}/" if label else ""
+        if source.found is not None:
+            for path, name in source.found.files.items():
+                files.setdefault(path, (before + name, None))
+            for path, (name, rule) in source.found.passed_over.items():
+                if path not in named:
+                    files.setdefault(path, (before + name, rule))
+        elif not is_archive(source.named.name):
+            files.setdefault(str(source.path), (label or source.named.name, None))
+    rows = sorted((escape_bytes(name), path, rule) for path, (name, rule) in files.items())
+    rules = [rule for *_, rule in rows]
     columns = {
-        "name": pa.array([name for name, _ in rows], pa.string()),
-        "path": pa.array([os.fsencode(path) for _, path in rows], pa.binary()),
+        "name": pa.array([name for name, *_ in rows], pa.string()),
+        "path": pa.array([os.fsencode(path) for _, path, _ in rows], pa.binary()),
+        "rule": pa.array(rules, pa.string()),
+        "detail": pa.array([rule and PASSED_OVER[rule][1] for rule in rules], pa.string()),
     }
     empty = {
         column.name: pa.nulls(len(rows), column.type)
@@ -279,6 +306,16 @@ def _loose(names: dict[str, str]) -> Part:
     }
     table = pa.table({**columns, **empty}).select(LISTING_SCHEMA.names)
     return Part(table.cast(LISTING_SCHEMA))
+
+
+def _fail_for_nothing(sources: Sequence[Path], listing: Listing) -> NoReturn:
+    """Say that there is nothing to read, and what is passed over."""
+    message = f"{', '.join(map(str, sources))}: no files named {NAMES} found"
+    if phrases := listing.passed_over:
+        message += f"; not read: {', '.join(phrases)}"
+        if any("links to" in phrase for phrase in phrases):
+            message += " (--follow-links inside, or anywhere, follows links)"
+    raise SourceError(message)
 
 
 def _labelled(table: pa.Table, label: str) -> pa.Table:

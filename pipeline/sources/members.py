@@ -1,5 +1,6 @@
 """What a listing stores about each file, and why a file may be refused."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -7,8 +8,26 @@ import pyarrow as pa
 SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
 ZIPPED_SUFFIXES = tuple(f"{suffix}.gz" for suffix in SUFFIXES)
 NAMES = f"{', '.join(SUFFIXES)} (or one of these with .gz)"
-UNREAD_SUFFIXES = (".7z", ".rar", ".tar.zst", ".tzst", ".tar.z", ".tar.lz", ".midi2", ".mid.bz2")
-"""Files that may hold music but are not read: they are counted for the user."""
+LARGEST = 2**53
+"""The largest size that a header may state: no file is larger, and a float64 column holds it."""
+
+UNREAD_RULES = {
+    suffix: f"unread{suffix.replace('.', '_')}"
+    for suffix in (".7z", ".rar", ".tar.z", ".tar.lz", ".midi2", ".mid.bz2")
+}
+"""Suffixes of files that may hold music but are not read, and their rules."""
+PASSED_OVER: dict[str, tuple[str, str]] = {
+    "link": ("links to files", "a link is not followed"),
+    "broken_link": ("broken links", "a link to nothing: its target is not here"),
+    "link_to_folder": ("links to folders", "a link to a folder is not followed"),
+    "archive_in_archive": ("archives in archives", "an archive in an archive is not read"),
+    "archive_in_folder": ("archives in folders", "not read unless it is named as a source"),
+    **{
+        rule: (suffix, f"{suffix} is not read: unpack or convert it")
+        for suffix, rule in UNREAD_RULES.items()
+    },
+}
+"""Rules for what may hold music but is not read: what it is, in the plural, and the detail."""
 
 LISTING_SCHEMA = pa.schema(
     [
@@ -86,12 +105,12 @@ def is_midi(name: str) -> bool:
     return name.lower().endswith(SUFFIXES + ZIPPED_SUFFIXES)
 
 
-def unread_kind(name: str, archives: tuple[str, ...] = ()) -> str | None:
-    """The suffix of a file that may hold music but is not read; None for any other file.
+def unread_rule(name: str) -> str | None:
+    """The rule for a file that may hold music but has a format that is not read; else None."""
+    lower = name.lower()
+    return next((rule for suffix, rule in UNREAD_RULES.items() if lower.endswith(suffix)), None)
 
-    Args:
-        name: the file's name.
-        archives: suffixes of archives that are not read where the file lies.
-    """
-    unread = (*UNREAD_SUFFIXES, *archives)
-    return next((suffix for suffix in unread if name.lower().endswith(suffix)), None)
+
+def passed_over(files: Mapping[str, int]) -> list[str]:
+    """The rules of PASSED_OVER among files by rule, as phrases such as `2 .rar`."""
+    return [f"{files[rule]:,} {what}" for rule, (what, _) in PASSED_OVER.items() if rule in files]

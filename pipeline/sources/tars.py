@@ -9,6 +9,7 @@ Sources: POSIX.1-2017, pax, ustar interchange format; GNU tar manual, basic tar 
 import bz2
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,19 +17,40 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.sources.members import Damaged, Member
+from pipeline.sources.members import LARGEST, Damaged, Member
 from shards.text import escape_bytes
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 BLOCK = 512
+ZEROS = bytes(BLOCK)
+"""Two blocks of them mark the end of an archive; one is taken for it too."""
 MAX_HEADER = 1 << 20
 """Bytes of an extended header; a real one holds a few names."""
+MAX_HEADERS = 16 << 20
+"""Bytes of all extended headers; or four times the archive's own, if that is more."""
+MAX_DIGITS = 20
+"""Of the length of a record in an extended header, and the space behind it."""
 PIECE = 1 << 20
 """Bytes decompressed at a time."""
+PACKED_PIECE = 1 << 16
+"""Compressed bytes read at a time. Thousands of empty streams in one piece cost its square."""
 MAX_EXPANSION = 200.0
 """Uncompressed bytes per compressed byte; MIDI files give 3 to 10."""
-ALWAYS_ALLOWED = 1 << 30
+MAX_EMPTY_STREAMS = 10_000
+"""Compressed streams in a row that hold nothing; a real archive has one at its end."""
+ALWAYS_ALLOWED = 256 << 20
 """Uncompressed bytes that are allowed whatever the ratio."""
 LZMA_MEMORY = 256 << 20
+ZSTD_WINDOW_LOG = 27
+"""zstd may look back 2^27 bytes, as its highest level does; only --long=28 and more need more."""
+
+
+NO_END = "it stops without an end-of-archive block"
+BEHIND = "members follow its end-of-archive block: they are read too"
 
 
 class Stream:
@@ -87,9 +109,11 @@ class Stream:
     def skip(self, size: int) -> bool:
         """Skip the next `size` bytes; False if there are fewer."""
         if self._packing is None:
+            if self.at + size > self.size:
+                return False
             self.at += size
             self._file.seek(size, os.SEEK_CUR)
-            return self._file.tell() <= self.size
+            return True
         while size > 0:
             piece = self.read(min(size, PIECE))
             if not piece:
@@ -97,26 +121,24 @@ class Stream:
             size -= len(piece)
         return True
 
-    def drain(self) -> None:
-        """Read to the end, so that the checksums of compressed data are verified."""
-        if self._packing is not None:
-            while self.read(PIECE):
-                pass
-
     def _unpack(self, packing: "Packing") -> bytes:
         """The next decompressed bytes, at most PIECE of them; none at the end."""
+        empty = 0
         while True:
             if self._unpacker.eof:
-                rest = self._unpacker.unused_data or self._file.read(PIECE)
-                if not rest.startswith(packing.magic):
-                    return b""  # padding or appended bytes
+                rest = self._next_stream(packing)
+                if not rest:
+                    return b""
                 self._unpacker, self._packed = packing.unpacker(), rest
+                empty += 1
+                if empty > MAX_EMPTY_STREAMS:
+                    raise Damaged("bomb", "too many empty streams", empty, MAX_EMPTY_STREAMS)
             packed, self._packed = self._packed, b""
             if not packed and self._unpacker.needs_input:
-                packed = self._file.read(PIECE)
+                packed = self._file.read(PACKED_PIECE)
             try:
                 piece = self._unpacker.decompress(packed, PIECE)
-            except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+            except UNPACKING_ERRORS as error:
                 raise Damaged("damaged_archive", f"it cannot be decompressed: {error}") from None
             self._out += len(piece)
             self._check_expansion()
@@ -124,6 +146,16 @@ class Stream:
                 return piece
             if not packed and not self._unpacker.eof and self._unpacker.needs_input:
                 raise Damaged("damaged_archive", "it stops in the middle of compressed data")
+
+    def _next_stream(self, packing: "Packing") -> bytes:
+        """The first bytes of the next compressed stream, behind padding; none at the end."""
+        rest = self._unpacker.unused_data.lstrip(b"\0")
+        longest = max(map(len, packing.magic))
+        while len(rest) < longest and (more := self._file.read(PACKED_PIECE)):
+            rest = (rest + more).lstrip(b"\0")
+        if rest and not rest.startswith(packing.magic):
+            raise Damaged("damaged_archive", "other bytes follow its compressed data")
+        return rest
 
     def _check_expansion(self) -> None:
         ratio = self._out / max(self.read_so_far, 1)
@@ -158,19 +190,32 @@ class Inflate:
         return self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
 
 
+UNPACKING_ERRORS = (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError)
+
+
 @dataclass(frozen=True)
 class Packing:
     """A way to compress a tar: the first bytes of its streams, and its decompressor."""
 
     suffixes: tuple[str, ...]
-    magic: bytes
+    magic: tuple[bytes, ...]
     unpacker: Callable[[], Any]
 
 
+ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): ZSTD_WINDOW_LOG}
+ZSTD_MAGIC = (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16)))
+"""A frame, and the sixteen kinds of skippable frames."""
 PACKINGS = (
-    Packing((".gz", ".tgz"), b"\x1f\x8b", Inflate),
-    Packing((".xz", ".txz"), b"\xfd7zXZ\0", partial(lzma.LZMADecompressor, memlimit=LZMA_MEMORY)),
-    Packing((".bz2", ".tbz2"), b"BZh", bz2.BZ2Decompressor),
+    Packing((".tar.gz", ".tgz"), (b"\x1f\x8b",), Inflate),
+    Packing(
+        (".tar.xz", ".txz"),
+        (b"\xfd7zXZ\0",),
+        partial(lzma.LZMADecompressor, memlimit=LZMA_MEMORY),
+    ),
+    Packing((".tar.bz2", ".tbz2"), (b"BZh",), bz2.BZ2Decompressor),
+    Packing(
+        (".tar.zst", ".tzst"), ZSTD_MAGIC, partial(zstd.ZstdDecompressor, options=ZSTD_OPTIONS)
+    ),
 )
 
 
@@ -188,18 +233,26 @@ def open_tar(path: Path) -> Stream:
 def tar_members(stream: Stream) -> Iterator[tuple[str, str, Member]]:
     """Each member of a tar: name, kind (`file`, `folder` or a key of archives.KINDS), location.
 
+    The end-of-archive mark ends nothing: members behind it, of a second tar or behind a damaged
+    spot full of zeros, are read too. Reading to the end also verifies checksums.
+
     Raises:
-        Damaged: the archive cannot be read further.
+        Damaged: the archive cannot be read further, or has members behind the mark.
     """
     extended: dict[str, Any] = {}  # from extended headers, for the next member
-    while True:
-        block = stream.read(BLOCK)
-        if block == bytes(BLOCK):
-            return
+    headers, ended, behind = 0, False, False
+    while block := stream.read(BLOCK):
+        if block == ZEROS[: len(block)]:
+            ended = ended or len(block) == BLOCK
+            continue
+        behind = ended
         header = _header(block)
         if header.type in b"LKxgX":
             if header.size > MAX_HEADER:
                 raise Damaged("damaged_archive", f"an extended header of {header.size:,} bytes")
+            headers += header.size
+            if headers > max(MAX_HEADERS, 4 * stream.size):
+                raise Damaged("bomb", "far too many extended headers", headers, MAX_HEADERS)
             data = stream.read(header.size)
             stream.skip(-header.size % BLOCK)
             extended |= _extended(header.type, data)
@@ -217,6 +270,8 @@ def tar_members(stream: Stream) -> Iterator[tuple[str, str, Member]]:
             if not whole:
                 raise Damaged("damaged_archive", f"it ends inside {escape_bytes(name)}")
         yield name, kind, member
+    if behind or not ended:
+        raise Damaged("damaged_archive", BEHIND if behind else NO_END)
 
 
 TYPES = {
@@ -241,13 +296,13 @@ class Header:
 
 def _header(block: bytes) -> Header:
     if len(block) < BLOCK:
-        raise Damaged("damaged_archive", "it stops without an end-of-archive block")
+        raise Damaged("damaged_archive", NO_END)
     try:
         stated = _number(block[148:156])
         size = _number(block[124:136])
     except ValueError:
         raise Damaged("damaged_archive", "a member's header makes no sense") from None
-    if sum(block[:148]) + sum(block[156:]) + 8 * ord(" ") != stated or size < 0:
+    if sum(block[:148]) + sum(block[156:]) + 8 * ord(" ") != stated or not 0 <= size <= LARGEST:
         raise Damaged("damaged_archive", "a member's header makes no sense")
     name = _text(block[:100])
     prefix = (
@@ -275,18 +330,28 @@ def _extended(type_: int, data: bytes) -> dict[str, Any]:
         return {}
     fields: dict[str, Any] = {}
     try:
-        while data and data[0]:
-            length, _ = data.split(b" ", 1)
-            record, data = data[: int(length)], data[int(length) :]
-            key, value = record[len(length) + 1 : -1].split(b"=", 1)
+        for key, value in _records(data):
             if key == b"path":
                 fields["name"] = _text(value)
             elif key == b"size":
                 fields["size"] = int(value)
             elif key.startswith(b"GNU.sparse"):
                 fields["sparse"] = True
-            if not record or fields.get("size", 0) < 0:
-                raise ValueError(record)
     except ValueError:
         raise Damaged("damaged_archive", "an extended header makes no sense") from None
+    if not 0 <= fields.get("size", 0) <= LARGEST:
+        raise Damaged("damaged_archive", "an extended header states an impossible size")
     return fields
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The records of a pax header, each `LENGTH KEY=VALUE` and a newline; ValueError if not."""
+    at = 0
+    while at < len(data) and data[at]:
+        space = data.index(b" ", at, at + MAX_DIGITS)
+        stop = at + int(data[at:space])
+        equals = data.index(b"=", space, stop)
+        if not equals < stop <= len(data):
+            raise ValueError(stop)
+        yield data[space + 1 : equals], data[equals + 1 : stop - 1]
+        at = stop

@@ -13,7 +13,7 @@ from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.process_file import FileProcessor, encode_file
 from pipeline.running.prepare import RunError, prepare
-from pipeline.sources.listing import SourceError, SourceFile, list_files
+from pipeline.sources.listing import SourceFile, list_files
 from shards.verify import verify
 from tests.pipeline.conftest import SETTINGS
 from tests.pipeline.running.processes import wait_until
@@ -137,12 +137,6 @@ def test_files_are_listed_by_name(tmp_path):
         "a/z.KAR",
         "b.mid",
     ]
-
-
-def test_links_to_folders_are_not_followed(tmp_path):
-    (tmp_path / "loop").symlink_to(tmp_path)
-    with pytest.raises(SourceError, match="no files named"):
-        list_files([tmp_path], MAX_SIZE)
 
 
 def test_a_corpus_without_a_kept_file_still_has_its_ledger(tmp_path, build):
