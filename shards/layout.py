@@ -37,7 +37,7 @@ OUTCOMES = {
     "kept": "a song of the dataset",
     "rejected": "readable, but rejected by a rule",
     "unreadable": "not a MIDI file, or too damaged to read",
-    "refused": "not opened: too large, or not a plain file",
+    "refused": "not opened: too large, not a plain file, or of a format that is not read",
     "timeout": "took longer than the file timeout",
     "crash": "killed the worker that read it",
     "out_of_memory": "needed more memory than a worker may have",

@@ -1,17 +1,22 @@
 """The report on one screen of 80 columns and 40 lines, whatever the dataset holds."""
 
+import textwrap
 from collections.abc import Sequence
 
 from pipeline.report.compute.histograms import MEASURES
 from pipeline.report.number_format import count, digits, hours, reason_name, share, short
 from pipeline.report.schema import Reason, Report, leaks
+from pipeline.sources.members import passed_over
 from shards.layout import SPLITS
 
 COLUMNS = 80
 BAR_WIDTH = 26
+LABEL_WIDTH = 17
+"""Of the remarks at the end."""
 CURVE_WIDTH = 22
 MAX_REASONS = 5
-"""Reasons shown by name; the less frequent ones are added up in one line."""
+"""Reasons shown by name; the less frequent ones are added up in one line. Fewer are named where
+what was not read takes lines of its own."""
 STAGES = {
     "found": "files found",
     "readable": "readable",
@@ -36,14 +41,16 @@ LEVELS = "▁▂▃▄▅▆▇█"
 
 def report_text(report: Report) -> str:
     """The report in at most 40 lines of 80 columns."""
-    blocks = (_funnel(report), _splits(report), _distributions(report), _remarks(report))
+    not_read = _not_read(report)
+    funnel = _funnel(report, MAX_REASONS - len(not_read))
+    blocks = (funnel, _splits(report), _distributions(report), [*_remarks(report), *not_read])
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
-def _funnel(report: Report) -> list[str]:
+def _funnel(report: Report, max_reasons: int) -> list[str]:
     found = report["funnel"][0]["files"]
     reasons = [reason for stage in report["funnel"] for reason in stage["lost"]]
-    named = sorted(reasons, key=lambda reason: -reason["files"])[:MAX_REASONS]
+    named = sorted(reasons, key=lambda reason: -reason["files"])[:max_reasons]
     lines = []
     for stage in report["funnel"]:
         files = stage["files"]
@@ -134,6 +141,14 @@ def _remarks(report: Report) -> list[str]:
     return [_list(name, items) for name, items in rows if items]
 
 
+def _not_read(report: Report) -> list[str]:
+    """What may hold music but was passed over, in at most two lines."""
+    files = {reason["rule"]: reason["files"] for reason in report["reasons"] if reason["rule"]}
+    text, width = ", ".join(passed_over(files)), COLUMNS - LABEL_WIDTH
+    lines = textwrap.wrap(text, width, max_lines=2, placeholder=" …")
+    return [f"{'' if n else 'not read':<{LABEL_WIDTH}}{line}" for n, line in enumerate(lines)]
+
+
 def _controls(report: Report) -> list[str]:
     """The songs with pitch bend and modulation, and the tokens that encoding them costs."""
     total = report["totals"]["representative"]
@@ -159,5 +174,5 @@ def _grids(report: Report) -> list[str]:
 
 def _list(name: str, items: Sequence[str]) -> str:
     """As many of the items as one line holds."""
-    line = f"{name:<17}{', '.join(items)}"
+    line = f"{name:<{LABEL_WIDTH}}{', '.join(items)}"
     return line if len(line) <= COLUMNS else _list(name, items[:-1])

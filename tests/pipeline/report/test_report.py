@@ -342,6 +342,22 @@ def test_the_terminal_summary_shows_alignment_controls_and_grid_errors():
     assert f"[12: {own['mean_ms']:.1f}]" in remarks["grid error, ms"]
 
 
+def test_what_was_passed_over_is_in_the_report_and_on_the_terminal_with_its_number():
+    index, ledger = make_tables(400, seed=9)
+    rows = [row for row in ledger.to_pylist() if row["outcome"] != "refused"]
+    refused = next(row for row in ledger.to_pylist() if row["outcome"] == "refused")
+    rules = ("link_to_folder", "archive_in_archive", "unread_7z", "unread_rar", "unread_midi2")
+    for number, rule in enumerate(rules, 11):
+        rows += [{**refused, "rule": rule}] * number
+    report = build_report(index, pa.Table.from_pylist(rows, LEDGER_SCHEMA), COUNTS, Limits())
+    lost = {reason["rule"]: reason["files"] for reason in report["funnel"][0]["lost"]}
+    assert [lost[rule] for rule in rules] == [11, 12, 13, 14, 15]
+    text = " ".join(report_text(report).split())
+    phrases = "11 links to folders, 12 archives in archives, 13 .7z, 14 .rar, 15 .midi2"
+    assert f"not read {phrases}" in text
+    assert len(report_text(report).splitlines()) <= 37
+
+
 def test_the_terminal_summary_loses_no_file():
     index, ledger = make_tables(3000, seed=8)
     text = report_text(build_report(index, ledger, COUNTS, Limits()))
