@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs bench fuzz clean
 
 demo: $(READY)
 	$(BIN)/python -m pipeline demo $(DEMO)/midi --restart
@@ -49,6 +49,10 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks speed read-files "$$LAKHXL_CORPUS/songs"
 	$(BIN)/python -m benchmarks correctness read-damaged
 	$(BIN)/python -m benchmarks correctness hostile-files mutated --files 10000
+
+# Input that lies, by the thousands: minutes instead of the seconds that the tests take for a few.
+fuzz: $(READY)
+	$(BIN)/python -m benchmarks correctness hostile-archives --cases 10000
 
 # A virtual environment with tested versions; made again when what it is made from changes.
 $(READY): setup.cfg pyproject.toml constraints.txt

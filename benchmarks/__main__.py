@@ -21,6 +21,7 @@ ROOMS = {
         "round-trip": "laws of the codec and of silence removal, over real songs",
         "read-damaged": "notes recovered from damaged files, by reader",
         "hostile-files": "mutated files, and files made to be slow",
+        "hostile-archives": "archives whose headers lie",
         "bounds": "what lies near the bounds of the rules",
         "duplicates": "recall and false merges of duplicate detection",
         "compare-rendering": "a rendered song versus its file",
