@@ -6,6 +6,7 @@ Files:
     codec, grammar    a song as arrays and back; the same stream token by token
     layout            file names, array types and table columns
     writer, reader    write files all or nothing; memory-map songs
+    plain_file        open files that others may have prepared; JSON of bounded size
     where, verify     select songs by an SQL condition; check a whole dataset
     render/           a song as a MIDI file, a picture or sound
     settings          settings classes with help texts and bounds
