@@ -14,6 +14,8 @@ from shards.errors import LakhxlError
 from shards.text import visible
 
 STOPPED = 130
+LONGEST = 10_000
+"""Letters of an error; a longer one, which quotes others at length, loses its middle."""
 
 
 def progress_bar(**options: Any) -> tqdm:
@@ -38,7 +40,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except LakhxlError as error:
-            raise click.ClickException(visible(" ".join(str(error).split()))) from error
+            text = visible(" ".join(str(error).split()), LONGEST)
+            raise click.ClickException(text) from error
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone, such as `| head`
             ctx.exit(1)

@@ -172,6 +172,8 @@ def _convert(hint: Any, value: Any, name: str, where: str) -> Any:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_json(hint, value, where=f"{where}: {name}")
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(value) is int and abs(value) >= 2**63:
+        raise SettingError(f"{where}: {name} has {value.bit_length()} bits; expected at most 63")
     if float in allowed and type(value) is int:
         return float(value)
     if type(value) not in allowed:

@@ -18,6 +18,9 @@ from shards.vocabulary import Vocabulary
 KNN_BACKENDS = ("topk", "faiss")
 RTF_MODES = ("off", "shift", "window", "strict")
 
+MOST_WIDTH, MOST_TOKENS = 2**16, 2**16
+"""The widest model and the longest block and memory, beyond any that was trained: a config.json
+from elsewhere must not ask for more than that."""
 FROM_VOCABULARY = ("vocab_size", "instrument_classes", "max_bar_steps")
 """Fields of ModelConfig that the dataset gives."""
 
@@ -29,19 +32,27 @@ class ModelConfig:
     vocab_size: int = setting(512, "Tokens in the vocabulary; given by the dataset.", low=1)
     instrument_classes: int = setting(175, "Instrument classes; given by the dataset.", low=1)
     max_bar_steps: int = setting(192, "Steps in the longest bar; given by the dataset.", low=1)
-    layers: int = setting(6, "Layers, each of attention and a feed-forward network.", low=1)
-    d_model: int = setting(384, "Width of the residual stream; a multiple of 2 * heads.", low=2)
+    layers: int = setting(
+        6, "Layers, each of attention and a feed-forward network.", low=1, high=1024
+    )
+    d_model: int = setting(
+        384, "Width of the residual stream; a multiple of 2 * heads.", low=2, high=MOST_WIDTH
+    )
     heads: int = setting(
         6,
         "Attention heads per layer; attention kernels are fastest at d_model / heads = 64.",
         low=1,
+        high=1024,
     )
-    mlp_ratio: int = setting(4, "Hidden width of the feed-forward network / d_model.", low=1)
+    mlp_ratio: int = setting(
+        4, "Hidden width of the feed-forward network / d_model.", low=1, high=64
+    )
     memory: int = setting(
         256,
         "Earlier tokens whose keys and values each layer keeps. Equal to block_size by default, "
         "as in the Transformer-XL paper; 0: no memory.",
         low=0,
+        high=MOST_TOKENS,
     )
     window: int | None = setting(
         None,
@@ -80,7 +91,9 @@ class ModelConfig:
     knn_layer: int | None = setting(
         None, "Layer that retrieves, counted from 0; none: the second to last.", low=0
     )
-    knn_k: int = setting(32, "Neighbours per query; more did not help in Wu et al. 2022.", low=1)
+    knn_k: int = setting(
+        32, "Neighbours per query; more did not help in Wu et al. 2022.", low=1, high=4096
+    )
     knn_backend: str = setting(
         "topk",
         "Library that finds the exact nearest neighbours: topk, this package's own, adds 15 % to "
@@ -92,6 +105,7 @@ class ModelConfig:
         "Tokens that the kNN memory keeps per lane; beyond that the oldest are overwritten. "
         "none: as many as the dataset's longest song has.",
         low=1,
+        high=2**20,
     )
     rtf: str = setting(
         "off",
@@ -100,7 +114,10 @@ class ModelConfig:
         choices=RTF_MODES,
     )
     max_bars: int = setting(
-        512, "Bar numbers with an embedding of their own; later bars share the last one.", low=1
+        512,
+        "Bar numbers with an embedding of their own; later bars share the last one.",
+        low=1,
+        high=MOST_TOKENS,
     )
     dropout: float = setting(
         0.1,
@@ -149,14 +166,14 @@ class TrainConfig:
     """How a model is trained, and how often it is validated and saved."""
 
     steps: int = setting(100_000, "Training steps; the learning rate falls until the last.", low=1)
-    batch_size: int = setting(16, "Lanes: songs played side by side.", low=1)
+    batch_size: int = setting(16, "Lanes: songs played side by side.", low=1, high=MOST_TOKENS)
     accumulate: int = setting(
         1,
         "Groups of lanes computed one after the other within a step, to save GPU memory; a "
         "divisor of batch_size. The gradient is the same.",
         low=1,
     )
-    block_size: int = setting(256, "Tokens per lane and step.", low=1)
+    block_size: int = setting(256, "Tokens per lane and step.", low=1, high=MOST_TOKENS)
     mode: str = setting(
         "join",
         "What follows a song's last token: join, the next song in the same block, so that every "
@@ -218,14 +235,24 @@ class TrainConfig:
     evaluate_every: int = setting(1000, "Steps between validations.", low=1)
     evaluate_batches: int | None = setting(
         None,
-        "Batches per validation; none: the whole split. The last validation is always whole.",
+        "Batches per validation; none: the whole split.",
         low=1,
+    )
+    evaluate_whole_at_end: bool = setting(
+        True,
+        "Whether the last validation is of the whole split where evaluate_batches is set. On: only "
+        "losses over the same targets can be compared between runs. Off saves its time, which "
+        "`trainer fit` states beforehand.",
     )
     patience: int | None = setting(
         None, "Stop after this many validations in a row without a new best; none: never.", low=1
     )
     sample_bars: int = setting(
-        8, "Bars of a song to write at each validation and draw in TensorBoard; 0: none.", low=0
+        8,
+        "Bars of a song to write at each validation, as samples/step-STEP.mid and drawn in "
+        "TensorBoard; 0: none.",
+        low=0,
+        high=MOST_TOKENS,
     )
     checkpoint_every: int = setting(1000, "Steps between checkpoints.", low=1)
     keep_checkpoints: int = setting(2, "Checkpoints to keep, in addition to the best.", low=1)

@@ -69,6 +69,7 @@ def write_dataset(folder, songs, splits):
     writer.write_shard(folder, 0, songs, vocabulary.step_dtype)
     ends = np.cumsum([len(song) for song in songs])
     known = {
+        "path": [f"songs/{number}.mid" for number in range(len(songs))],
         "md5": [str(number) for number in range(len(songs))],
         "shard": [0] * len(songs),
         "start": ends - [len(song) for song in songs],

@@ -7,7 +7,6 @@ import numpy as np
 
 from shards import open_dataset
 from shards.errors import LakhxlError
-from shards.layout import is_dataset
 from shards.reader import Dataset
 from trainer.data.selection import select
 from trainer.run.folder import CONFIG, Run, open_run
@@ -25,9 +24,7 @@ def open_runs(paths: Sequence[Path]) -> tuple[list[Run], Dataset]:
         raise LakhxlError(f"{', '.join(map(str, others))}: none of these is a run folder")
     if len(others) > 1:
         raise LakhxlError(f"{others[1]} is not a run folder, and {others[0]} is the dataset")
-    if not others and not is_dataset(runs[0].dataset):
-        raise LakhxlError(f"{runs[0].dataset}, the dataset of {runs[0].path}, is gone: name one")
-    dataset = open_dataset(others[0] if others else runs[0].dataset)
+    dataset = open_dataset(others[0] if others else runs[0].find_dataset())
     for run in runs:
         if run.vocabulary.fingerprint != dataset.vocabulary.fingerprint:
             raise LakhxlError(

@@ -8,9 +8,10 @@ Source: https://github.com/huggingface/safetensors, the format.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -18,8 +19,41 @@ import torch
 from torch import Tensor, nn
 
 from shards.errors import LakhxlError
+from shards.plain_file import open_plain, parse_json
 
 BEST = "best.safetensors"
+STATE_DEPTH = 4
+"""Objects and arrays inside each other in a checkpoint's state."""
+
+
+class TensorInfo(NamedTuple):
+    """What a checkpoint says about a tensor before it is read.
+
+    Attributes:
+        dtype: as safetensors names it: F32, BF16, I64 and so on.
+        shape: its lengths.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "TensorInfo":
+        """Of a tensor."""
+        return cls(DTYPES[tensor.dtype], tuple(tensor.shape))
+
+
+DTYPES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+}
+"""The types of tensors that a checkpoint may hold, as safetensors names them."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -31,14 +65,22 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
         state: plain data.
 
     Raises:
-        LakhxlError: the file cannot be written, as when the disk is full; no part of it is left.
+        LakhxlError: a number in a tensor is infinite or NaN; or the file cannot be written, as
+            when the disk is full. No part of it is left.
     """
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    for name, tensor in on_cpu.items():
+        if not is_finite(tensor):
+            raise LakhxlError(
+                f"{path} is not written: {name} is infinite or not a number. Resume from the last "
+                "checkpoint, or train anew with a lower --set lr"
+            )
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # by the user's umask
         safetensors.torch.save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            on_cpu,
             temporary,
             metadata={"state": json.dumps(state)},
         )
@@ -51,6 +93,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
         raise LakhxlError(f"{path}: the checkpoint cannot be written ({error})") from error
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no number of a tensor is infinite or NaN."""
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
 def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint: the tensors whose names begin with `prefix`, and the state.
 
@@ -58,13 +105,39 @@ def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, 
         Tensors by full name, on the CPU; and the state.
 
     Raises:
+        LakhxlError: there is no such file, it is not a complete checkpoint, or a number in it is
+            infinite or NaN.
+    """
+    with _opened(path) as file:
+        state = parse_json(file.metadata()["state"], STATE_DEPTH)
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in names}
+    for name, tensor in tensors.items():
+        if not is_finite(tensor):
+            raise LakhxlError(f"{path} is damaged: {name} is infinite or not a number")
+    return tensors, state
+
+
+def tensor_infos(path: Path) -> dict[str, TensorInfo]:
+    """Type and shape of each tensor in a checkpoint; none is read.
+
+    Raises:
         LakhxlError: there is no such file, or it is not a complete checkpoint.
     """
+    with _opened(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {
+            name: TensorInfo(each.get_dtype(), tuple(each.get_shape()))
+            for name, each in slices.items()
+        }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A checkpoint, opened by safetensors; what goes wrong in the block is the file's fault."""
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-            return {name: file.get_tensor(name) for name in names}, state
+        with open_plain(path), safetensors.safe_open(path, framework="pt") as file:
+            yield file
     except FileNotFoundError:
         raise LakhxlError(f"{path}: no such checkpoint") from None
     except (OSError, safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:

@@ -1,17 +1,19 @@
 """A run folder: what one training writes, and all that generation needs.
 
-config.json       the settings, and the dataset's path and fingerprint
+config.json       the settings, and the dataset's fingerprint and place
+lock              while a training writes the folder, see lock.py
 vocabulary.json   a copy of the dataset's
 metrics.jsonl     one JSON object per line
 tensorboard/      the same metrics for TensorBoard
 checkpoints/      the last few, and best.safetensors
-samples/          where `trainer generate` writes by default
+samples/          a song of each validation, and what `trainer generate` writes by default
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,23 @@ import torch
 
 from shards import settings
 from shards.errors import LakhxlError
+from shards.layout import is_dataset
+from shards.plain_file import read_json
 from shards.reader import SongSource
 from shards.vocabulary import Vocabulary
 from shards.writer import write_json
-from trainer.config import Config
+from trainer.config import FROM_VOCABULARY, Config
 from trainer.data.selection import select
 from trainer.model.transformer import TransformerXL
 from trainer.run import checkpoint
+from trainer.run.expected import check_tensors
+from trainer.run.lock import LOCK
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
+DATASET_PATHS = ("path", "path_from_run")
+"""Keys of the dataset's place in config.json: absolute, and relative to the run folder."""
+MOST_BYTES, MOST_DEPTH = 2**22, 8
+"""Bounds of config.json and vocabulary.json: a hundred times what is written."""
 RUN_VERSION = 2
 """Version of config.json; a run of another one is refused."""
 
@@ -41,7 +51,8 @@ class Run:
         config: all settings.
         vocabulary: of the dataset.
         fingerprint: of the dataset, see `dataset_fingerprint`.
-        dataset: path of the dataset when the run was last trained.
+        dataset: absolute path of the dataset when the run was last trained.
+        dataset_from_run: the same relative to the run folder.
     """
 
     path: Path
@@ -49,11 +60,38 @@ class Run:
     vocabulary: Vocabulary
     fingerprint: str
     dataset: Path
+    dataset_from_run: str
+
+    def at_dataset(self, dataset: Path) -> "Run":
+        """The same run with its dataset at another path."""
+        absolute = dataset.resolve()
+        relative = os.path.relpath(absolute, self.path.resolve())
+        return replace(self, dataset=absolute, dataset_from_run=relative)
+
+    def find_dataset(self) -> Path:
+        """Where the dataset is now: seen from the run folder, if both were moved, else as it was.
+
+        Raises:
+            LakhxlError: it is at neither place.
+        """
+        beside = self.path.resolve() / self.dataset_from_run
+        for place in (beside, self.dataset):
+            if self.dataset_from_run and is_dataset(place):
+                return Path(os.path.normpath(place))
+        raise LakhxlError(
+            f"the dataset of {self.path} is neither at {os.path.normpath(beside)} nor at "
+            f"{self.dataset}: give its path as DATASET"
+        )
 
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the songs that the model wrote."""
+        return self.path / "samples"
 
     @property
     def metrics(self) -> Path:
@@ -84,8 +122,10 @@ class Run:
 
 def load_model(run: Run, device: torch.device) -> TransformerXL:
     """Load the model of a run's best checkpoint, in evaluation mode."""
+    best = run.best_checkpoint()
+    check_tensors(best, run.config)
     model = TransformerXL(run.config.model)
-    tensors, _ = checkpoint.load(run.best_checkpoint(), prefix="model.")
+    tensors, _ = checkpoint.load(best, prefix="model.")
     checkpoint.load_model(model, tensors)
     return model.to(device).eval()
 
@@ -98,7 +138,8 @@ def check_unused(path: Path) -> None:
     """
     if (path / CONFIG).exists():
         raise LakhxlError(f"{path} is a run already: add --resume to go on, or name another --run")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    others = [each for each in path.iterdir() if each.name != LOCK] if path.is_dir() else []
+    if others or (path.exists() and not path.is_dir()):
         raise LakhxlError(f"{path} exists and is not a run folder: name another --run")
 
 
@@ -108,7 +149,8 @@ def create_run(path: Path, config: Config, dataset: SongSource) -> Run:
     for folder in ("checkpoints", "samples"):
         (path / folder).mkdir(parents=True, exist_ok=True)
     fingerprint = dataset_fingerprint(dataset, config.train.where)
-    run = Run(path, config, dataset.vocabulary, fingerprint, Path(dataset.path))
+    run = Run(path, config, dataset.vocabulary, fingerprint, Path(), "")
+    run = run.at_dataset(Path(dataset.path))
     write_json(path / VOCABULARY, dataset.vocabulary.to_json())
     write_config(run)
     return run
@@ -116,7 +158,8 @@ def create_run(path: Path, config: Config, dataset: SongSource) -> Run:
 
 def write_config(run: Run) -> None:
     """Write config.json."""
-    dataset = {"path": str(run.dataset), "fingerprint": run.fingerprint}
+    places = dict(zip(DATASET_PATHS, (str(run.dataset), run.dataset_from_run), strict=True))
+    dataset = {**places, "fingerprint": run.fingerprint}
     content = {"version": RUN_VERSION, "dataset": dataset, **settings.to_json(run.config)}
     write_json(run.path / CONFIG, content)
 
@@ -132,24 +175,25 @@ def open_run(path: Path) -> Run:
     if not (path / CONFIG).exists():
         raise LakhxlError(f"{path} is not a run folder: it has no {CONFIG}")
     content = _read_config(path / CONFIG)
-    vocabulary = path / VOCABULARY
     parts = {part: content[part] for part in ("model", "train")}
-    return Run(
-        path,
-        settings.from_json(Config, parts, where=str(path / CONFIG)),
-        Vocabulary.from_json(_read_json(vocabulary), where=str(vocabulary)),
-        content["dataset"].get("fingerprint", ""),
-        Path(content["dataset"].get("path", "")),
-    )
+    config = settings.from_json(Config, parts, where=str(path / CONFIG))
+    where = path / VOCABULARY
+    vocabulary = Vocabulary.from_json(_read_json(where), where=str(where))
+    if config.model.for_vocabulary(vocabulary) != config.model:
+        sizes = ", ".join(f"{name} {getattr(config.model, name)}" for name in FROM_VOCABULARY)
+        raise LakhxlError(f"{path / CONFIG} has {sizes}; {where} has others: the run is damaged")
+    dataset = [content["dataset"].get(name, "") for name in ("fingerprint", *DATASET_PATHS)]
+    if not all(isinstance(each, str) for each in dataset):
+        raise LakhxlError(f"{path / CONFIG} is damaged (its 'dataset' holds more than texts)")
+    fingerprint, absolute, relative = dataset
+    return Run(path, config, vocabulary, fingerprint, Path(absolute), relative)
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path, MOST_BYTES, MOST_DEPTH)
     except FileNotFoundError:
         raise LakhxlError(f"{path} is missing: the run is damaged, train anew") from None
-    except ValueError as error:
-        raise LakhxlError(f"{path} is damaged ({error}): train anew") from None
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

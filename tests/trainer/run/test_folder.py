@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -85,5 +86,5 @@ def test_the_fingerprint_of_a_dataset_changes_with_its_songs_and_splits(make_twi
 def test_config_json_can_be_read_by_people(tmp_path, twin, config):
     create_run(tmp_path / "run", config, twin)
     content = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert content["dataset"]["path"] == "memory"
+    assert content["dataset"]["path"] == str(Path("memory").resolve())
     assert content["model"]["d_model"] == 16
