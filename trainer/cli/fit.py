@@ -2,10 +2,12 @@
 
 import dataclasses
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
 from shards import open_dataset
 from shards.console import STOPPED
@@ -17,6 +19,7 @@ from trainer.config import Config, for_dataset, override
 from trainer.device import choose_device, device_name
 from trainer.model.knn import file as knn_file
 from trainer.run import checkpoint
+from trainer.run.expected import check_tensors
 from trainer.run.folder import (
     Run,
     check_unused,
@@ -25,8 +28,10 @@ from trainer.run.folder import (
     open_run,
     write_config,
 )
+from trainer.run.lock import RunLock
 from trainer.training.distributed import (
     Ranks,
+    check_devices,
     process_group,
     restart_under_torchrun,
     under_torchrun,
@@ -37,7 +42,7 @@ from trainer.training.unigram_baseline import unigram_baseline
 
 
 @click.command(name="fit")
-@click.argument("dataset_path", metavar="DATASET", type=PATH)
+@click.argument("dataset_path", metavar="[DATASET]", type=PATH, required=False)
 @click.option(
     "--preset", type=click.Choice([*presets.PRESETS]), help="Settings to start from.  [tiny]"
 )
@@ -58,10 +63,10 @@ from trainer.training.unigram_baseline import unigram_baseline
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="GPUs of this machine to divide the lanes among, or processes on its CPU.",
+    help="GPUs of this machine to divide the lanes among; with --device cpu, processes on its CPU.",
 )
 def fit_command(
-    dataset_path: Path,
+    dataset_path: Path | None,
     preset: str | None,
     steps: int | None,
     run_path: Path | None,
@@ -74,18 +79,23 @@ def fit_command(
     """Train on DATASET, a dataset or a folder that holds exactly one.
 
     `trainer settings` lists every setting, with its default and the reason for it. Ctrl-C saves
-    and exits with status 130; --resume then continues as if nothing had happened.
+    and exits with status 130; --resume then continues as if nothing had happened, and finds the
+    run's dataset by itself where --run is given.
 
     \b
     Example:
         trainer fit shards/ --preset tiny --run runs/first --set lr=0.002
-        trainer fit shards/ --run runs/first --resume
+        trainer fit --run runs/first --resume
         trainer fit shards/ --where "instruments >= 3 and meter = '4/4'"
     """
     if where is not None:
         assignments = (*assignments, f"where={where}")
     if resume and (preset or assignments):
         raise click.UsageError("--resume keeps the run's own settings: only --steps may change")
+    if dataset_path is None:
+        if not (resume and run_path):
+            raise click.UsageError("name the DATASET to train on; or a --run to --resume")
+        dataset_path = open_run(run_path).find_dataset()
     dataset = open_dataset(dataset_path)
     run_path = run_path or Path("runs") / f"{dataset.path.resolve().name}-{preset or 'tiny'}"
     run = _open_to_resume(run_path, dataset, steps) if resume else None
@@ -95,10 +105,14 @@ def fit_command(
             check_unused(run_path)
         if devices > 1:
             Ranks(count=devices).check(config)
+            check_devices(devices, device)
             restart_under_torchrun(devices)
-    with process_group(device) as (ranks, device):
-        trainer = Trainer(dataset, config, choose_device(device), ranks)
-        state = _load_last_checkpoint(trainer, run) if run else {}
+    with process_group(device) as (ranks, device), ExitStack() as locked:
+        lock = None
+        if run and ranks.is_first:
+            lock = locked.enter_context(_lock(run_path))
+        ranks.barrier()  # none reads a checkpoint that another training is about to replace
+        trainer, state = _make_trainer(dataset, config, choose_device(device), ranks, run)
         numbers = trainer.song_numbers
         baseline = unigram_baseline(dataset, numbers["train"], numbers["valid"])
         if ranks.is_first:
@@ -106,12 +120,22 @@ def fit_command(
             if run:
                 write_config(run)  # with the new --steps, and where the dataset is now
             else:
+                run_path.mkdir(parents=True, exist_ok=True)
+                lock = locked.enter_context(_lock(run_path))
                 run = create_run(run_path, config, dataset)
         ranks.barrier()  # the run folder exists now
-        loop = TrainingLoop(trainer, run or open_run(run_path), state)
+        loop = TrainingLoop(trainer, run or open_run(run_path), state, lock)
         has_finished = loop.run(baseline)
     if ranks.is_first:
         _print_result(loop, run_path, dataset_path, baseline, has_finished)
+
+
+def _lock(run_path: Path) -> RunLock:
+    """Lock a run folder, and say if the training before was killed."""
+    lock = RunLock(run_path)
+    if lock.taken_over:
+        click.echo(lock.taken_over, err=True)
+    return lock
 
 
 def _new_config(
@@ -134,22 +158,29 @@ def _open_to_resume(run_path: Path, dataset: Dataset, steps: int | None) -> Run:
     config = run.config
     if steps:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
-    return dataclasses.replace(run, config=config, dataset=dataset.path)
+    return dataclasses.replace(run, config=config).at_dataset(dataset.path)
 
 
-def _load_last_checkpoint(trainer: Trainer, run: Run) -> dict[str, Any]:
-    """Load the last checkpoint into the trainer; a run that has none starts from the beginning."""
-    last = run.last_checkpoint()
-    if last is None:
-        return {}
+def _make_trainer(
+    dataset: Dataset, config: Config, device: torch.device, ranks: Ranks, run: Run | None
+) -> tuple[Trainer, dict[str, Any]]:
+    """A trainer with a run's last checkpoint loaded, and the checkpoint's state.
+
+    A new run, or one that has no checkpoint yet, starts from the beginning, with an empty state.
+    """
+    last = run.last_checkpoint() if run else None
+    if run is None or last is None:
+        return Trainer(dataset, config, device, ranks), {}
+    check_tensors(last, config)  # before a model of any size is made
     tensors, state = checkpoint.load(last)
-    database = knn_file.store_file(last.parent, state["step"])
-    trainer.load(tensors, state, knn_memory=(database, state.get("knn_checksum") or ""))
+    trainer = Trainer(dataset, config, device, ranks)
+    store = knn_file.store_file(last.parent, state["step"])
+    trainer.load(tensors, state, knn_memory=(store, state.get("knn_checksum") or ""))
     if has_ended(run, state):
         raise LakhxlError(
             f"{run.path} has done all its {trainer.config.train.steps} steps: add more with --steps"
         )
-    return state
+    return trainer, state
 
 
 def _print_summary(

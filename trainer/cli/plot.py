@@ -22,6 +22,11 @@ def plot_command(paths: tuple[Path, ...], out: Path) -> None:
         trainer plot runs/rope runs/txl -o curves.png
     """
     from trainer.training import plot
+    from trainer.training.metrics_log import read_metrics
 
-    plot.save([open_run(path) for path in paths], out)
+    runs = [open_run(path) for path in paths]
+    plot.save(runs, out)
+    for run in runs:
+        if dropped := read_metrics(run.metrics).dropped:
+            click.echo(f"{run.metrics}: {dropped} lines are no rows and were left out", err=True)
     click.echo(out)

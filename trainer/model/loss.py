@@ -5,7 +5,7 @@ The loss is the cross-entropy summed over all heads, divided by the number of ne
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -123,8 +123,8 @@ def _is_target(targets: Tensor | None) -> Tensor:
     return targets != IGNORED
 
 
-def to_rows(sums: Sequence[LossSums]) -> list[list[float]]:
-    """Copy the numbers of each `LossSums` to the CPU, waiting for the device once."""
+def to_rows(sums: Sequence[Iterable[Tensor]]) -> list[list[float]]:
+    """Copy scalars, such as those of several `LossSums`, to the CPU; waits for the device once."""
     if not sums:
         return []
     return torch.stack(

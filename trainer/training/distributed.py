@@ -13,6 +13,7 @@ Source:
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,16 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
+from shards.console import STOPPED
 from shards.errors import LakhxlError
 from shards.python_process import child_environment
 from trainer.config import Config
+
+FAILED = "failed"
+"""Key of the process group's store: how many processes have failed."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +131,46 @@ def under_torchrun() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def check_devices(devices: int, device: str | None) -> None:
+    """Refuse more devices than this machine has.
+
+    Raises:
+        LakhxlError: there are fewer GPUs, and the user did not ask for processes on the CPU.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if devices > gpus and device != "cpu":
+        raise LakhxlError(
+            f"--devices {devices}: this machine has {gpus} GPUs that torch can use; add "
+            "--device cpu to train in as many processes on its CPU"
+        )
+
+
 def restart_under_torchrun(devices: int) -> NoReturn:
-    """Replace this process by `torchrun`, which runs the same command in `devices` processes."""
-    options = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    command = [sys.executable, *options, "-m", "--", "trainer", *sys.argv[1:]]
-    os.execve(sys.executable, command, os.environ | child_environment())
+    """Replace this process by `torchrun`, which runs the same command in `devices` processes.
+
+    Its own account of a process that failed is left out: that process has said why.
+    """
+    options = ["--standalone", f"--nproc-per-node={devices}"]
+    arguments = [*options, "-m", "--", "trainer", *sys.argv[1:]]
+    code = f"from trainer.training import distributed; distributed.run_torchrun({arguments!r})"
+    environment = {"LOGLEVEL": "CRITICAL"} | os.environ | child_environment()
+    os.execve(sys.executable, [sys.executable, "-c", code], environment)
+
+
+def run_torchrun(arguments: list[str]) -> NoReturn:
+    """Run `torchrun`; exit with the status of the first process that failed."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    try:
+        main(arguments)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
+    except SignalException as stopped:  # passed on to all processes, which have saved
+        sys.exit(STOPPED if stopped.sigval == signal.SIGINT else 128 + stopped.sigval)
+    sys.exit(0)
 
 
 @contextmanager
@@ -143,6 +185,10 @@ def process_group(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
 
     Yields:
         This process's ranks, and the name of its device.
+
+    Raises:
+        LakhxlError: as raised in the block, by the first process that does. The others, which had
+            the same error or lost this process while they waited for it, exit with status 1.
     """
     if not under_torchrun():
         yield Ranks(), device
@@ -152,10 +198,30 @@ def process_group(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
     importlib.import_module("torch.distributed.nn.functional")
     on_gpu = (device or "cuda") == "cuda" and torch.cuda.is_available()
     if on_gpu:
+        check_devices(int(os.environ["LOCAL_RANK"]) + 1, device)
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    store, rank, count = next(rendezvous("env://"))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=PrefixStore("group", store),
+        rank=rank,
+        world_size=count,
+    )
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size()), device or "cpu"
+        yield Ranks(rank, count), device or "cpu"
+    except (LakhxlError, OSError):
+        if store.add(FAILED, 1) > 1:  # another process has said why
+            sys.exit(1)
+        raise
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "peer" not in str(error):
+            raise
+        if store.add(FAILED, 1) > 1:
+            sys.exit(1)
+        raise LakhxlError(
+            f"rank {rank} lost another process of this training, which was killed or crashed "
+            f"({str(error).splitlines()[0]}): add --resume to go on from the last checkpoint"
+        ) from error
     finally:
         dist.destroy_process_group()

@@ -1,25 +1,32 @@
 """The training loop of `trainer fit`: train, log, validate, save, and stop cleanly on request."""
 
 import math
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from shards.codec import Codec
 from shards.console import progress_bar
 from shards.errors import LakhxlError
+from shards.render.midi import write_midi
 from trainer import device as devices
+from trainer.config import TrainConfig
 from trainer.generation.generate import SampleConfig, generate
 from trainer.model.knn import file as knn_file
 from trainer.model.loss import LossSums, to_rows
 from trainer.run import checkpoint
 from trainer.run.folder import Run
+from trainer.run.lock import RunLock
 from trainer.training.metrics_log import (
     MetricsLog,
     NullMetricsLog,
@@ -30,23 +37,30 @@ from trainer.training.trainer import Trainer, ValidationLosses
 
 
 class StopRequest:
-    """Turns Ctrl-C or SIGTERM into a flag; a second one acts as usual, at once.
+    """Turns Ctrl-C, SIGTERM or SIGHUP into a flag; a second one acts as usual, at once.
+
+    SIGHUP says that the terminal is gone: what would be written to it goes to /dev/null, because
+    writing fails from then on. Where SIGHUP is ignored, as under nohup, it stays ignored.
 
     Args:
         ignore_second: keep catching signals. torchrun passes on to each process a Ctrl-C that the
             terminal has already sent to all of them.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self, *, ignore_second: bool = False) -> None:
         self.received, self._ignore_second = False, ignore_second
         self._old_handlers: dict[int, Any] = {}
+        self._on_terminal: list[int] = []
 
     def __enter__(self) -> "StopRequest":
+        self._on_terminal = [number for number in (1, 2) if _is_terminal(number)]
         if threading.current_thread() is threading.main_thread():  # others may not set handlers
             self._old_handlers = {
-                number: signal.signal(number, self._receive) for number in self.SIGNALS
+                number: signal.signal(number, self._receive)
+                for number in self.SIGNALS
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
             }
         return self
 
@@ -60,6 +74,11 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = True
+        if number == signal.SIGHUP:
+            null = os.open(os.devnull, os.O_WRONLY)
+            for descriptor in self._on_terminal:
+                os.dup2(null, descriptor)
+            os.close(null)
         if not self._ignore_second:
             self._restore()
 
@@ -69,6 +88,27 @@ class StopRequest:
         self._old_handlers = {}
 
 
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:  # closed
+        return False
+
+
+class _Step(NamedTuple):
+    """What a step leaves to be read from the device later.
+
+    Attributes:
+        losses: of this rank's lanes.
+        grad_norm: of all lanes.
+        position: of the sampler after the step.
+    """
+
+    losses: LossSums
+    grad_norm: Tensor
+    position: Mapping[str, int]
+
+
 class TrainingLoop:
     """Trains one run from its last checkpoint to its end.
 
@@ -76,13 +116,21 @@ class TrainingLoop:
         trainer: new, or loaded from the run's last checkpoint.
         run_folder: where to write.
         state: of that checkpoint; empty for a new run.
+        lock: of the run folder; asked before each checkpoint whether it is still held.
 
     Attributes:
         best: lowest validation loss so far.
         last_validation: metrics of the last validation.
     """
 
-    def __init__(self, trainer: Trainer, run_folder: Run, state: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        run_folder: Run,
+        state: dict[str, Any],
+        lock: RunLock | None = None,
+    ) -> None:
+        self._lock = lock
         self.trainer, self.run_folder, self.config = trainer, run_folder, trainer.config.train
         self.ranks = trainer.ranks
         self.best: float | None = state.get("best")
@@ -90,9 +138,11 @@ class TrainingLoop:
         self._validated_step: int | None = state.get("evaluated")
         self._since_best: int = state.get("since_best", 0)
         self._saved_step: int | None = trainer.step if state else None
-        self._pending: list[LossSums] = []
+        self._pending: list[_Step] = []
         self._sums: list[float] = state.get("sums", [0.0] * len(LossSums._fields))
         self._timer, self._timed_steps, self._timed_wait = time.perf_counter(), 0, 0.0
+        self._step_seconds: float | None = None
+        self._validation_seconds: float | None = None  # per batch, in the last validation
 
     def run(self, baseline: dict[str, float], *, until: int | None = None) -> bool:
         """Train up to the last step, or to step `until`, and save a checkpoint there.
@@ -116,6 +166,12 @@ class TrainingLoop:
             disable=not is_first,
         )
         self._timer = time.perf_counter()
+        if log.dropped:
+            bar.write(
+                f"{self.run_folder.metrics}: {log.dropped} lines were no rows of metrics and are "
+                "dropped",
+                file=sys.stderr,
+            )
         with log, bar, StopRequest(ignore_second=self.ranks.count > 1) as stop:
             if self.trainer.step == 0:
                 log.write(0, "unigram", baseline)
@@ -133,13 +189,14 @@ class TrainingLoop:
         lr = self.trainer.lr
         is_logged = (self.trainer.step + 1) % self.config.log_every == 0
         try:
-            self._pending.append(self.trainer.train_step(measure_update=is_logged))
+            losses = self.trainer.train_step(measure_update=is_logged)
         except torch.OutOfMemoryError:
             raise LakhxlError(
                 f"{self.trainer.device} has too little memory for {self.config.batch_size} lanes "
                 f"of {self.config.block_size} tokens: train anew with a lower --set batch_size, "
                 "or a higher --set accumulate"
             ) from None
+        self._pending.append(_Step(losses, self.trainer.grad_norm, self.trainer.position))
         self._timed_steps += 1
         bar.update()
         if is_logged:
@@ -172,17 +229,35 @@ class TrainingLoop:
         """Wait for the device, and add the losses of the steps since the last call.
 
         In order and one by one, so that a run has the same sums however often it was saved in
-        between. A loss that is not a number ends the run.
+        between. Called when a line is logged, and before every validation and every checkpoint:
+        no step needs a wait of its own, and nothing is written after a step that went wrong.
+
+        Raises:
+            LakhxlError: the loss or the gradient of a step is infinite or not a number; on all
+                ranks, since both are sums over them.
         """
-        rows = torch.tensor(to_rows(self._pending), dtype=torch.float64)
-        for row in self.ranks.sum(rows).tolist():
-            self._sums = [a + b for a, b in zip(self._sums, row, strict=True)]
-        self._pending = []
-        if not all(map(math.isfinite, self._sums)):
-            raise LakhxlError(
-                f"the loss at step {self.trainer.step} is not a number: train anew with a lower "
-                "--set lr"
-            )
+        pending, self._pending = self._pending, []
+        rows = torch.tensor(
+            to_rows([(*step.losses, step.grad_norm) for step in pending]), dtype=torch.float64
+        )
+        rows = self.ranks.sum(rows).tolist()
+        for number, row in enumerate(rows, self.trainer.step - len(rows) + 1):
+            if not all(map(math.isfinite, row)):
+                found = "gradient" if all(map(math.isfinite, row[:-1])) else "loss"
+                songs = self.trainer.songs_before(pending[number - self.trainer.step - 1].position)
+                raise LakhxlError(self._diverged(f"the {found} of step {number}", songs))
+            self._sums = [a + b for a, b in zip(self._sums, row[:-1], strict=True)]
+
+    def _diverged(self, what: str, lanes: list[list[str]] | None = None) -> str:
+        """The message of a run that goes on with numbers no more."""
+        last = self.run_folder.last_checkpoint()
+        kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+        songs = "; ".join(f"lane {n}: {', '.join(names)}" for n, names in enumerate(lanes or []))
+        played = f" The lanes played {songs}." if songs else ""
+        return (
+            f"{what} is infinite or not a number; {kept}. Train anew with a lower --set lr, or "
+            f"without a song by --where.{played}"
+        )
 
     def _machine_metrics(self) -> dict[str, float]:
         """Speed, fraction of time spent waiting for data, and memory in use.
@@ -193,6 +268,7 @@ class TrainingLoop:
         positions = self._timed_steps * self.trainer.tokens_per_step
         wait = self.trainer.data_wait - self._timed_wait
         self._timed_wait = self.trainer.data_wait
+        self._step_seconds = seconds / max(self._timed_steps, 1)
         self._timer, self._timed_steps = time.perf_counter(), 0
         return {
             "tokens_per_second": positions / seconds,
@@ -211,6 +287,7 @@ class TrainingLoop:
         due = step == self.config.steps or (step > 0 and step % self.config.evaluate_every == 0)
         if not due or self._validated_step == step:
             return
+        self._add_pending()
         losses = self._validate(self.config.evaluate_batches, stopped)
         if losses is None:
             return
@@ -230,23 +307,46 @@ class TrainingLoop:
         self, batches: int | None, stopped: Callable[[], bool]
     ) -> ValidationLosses | None:
         whole = self.trainer.validation_batches
+        total = whole if batches is None else min(batches, whole)
+        if self.trainer.step == self.config.steps:
+            self._announce_validation(total)
+        start = time.perf_counter()
         with progress_bar(
-            total=whole if batches is None else min(batches, whole),
+            total=total,
             desc="validating",
             unit="batch",
             leave=False,
             disable=not self.ranks.is_first,
         ) as bar:
-            return self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
+            losses = self.trainer.evaluate(batches=batches, stopped=stopped, advance=bar.update)
+        self._validation_seconds = (time.perf_counter() - start) / max(total, 1)
+        return losses
+
+    def _announce_validation(self, batches: int) -> None:
+        """Say how long the last validation will take, from measured speed.
+
+        A batch takes as long as in the validation before; if this is the first, at most as long as
+        a training step, which computes the same and the gradient.
+        """
+        earlier = self._validation_seconds
+        each, bound = (earlier, "about") if earlier else (self._step_seconds, "at most")
+        if self.ranks.is_first and each is not None:
+            tqdm.write(
+                f"last validation: {batches:,} batches, {bound} "
+                f"{tqdm.format_interval(math.ceil(batches * each))} (min:s)",
+                file=sys.stderr,
+            )
 
     def _log_validation(self, log: MetricsLog, split: str, losses: ValidationLosses) -> None:
         by_position = mean_loss_by_position(losses.by_position)
+        if not math.isfinite(float(losses.sums.loss)):
+            raise LakhxlError(self._diverged(f"the validation loss at step {self.trainer.step}"))
         self.last_validation = {**losses.means(), "loss_by_position": by_position}
         log.write(self.trainer.step, split, self.last_validation)
         log.draw_loss_by_position(self.trainer.step, by_position)
 
     def _draw_sample(self, log: MetricsLog) -> None:
-        """Generate a few bars and draw them."""
+        """Generate a few bars, write them to samples/ and draw them."""
         bars = self.config.sample_bars
         if bars == 0 or not self.ranks.is_first:
             return
@@ -256,7 +356,10 @@ class TrainingLoop:
             (song,) = generate(model, vocabulary, config, block_size=self.config.block_size)
         finally:
             model.train()
-        log.draw_song(self.trainer.step, song)
+        step = self.trainer.step
+        path = self.run_folder.samples / f"step-{step:08d}.mid"
+        write_midi(Codec(vocabulary).decode(song), path, vocabulary)
+        log.draw_song(step, song)
 
     @property
     def _out_of_patience(self) -> bool:
@@ -264,7 +367,7 @@ class TrainingLoop:
         return patience is not None and self._since_best >= patience
 
     def _finish(self, log: MetricsLog, stopped: Callable[[], bool]) -> bool:
-        """After the last step, validate on the whole split, unless every validation does.
+        """After the last step, validate on the whole split, unless it was or shall not be.
 
         Returns:
             Whether training has ended. Not if its last validation was stopped; a resumed run
@@ -273,7 +376,7 @@ class TrainingLoop:
         ended = self.trainer.step == self.config.steps or self._out_of_patience
         if not ended or self._validated_step != self.trainer.step:
             return False
-        if self.config.evaluate_batches is not None:
+        if validates_whole_split(self.config):
             losses = self._validate(None, stopped)
             if losses is None:
                 return False
@@ -287,6 +390,7 @@ class TrainingLoop:
         if not (due or final) or self._saved_step == step:
             return
         self._add_pending()
+        self._check_lock()
         folder = self.run_folder.checkpoints
         checksum = self.trainer.save_knn_memory(knn_file.store_file(folder, step))
         tensors = self.trainer.tensors()
@@ -299,8 +403,13 @@ class TrainingLoop:
 
     def _save_best(self) -> None:
         if self.ranks.is_first:
+            self._check_lock()
             path = self.run_folder.checkpoints / checkpoint.BEST
             checkpoint.save(path, checkpoint.model_tensors(self.trainer.model), self._state())
+
+    def _check_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -323,4 +432,9 @@ def has_ended(run: Run, state: Mapping[str, Any]) -> bool:
     step, train = state["step"], run.config.train
     if step < train.steps or state["evaluated"] != step:
         return False
-    return train.evaluate_batches is None or has_line(run.metrics, step, "valid_whole")
+    return not validates_whole_split(train) or has_line(run.metrics, step, "valid_whole")
+
+
+def validates_whole_split(train: TrainConfig) -> bool:
+    """Whether the end of a run adds a validation of the whole split to the one of its last step."""
+    return train.evaluate_batches is not None and train.evaluate_whole_at_end

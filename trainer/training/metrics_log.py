@@ -9,7 +9,7 @@ import json
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -17,10 +17,15 @@ from torch.utils.tensorboard.summary import hparams
 
 from shards import settings
 from shards.codec import Codec, EncodedSong
+from shards.plain_file import parse_json, read_plain
 from shards.render.pianoroll import piano_roll
 from trainer.model.loss import POSITION_NAMES
 from trainer.run.folder import Run
 
+MOST_BYTES, ROW_DEPTH = 2**28, 2
+"""Bounds of metrics.jsonl: half a million lines, and lists in rows."""
+LARGEST = 1e300
+"""No metric is as large; NaN is not smaller either."""
 LAYOUT = {
     "Learning": {
         "loss": ["Multiline", ["train/loss", "valid/loss"]],
@@ -42,10 +47,15 @@ class MetricsLog:
     Args:
         run: the run folder to write to.
         step: the step that the run starts from; later lines of an earlier attempt are dropped.
+
+    Attributes:
+        dropped: how many lines of the file were no rows.
     """
 
+    dropped = 0
+
     def __init__(self, run: Run, *, step: int) -> None:
-        truncate_metrics(run.metrics, step)
+        self.dropped = truncate_metrics(run.metrics, step)
         self._run = run
         self._lines = run.metrics.open("a")
         self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
@@ -145,35 +155,71 @@ def mean_loss_by_position(sums: Tensor) -> list[float | None]:
     return [total / count if count else None for total, count in zip(nats, targets, strict=True)]
 
 
-def truncate_metrics(metrics: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl after a step, and an incomplete last line.
+class Metrics(NamedTuple):
+    """What a metrics.jsonl holds.
+
+    Attributes:
+        rows: its lines: step, split, and numbers, lists of numbers or None by name.
+        dropped: how many lines are no rows: cut off by a kill, or damaged.
+    """
+
+    rows: list[dict[str, Any]]
+    dropped: int
+
+
+def truncate_metrics(metrics: Path, step: int) -> int:
+    """Drop the rows of metrics.jsonl after a step, and lines that are no rows; count the latter.
 
     Step 0 drops everything: the run starts from the beginning.
     """
-    if not metrics.exists():
-        return
     if step == 0:
-        metrics.unlink()
-        return
-    kept = [line for line in metrics.read_text().splitlines() if _step_of(line) <= step]
+        metrics.unlink(missing_ok=True)
+        return 0
+    rows, dropped = read_metrics(metrics)
+    kept = [json.dumps(row) for row in rows if row["step"] <= step]
     temporary = metrics.with_name(metrics.name + ".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))
     temporary.replace(metrics)
+    return dropped
 
 
 def has_line(metrics: Path, step: int, split: str) -> bool:
     """Whether metrics.jsonl has a complete line of this step and split."""
-    lines = metrics.read_text().splitlines() if metrics.exists() else []
-    return any(_step_of(line) == step and json.loads(line)["split"] == split for line in lines)
+    return any(row["step"] == step and row["split"] == split for row in read_metrics(metrics).rows)
 
 
-def _step_of(line: str) -> float:
+def read_metrics(metrics: Path) -> Metrics:
+    """The rows of a metrics.jsonl; none where there is no file.
+
+    Raises:
+        LakhxlError: it is no plain file, or has more than MOST_BYTES.
+    """
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+        lines = read_plain(metrics, MOST_BYTES).split(b"\n")
+    except FileNotFoundError:
+        return Metrics([], 0)
+    rows = [row for row in map(_to_row, lines[:-1]) if row is not None]
+    return Metrics(rows, len(lines) - len(rows) - (not lines[-1]))
 
 
-def read_metrics(metrics: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics.jsonl, without a last one that a killed process left incomplete."""
-    return [json.loads(line) for line in metrics.read_text().split("\n")[:-1]]
+def _to_row(line: bytes) -> dict[str, Any] | None:
+    """The row in one line; None where it is none."""
+    try:
+        row = parse_json(line.decode(), ROW_DEPTH)
+    except ValueError:
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int or row["step"] < 0:
+        return None
+    numbers = [value for name, value in row.items() if name != "split"]
+    numbers += [each for value in numbers if isinstance(value, list) for each in value]
+    is_row = isinstance(row.get("split"), str) and all(map(_is_value, numbers))
+    return row if is_row else None
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a metric may have this value: a finite number, a list or None."""
+    return (
+        value is None
+        or type(value) is list
+        or (type(value) in (int, float) and abs(value) < LARGEST)
+    )

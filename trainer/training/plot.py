@@ -29,7 +29,7 @@ def draw(runs: list[Run]) -> Figure:
         if not run.metrics.exists():
             raise LakhxlError(f"{run.path} has no metrics yet: train it with --resume")
         name = f"{run.path.name}: " if len(runs) > 1 else ""
-        rows = read_metrics(run.metrics)
+        rows = read_metrics(run.metrics).rows
         for plot, metric in zip(axes, PANELS, strict=True):
             _draw_run(plot, [row for row in rows if metric in row], metric, name, colour(number))
     for plot, title in zip(axes, PANELS.values(), strict=True):
@@ -44,7 +44,9 @@ def _draw_run(
     plot: "Axes", rows: list[dict[str, Any]], metric: str, name: str, colour: str
 ) -> None:
     def curve(split: str) -> tuple[list[int], list[float]]:
-        of_split = [row for row in rows if row["split"] == split]
+        of_split = [
+            row for row in rows if row["split"] == split and type(row[metric]) in (int, float)
+        ]
         return [row["step"] for row in of_split], [row[metric] for row in of_split]
 
     plot.plot(*curve("train"), color=colour, alpha=0.4, lw=0.8)

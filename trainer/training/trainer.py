@@ -121,6 +121,23 @@ class Trainer:
         return self._loader.waited if self._loader else 0.0
 
     @property
+    def position(self) -> dict[str, int]:
+        """Of the sampler, after the last step."""
+        return self._sampler_state
+
+    def songs_before(self, position: Mapping[str, int]) -> list[list[str]]:
+        """Names of the songs that each lane played in the step that led to a position."""
+        blocks, train = self._blocks["train"], "train"
+        numbers = self.song_numbers[train]
+        sampler = _make_sampler(blocks.dataset, numbers, train, self.config)  # not the loader's
+        index = blocks.dataset.index
+        names = index["path" if "path" in index.column_names else "md5"]
+        return [
+            [str(names[int(numbers[span.song])]) for span in spans or ()]
+            for spans in sampler.spans(position["epoch"], position["step"] - 1)
+        ]
+
+    @property
     def parameter_count(self) -> int:
         """Number of trained weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())
@@ -367,8 +384,15 @@ def _make_model(config: Config, device: torch.device) -> TransformerXL:
 def _make_sampler(
     dataset: SongSource, numbers: np.ndarray, split: str, config: Config
 ) -> ContiguousBatchSampler:
+    inputs = dataset.index["tokens"].to_numpy()[numbers] - 1  # the last token is no input
+    block, longest = config.train.block_size, int(inputs.max())
+    if split == "train" and config.train.mode == "crop" and longest < block:
+        raise LakhxlError(
+            f"mode=crop drops every song: the longest of the train split has {longest} tokens to "
+            f"read, less than block_size={block}: use --set block_size={longest}, or mode=join"
+        )
     return ContiguousBatchSampler(
-        dataset.index["tokens"].to_numpy()[numbers] - 1,  # the last token is no input
+        inputs,
         config.train.batch_size,
         block_size=config.train.block_size,
         mode=config.train.mode if split == "train" else "join",

@@ -54,7 +54,9 @@ def assert_equal(one, other):
     for name, tensor in tensors.items():
         assert torch.allclose(tensor, other_tensors[name], rtol=0, atol=1e-6), name
     assert state["position"] == other_state["position"]
-    metrics, other_metrics = (read_metrics(folder / "metrics.jsonl") for folder in (one, other))
+    metrics, other_metrics = (
+        read_metrics(folder / "metrics.jsonl").rows for folder in (one, other)
+    )
     assert [line["step"] for line in metrics] == [line["step"] for line in other_metrics]
     for line, other_line in zip(metrics, other_metrics, strict=True):
         assert line.get("loss") == pytest.approx(other_line.get("loss"), abs=1e-6)

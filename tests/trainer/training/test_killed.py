@@ -49,7 +49,7 @@ def result(folder, steps):
     """A run's metrics, tensors and state."""
     lines = [
         {key: value for key, value in line.items() if key not in MACHINE}
-        for line in read_metrics(folder / "metrics.jsonl")
+        for line in read_metrics(folder / "metrics.jsonl").rows
     ]
     return lines, *checkpoint.load(checkpoint.step_file(folder / "checkpoints", steps))
 

@@ -27,7 +27,7 @@ def start(folder, dataset, config):
 
 
 def lines(folder):
-    metrics = read_metrics(folder / "metrics.jsonl")
+    metrics = read_metrics(folder / "metrics.jsonl").rows
     return [{key: value for key, value in line.items() if key not in MACHINE} for line in metrics]
 
 
@@ -96,7 +96,7 @@ def test_a_kill_after_the_last_checkpoint_loses_only_what_came_after(tmp_path, d
     assert lines(tmp_path / "whole") == expected
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_ends_the_run(tmp_path, dataset, config, monkeypatch, number):
     loop, baseline = start(tmp_path / "run", dataset, config)
     before = signal.getsignal(number)
@@ -171,9 +171,85 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_is_not_saved(
 ):
     loop, baseline = start(tmp_path / "run", dataset, config)
     loop.trainer.model.norm.weight.data.fill_(torch.nan)
-    with pytest.raises(LakhxlError, match="loss at step 4 is not a number"):
+    with pytest.raises(LakhxlError, match="the loss of step 1 is infinite or not a number"):
         loop.run(baseline)
     assert open_run(tmp_path / "run").last_checkpoint() is None
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_a_step_that_goes_wrong_is_named_with_its_songs_and_the_last_good_checkpoint(
+    tmp_path, dataset, config, monkeypatch, what, value
+):
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    step, played = loop.trainer.train_step, []
+
+    def poisoned(**options):
+        losses = step(**options)
+        if loop.trainer.step == 7:  # between two read-outs, and after the checkpoint of step 5
+            position = loop.trainer.position
+            sampler = loop.trainer._samplers["valid"].__class__(
+                dataset.index["tokens"].to_numpy()[loop.trainer.song_numbers["train"]] - 1,
+                3, block_size=16, mode="join", tail="wrap", seed=0,
+            )  # fmt: skip
+            played.extend(sampler.spans(position["epoch"], position["step"] - 1))
+            if what == "loss":
+                return losses._replace(tokens=losses.tokens * value)
+            loop.trainer.grad_norm = loop.trainer.grad_norm * value
+        return losses
+
+    monkeypatch.setattr(loop.trainer, "train_step", poisoned)
+    with pytest.raises(LakhxlError) as caught:
+        loop.run(baseline)
+    message = str(caught.value)
+    assert f"the {what} of step 7 is infinite or not a number" in message
+    assert f"the last good checkpoint is {tmp_path}/run/checkpoints/step-00000005" in message
+    for lane, spans in enumerate(played):
+        names = ", ".join(f"songs/{span.song}.mid" for span in spans)
+        assert f"lane {lane}: {names}" in message
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "best.safetensors", "step-00000005.safetensors"
+    ]  # fmt: skip
+
+
+def test_weights_that_went_wrong_after_the_last_loss_are_not_saved(
+    tmp_path, dataset, config, monkeypatch
+):
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    step = loop.trainer.train_step
+
+    def poisoned(**options):
+        losses = step(**options)
+        if loop.trainer.step == 10:  # a checkpoint follows, and a validation before it
+            loop.trainer.model.embed.bar.weight.data[15] = torch.inf  # no song has as many bars
+        return losses
+
+    monkeypatch.setattr(loop.trainer, "train_step", poisoned)
+    with pytest.raises(LakhxlError, match=r"model\.embed\.bar\.weight is infinite"):
+        loop.run(baseline)
+    assert open_run(tmp_path / "run").last_checkpoint().name == "step-00000005.safetensors"
+
+
+def test_a_validation_that_goes_wrong_is_not_the_best(tmp_path, dataset, config, monkeypatch):
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    evaluate = loop.trainer.evaluate
+
+    def poisoned(**options):
+        losses = evaluate(**options)
+        return losses._replace(sums=losses.sums._replace(tokens=torch.tensor(torch.nan)))
+
+    monkeypatch.setattr(loop.trainer, "evaluate", poisoned)
+    with pytest.raises(LakhxlError, match="the validation loss at step 5 is infinite"):
+        loop.run(baseline)
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_no_step_waits_for_the_device_between_two_read_outs(tmp_path, dataset, config, monkeypatch):
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    read, at = loop._add_pending, []
+    monkeypatch.setattr(loop, "_add_pending", lambda: (at.append(loop.trainer.step), read()))
+    loop.run(baseline)
+    assert sorted(set(at)) == [4, 5, 8, 10, 12]  # logged every 4, validated and saved every 5
 
 
 def test_a_device_that_is_too_small_is_one_clear_line(tmp_path, dataset, config, monkeypatch):
@@ -199,10 +275,14 @@ def test_the_last_validation_is_of_the_whole_split(tmp_path, dataset, config):
 
 def test_metrics_are_truncated_to_the_step_that_is_resumed(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
-    metrics.write_text('{"step": 1}\n{"step": 5}\n{"step": 9}\n{"ste')
-    truncate_metrics(metrics, 5)
-    assert metrics.read_text() == '{"step": 1}\n{"step": 5}\n'
-    assert read_metrics(metrics) == [{"step": 1}, {"step": 5}]
+    row = '{"step": %d, "split": "train"}\n'
+    no_rows = ["[]", "7", "", "{", '{"step": 2}', '{"step": true, "split": "train"}', "\xff"]
+    no_rows += ['{"step": 2, "split": "train", "loss": NaN}', "[" * 9_999]
+    no_rows += ['{"step": 2, "split": "train", "loss": 1%s}' % ("0" * 400)]
+    metrics.write_text(row % 1 + row % 5 + "\n".join(no_rows) + "\n" + row % 9 + '{"ste')
+    assert truncate_metrics(metrics, 5) == len(no_rows) + 1
+    assert metrics.read_text() == row % 1 + row % 5
+    assert [row["step"] for row in read_metrics(metrics).rows] == [1, 5]
 
 
 def test_every_line_of_metrics_is_json_without_nan(tmp_path, dataset, config):
