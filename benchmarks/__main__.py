@@ -22,6 +22,7 @@ ROOMS = {
         "read-damaged": "notes recovered from damaged files, by reader",
         "hostile-files": "mutated files, and files made to be slow",
         "hostile-archives": "archives whose headers lie",
+        "hostile-runs": "mutated run folders: a good run or one line",
         "bounds": "what lies near the bounds of the rules",
         "duplicates": "recall and false merges of duplicate detection",
         "compare-rendering": "a rendered song versus its file",

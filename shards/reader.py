@@ -36,7 +36,8 @@ def find_dataset(path: Path | str) -> Path:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise ShardError(f"{folder}: no such folder; `pipeline run` makes a dataset")
+        found = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise ShardError(f"{folder}: {found}; `pipeline run` makes a dataset")
     if is_dataset(folder):
         return folder
     inside = sorted(child for child in folder.iterdir() if is_dataset(child))

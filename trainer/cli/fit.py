@@ -174,7 +174,7 @@ def _make_trainer(
     check_tensors(last, config)  # before a model of any size is made
     tensors, state = checkpoint.load(last)
     trainer = Trainer(dataset, config, device, ranks)
-    store = knn_file.store_file(last.parent, state["step"])
+    store = knn_file.store_file(last.parent, state.get("step", 0))
     trainer.load(tensors, state, knn_memory=(store, state.get("knn_checksum") or ""))
     if has_ended(run, state):
         raise LakhxlError(

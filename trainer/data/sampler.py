@@ -127,6 +127,12 @@ class ContiguousBatchSampler(Sampler[list[Any]]):
         self._plans: dict[int, EpochPlan] = {}
         self.epoch = self.step = 0
 
+    @property
+    def playable(self) -> np.ndarray:
+        """Tokens of each song that are played, without a last block that mode crop drops."""
+        scale = self.block_size // self._block_units
+        return np.minimum(self._units * scale, self.lengths)
+
     def __len__(self) -> int:
         """Steps in the current epoch."""
         return self.plan(self.epoch).steps

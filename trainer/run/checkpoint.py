@@ -20,10 +20,24 @@ from torch import Tensor, nn
 
 from shards.errors import LakhxlError
 from shards.plain_file import open_plain, parse_json
+from shards.text import visible
 
 BEST = "best.safetensors"
 STATE_DEPTH = 4
 """Objects and arrays inside each other in a checkpoint's state."""
+
+
+STATE_TYPES = {
+    "step": int,
+    "position": dict,
+    "best": float | None,
+    "evaluated": int | None,
+    "since_best": int,
+    "valid": dict,
+    "sums": list,
+    "knn_checksum": str | None,
+}
+"""What a checkpoint's state may hold."""
 
 
 class TensorInfo(NamedTuple):
@@ -109,13 +123,33 @@ def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, 
             infinite or NaN.
     """
     with _opened(path) as file:
-        state = parse_json(file.metadata()["state"], STATE_DEPTH)
+        state = _checked_state(parse_json(file.metadata()["state"], STATE_DEPTH))
         names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
         tensors = {name: file.get_tensor(name) for name in names}
     for name, tensor in tensors.items():
         if not is_finite(tensor):
             raise LakhxlError(f"{path} is damaged: {name} is infinite or not a number")
     return tensors, state
+
+
+def _checked_state(state: Any) -> dict[str, Any]:
+    """A checkpoint's state, if all that it has is of the types that are written."""
+    if not isinstance(state, dict):
+        raise ValueError("its state is not an object")
+    for name, allowed in STATE_TYPES.items():
+        if name in state and not isinstance(state[name], allowed):
+            raise ValueError(f"its {name} is {visible(state[name], 50)}")
+    numbers = [value for value in state.values() if isinstance(value, float)]
+    for name in ("sums", "valid"):
+        inner = state.get(name, ())
+        numbers += inner.values() if isinstance(inner, dict) else inner
+    if not all(
+        isinstance(n, list) or (type(n) in (int, float) and abs(n) < 1e300) for n in numbers
+    ):
+        raise ValueError("a number in its state is none, or not finite")
+    if state.get("valid") and not isinstance(state["valid"].get("loss"), float):
+        raise ValueError("its last validation has no loss")
+    return state
 
 
 def tensor_infos(path: Path) -> dict[str, TensorInfo]:

@@ -112,8 +112,11 @@ class Run:
 
     def best_step(self) -> int:
         """The step of `best_checkpoint`."""
-        _, state = checkpoint.load(self.best_checkpoint(), prefix="none of the tensors")
-        return int(state["step"])
+        best = self.best_checkpoint()
+        _, state = checkpoint.load(best, prefix="none of the tensors")
+        if "step" not in state:
+            raise LakhxlError(f"{best} is damaged: it does not say of which step it is")
+        return state["step"]
 
     def last_checkpoint(self) -> Path | None:
         """The checkpoint to resume from; None before the first."""
@@ -171,7 +174,8 @@ def open_run(path: Path) -> Run:
         LakhxlError: it does not exist, is not a run folder, is damaged, or has another version.
     """
     if not path.is_dir():
-        raise LakhxlError(f"{path}: no such folder; `trainer fit` makes a run")
+        found = "is a file, not a run folder" if path.exists() else "no such folder"
+        raise LakhxlError(f"{path}: {found}; `trainer fit` makes a run")
     if not (path / CONFIG).exists():
         raise LakhxlError(f"{path} is not a run folder: it has no {CONFIG}")
     content = _read_config(path / CONFIG)

@@ -12,6 +12,7 @@ Source:
 """
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -153,8 +154,7 @@ def restart_under_torchrun(devices: int) -> NoReturn:
     options = ["--standalone", f"--nproc-per-node={devices}"]
     arguments = [*options, "-m", "--", "trainer", *sys.argv[1:]]
     code = f"from trainer.training import distributed; distributed.run_torchrun({arguments!r})"
-    environment = {"LOGLEVEL": "CRITICAL"} | os.environ | child_environment()
-    os.execve(sys.executable, [sys.executable, "-c", code], environment)
+    os.execve(sys.executable, [sys.executable, "-c", code], os.environ | child_environment())
 
 
 def run_torchrun(arguments: list[str]) -> NoReturn:
@@ -163,6 +163,7 @@ def run_torchrun(arguments: list[str]) -> NoReturn:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
+    logging.disable()
     try:
         main(arguments)
     except ChildFailedError as error:
@@ -220,8 +221,8 @@ def process_group(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
         if store.add(FAILED, 1) > 1:
             sys.exit(1)
         raise LakhxlError(
-            f"rank {rank} lost another process of this training, which was killed or crashed "
-            f"({str(error).splitlines()[0]}): add --resume to go on from the last checkpoint"
+            "another process of this training was killed or crashed: add --resume to go on from "
+            "the last checkpoint"
         ) from error
     finally:
         dist.destroy_process_group()

@@ -140,6 +140,10 @@ class TrainingLoop:
         self._saved_step: int | None = trainer.step if state else None
         self._pending: list[_Step] = []
         self._sums: list[float] = state.get("sums", [0.0] * len(LossSums._fields))
+        if len(self._sums) != len(LossSums._fields):
+            raise LakhxlError(
+                f"the checkpoint of {run_folder.path} is damaged: its sums are no sums"
+            )
         self._timer, self._timed_steps, self._timed_wait = time.perf_counter(), 0, 0.0
         self._step_seconds: float | None = None
         self._validation_seconds: float | None = None  # per batch, in the last validation
@@ -308,7 +312,8 @@ class TrainingLoop:
     ) -> ValidationLosses | None:
         whole = self.trainer.validation_batches
         total = whole if batches is None else min(batches, whole)
-        if self.trainer.step == self.config.steps:
+        is_last = batches is None or not validates_whole_split(self.config)
+        if self.trainer.step == self.config.steps and is_last:
             self._announce_validation(total)
         start = time.perf_counter()
         with progress_bar(
@@ -430,7 +435,7 @@ def has_ended(run: Run, state: Mapping[str, Any]) -> bool:
         state: of its last checkpoint.
     """
     step, train = state["step"], run.config.train
-    if step < train.steps or state["evaluated"] != step:
+    if step < train.steps or state.get("evaluated") != step:
         return False
     return not validates_whole_split(train) or has_line(run.metrics, step, "valid_whole")
 

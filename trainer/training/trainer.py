@@ -43,6 +43,9 @@ from trainer.training import optimizers as optim
 from trainer.training import reverse_teacher_forcing as rtf
 from trainer.training.distributed import Ranks
 
+MOST_EPOCHS = 100_000
+"""A checkpoint of a later one is refused; each takes up to 0.1 s to plan again."""
+
 
 class ValidationLosses(NamedTuple):
     """The result of `Trainer.evaluate`.
@@ -327,6 +330,7 @@ class Trainer:
             LakhxlError: the weights are of another configuration, or the file is missing or of
                 another run or step.
         """
+        self._check_state(state)
         checkpoint.load_model(self.model, tensors)
         checkpoint.load_optimizers(self.model, self.optimizers, tensors)
         memory = load_memory(self.memory, tensors)
@@ -343,6 +347,25 @@ class Trainer:
             self._samplers["train"] = copy.copy(self._samplers["train"])
             self._loader = None
         self._samplers["train"].load_state_dict(self._sampler_state)
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse a position that cannot be reached in as many steps: planning it would take ages.
+
+        Each step of a lane plays at most a block, and all lanes together play every song once in
+        an epoch, one after the other, so that they are at most the longest song apart.
+        """
+        position = state.get("position") or {}
+        step, numbers = state.get("step", -1), [position.get(name) for name in ("epoch", "step")]
+        if any(type(n) is not int or not 0 <= n < 2**40 for n in (step, *numbers)):
+            raise LakhxlError("the checkpoint's step or position is damaged: train anew")
+        lengths = self._samplers["train"].playable
+        lanes, block = self.config.train.batch_size, self.config.train.block_size
+        most = lanes * ((step + 1) * block + int(lengths.max())) // int(lengths.sum()) + 1
+        if position["epoch"] > min(most, MOST_EPOCHS) or position["step"] > step:
+            raise LakhxlError(
+                f"the checkpoint is damaged: after {step} steps it is at step {position['step']} "
+                f"of epoch {position['epoch']}; at most epoch {min(most, MOST_EPOCHS)} is possible"
+            )
 
 
 def score_batch(

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 
 import mido
@@ -9,6 +10,7 @@ from trainer.cli import cli
 from trainer.config import ModelConfig, TrainConfig
 from trainer.generation.generate import SampleConfig
 from trainer.run.folder import open_run
+from trainer.run.lock import RunLock
 from trainer.training.metrics_log import read_metrics
 
 QUICK = [
@@ -28,6 +30,9 @@ QUICK = [
         )
     ),
 ]
+
+
+CROP = ["--set=mode=crop", "--set=block_size=500"]
 
 
 @pytest.fixture
@@ -147,6 +152,28 @@ def refusals(dataset, trained, empty):
         "device": (["fit", dataset, "--device", "warp"], 1, "--device warp: not available"),
         "run exists": (["fit", dataset, "--run", trained, *QUICK], 1, "is a run already"),
         "batch": (["fit", dataset, "--run", empty / "x", "--set", "batch_size=9"], 1, "6 songs"),
+        "a file as dataset": (["fit", trained / "config.json"], 1, "is a file, not a folder"),
+        "a file as run": (
+            ["fit", dataset, "--run", trained / "config.json"],
+            1,
+            "exists and is not a run folder",
+        ),
+        "resume a file": (
+            ["fit", dataset, "--run", trained / "config.json", "--resume"],
+            1,
+            "is a file, not a run folder",
+        ),
+        "resume without a run": (["fit", "--resume"], 2, "name the DATASET to train on"),
+        "no GPUs": (
+            ["fit", dataset, "--run", empty / "x", "--devices", "64"],
+            1,
+            "--devices 64: this machine has",
+        ),
+        "songs too short to crop": (
+            ["fit", dataset, "--run", empty / "x", *QUICK, *CROP],
+            1,
+            "mode=crop drops every song: the longest of the train split has 173 tokens",
+        ),
         "no run": (["fit", dataset, "--run", empty / "x", "--resume"], 1, "no such folder"),
         "not a run": (["fit", dataset, "--run", empty, "--resume"], 1, "is not a run folder"),
         "resume and where": (
@@ -183,6 +210,55 @@ def test_wrong_input_is_one_line_and_leaves_nothing(call, dataset_folder, traine
     if status == 1:
         assert len(result.stderr.splitlines()) == 1
     assert not list(empty.iterdir())
+
+
+def test_a_dataset_without_a_validation_split_is_one_line(call, tmp_path, make_dataset, make_songs):
+    data = make_dataset(tmp_path / "data", make_songs([9] * 4), ("train",) * 4)
+    result = call("fit", data, "--run", tmp_path / "run", *QUICK)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "the dataset's valid split has no songs (4 songs in all)" in result.stderr
+
+
+def test_a_run_finds_its_dataset_from_any_folder_and_after_both_were_moved(
+    call, tmp_path, monkeypatch, make_dataset, make_songs
+):
+    (tmp_path / "old").mkdir()
+    monkeypatch.chdir(tmp_path / "old")
+    splits = ("train",) * 4 + ("valid",) * 2
+    make_dataset(tmp_path / "old" / "data", make_songs([30] * 6), splits)
+    assert call("fit", "data", "--run", "runs/a", *QUICK).exit_code == 0
+    monkeypatch.chdir("/")
+    run = tmp_path / "old" / "runs" / "a"
+    evaluate = ("evaluate", "--split", "valid", "--device", "cpu")
+    assert call(*evaluate, run).exit_code == 0
+    (tmp_path / "old").rename(tmp_path / "new")
+    run = tmp_path / "new" / "runs" / "a"
+    assert call(*evaluate, run).exit_code == 0
+    resumed = call("fit", "--run", run, "--resume", "--steps=6", "--device=cpu")
+    assert resumed.exit_code == 0, resumed.output
+    assert open_run(run).dataset == tmp_path / "new" / "data"
+    run.rename(tmp_path / "b")  # alone: the absolute path still holds
+    assert call(*evaluate, tmp_path / "b").exit_code == 0
+    (tmp_path / "new" / "data").rename(tmp_path / "elsewhere")
+    refused = call(*evaluate, tmp_path / "b")
+    assert refused.exit_code == 1
+    assert refused.stderr.endswith(
+        f"is neither at {tmp_path.parent / 'data'} nor at {tmp_path / 'new' / 'data'}: give its "
+        "path as DATASET\n"
+    )
+    assert call(*evaluate, tmp_path / "b", tmp_path / "elsewhere").exit_code == 0
+
+
+def test_a_second_training_in_one_folder_is_refused_and_writes_nothing(
+    call, trained, dataset_folder
+):
+    folder, _ = trained
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with RunLock(folder):
+        result = call("fit", dataset_folder, "--run", folder, "--resume", "--steps=9")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"{folder} is being trained by process {os.getpid()} on" in result.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_another_dataset_is_refused_on_resume(call, trained, tmp_path, make_dataset, make_songs):
