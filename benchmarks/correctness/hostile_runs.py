@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 import click
+import torch
 from click.testing import CliRunner
 
 from benchmarks.arguments import Measurement, dataset_argument
@@ -150,7 +151,7 @@ def outcome(arguments: list[str]) -> str:
         AssertionError: it ended with anything else, took too long or too much memory.
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with limited():
+    with limited(), torch.compiler.set_stance("force_eager"):  # compiling may well take minutes
         result = CliRunner().invoke(cli, arguments)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000
     assert grown < MEGABYTES, f"{grown:.0f} MB more than before"
