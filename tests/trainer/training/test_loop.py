@@ -3,6 +3,7 @@ import json
 import os
 import signal
 
+import mido
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -159,6 +160,16 @@ def test_a_second_signal_acts_at_once(sigint_not_ignored):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_an_ignored_hangup_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.received
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_signal_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT)
     with StopRequest():
@@ -271,6 +282,42 @@ def test_the_last_validation_is_of_the_whole_split(tmp_path, dataset, config):
     last = lines(tmp_path / "run")[-1]
     assert (last["split"], last["step"]) == ("valid_whole", 12)
     assert last["loss"] == loop.trainer.evaluate().means()["loss"]
+
+
+def test_the_last_validation_is_bounded_if_asked(tmp_path, dataset, config):
+    train = dataclasses.replace(config.train, evaluate_batches=1, evaluate_whole_at_end=False)
+    loop, baseline = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
+    assert loop.run(baseline)
+    last = lines(tmp_path / "run")[-1]
+    assert (last["split"], last["step"]) == ("valid", 12)
+    assert last["loss"] == loop.trainer.evaluate(batches=1).means()["loss"]
+    assert ended(tmp_path / "run")
+
+
+def test_how_long_the_last_validation_takes_is_said_before_it(
+    tmp_path, dataset, config, monkeypatch, capsys
+):
+    train = dataclasses.replace(config.train, evaluate_batches=1)
+    loop, baseline = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
+    evaluate, said = loop.trainer.evaluate, []
+
+    def listened(*, batches, **options):
+        said.append((batches, "last validation" in capsys.readouterr().err))
+        return evaluate(batches=batches, **options)
+
+    monkeypatch.setattr(loop.trainer, "evaluate", listened)
+    loop.run(baseline)
+    assert said == [(1, False)] * 3 + [(None, True)]
+
+
+def test_each_validation_leaves_its_sample_as_midi(tmp_path, dataset, config):
+    train = dataclasses.replace(config.train, sample_bars=1)
+    loop, baseline = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
+    loop.run(baseline)
+    samples = sorted((tmp_path / "run" / "samples").iterdir())
+    names = [path.name for path in samples]
+    assert names == [f"step-{step:08d}.mid" for step in (5, 10, 12)]
+    assert all(len(mido.MidiFile(path).tracks) > 0 for path in samples)
 
 
 def test_metrics_are_truncated_to_the_step_that_is_resumed(tmp_path):
