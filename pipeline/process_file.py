@@ -34,11 +34,11 @@ from pipeline.report.compute import note_counts
 from pipeline.report.compute.note_counts import NoteCounts
 from pipeline.sources.listing import SourceFile, read_bytes, read_source
 from pipeline.sources.members import Refused
+from shards.check import song_fault
 from shards.codec import Codec, EncodedSong
 from shards.errors import LakhxlError
 from shards.layout import LEDGER_SCHEMA
 from shards.song import Song
-from shards.verify import song_fault
 from shards.vocabulary import Vocabulary
 
 

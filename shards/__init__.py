@@ -5,7 +5,10 @@ Files:
     vocabulary        tokens and instrument classes, by the codec's settings
     codec, grammar    a song as arrays and back; the same stream token by token
     layout            file names, array types and table columns
-    writer, reader    write files all or nothing; memory-map songs
+    writer, reader    write files all or nothing; open a dataset and its songs
+    mapped_files      memory-map tables and arrays, without keeping files open
+    check             what is wrong with a manifest, a table or a song
+    json_types        whether JSON has the types of a TypedDict
     plain_file        open files that others may have prepared; JSON of bounded size
     where, verify     select songs by an SQL condition; check a whole dataset
     render/           a song as a MIDI file, a picture or sound

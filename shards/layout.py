@@ -14,6 +14,7 @@ Conventions
     song        rows start to stop of its shard's five arrays; its number is its row in index.arrow
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ MANIFEST, VOCABULARY = "dataset.json", "vocabulary.json"
 INDEX, LEDGER = "index.arrow", "ledger.arrow"
 REPORT, REPORT_PAGE = "report.json", "report.html"
 ARRAYS = ("tokens", "instruments", "velocities", "bars", "steps")
+FILE_NAME = re.compile(r"[a-z]+(-\d{5,})?\.(npy|arrow|json|html)")
+"""Name of any file of a dataset."""
 SPLITS = ("train", "valid", "test")
 DUPLICATE_KINDS = {
     "identical_file": "every byte is the same",
@@ -156,6 +159,11 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "repairs": (pa.int32(), "Repairs that the reader made."),
 }
 """Column -> its type and meaning."""
+
+INDEX_NULLABLE = frozenset(
+    ("duplicate", "pitch_low", "pitch_high", "key", "key_fit", "same_duration_share")
+)
+"""Columns of the index that may be null: of a song that repeats none, or has only drums."""
 
 LEDGER_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "path": (

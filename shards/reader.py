@@ -4,15 +4,17 @@ Opening reads the manifest and the vocabulary and maps the index; a shard is map
 first song is asked for.
 """
 
-import json
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 import pyarrow as pa
 
+from shards import check, plain_file
 from shards.codec import Codec, EncodedSong
-from shards.errors import ShardError
+from shards.errors import LakhxlError, ShardError
 from shards.layout import (
     FORMAT_VERSION,
     INDEX,
@@ -25,6 +27,8 @@ from shards.layout import (
     array_file,
     is_dataset,
 )
+from shards.mapped_files import check_plain, map_array, read_table
+from shards.song import Song
 from shards.vocabulary import Vocabulary
 
 
@@ -88,8 +92,19 @@ class SongSource(Protocol):
         ...
 
 
+MAX_JSON_BYTES, MAX_JSON_DEPTH = 1 << 24, 16
+"""Of one file. A manifest takes 500 bytes per shard; a report has 7 levels. Parsed, a file takes up
+to 30 times its size."""
+
+MAX_OPEN_SHARDS = 4096
+"""Shards that stay mapped, five maps each. A process may have 65,530 maps (vm.max_map_count), and
+songs that are in use keep theirs."""
+
+
 class Dataset:
-    """The kept songs of one pipeline run. It can be pickled; another process maps it again.
+    """The kept songs of one pipeline run: `dataset[3]`, `dataset[:10]`, `for song in dataset`.
+
+    It can be pickled; another process maps it again.
 
     Attributes:
         path: the folder.
@@ -100,48 +115,124 @@ class Dataset:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._identity = self._stat_manifest()
         self.manifest = read_manifest(path)
         self.vocabulary = read_vocabulary(path / VOCABULARY)
+        if self.manifest["vocabulary_fingerprint"] != self.vocabulary.fingerprint:
+            raise ShardError(
+                f"{path / VOCABULARY} has fingerprint {self.vocabulary.fingerprint}, but "
+                f"{MANIFEST} says {self.manifest['vocabulary_fingerprint']}: make the dataset again"
+            )
         self.codec = Codec(self.vocabulary)
         self.index = read_table(path / INDEX, INDEX_SCHEMA)
+        _refuse(path / INDEX, check.index_faults(self.index))
         self._rows_of = {
             column: self.index[column].to_numpy() for column in ("shard", "start", "stop")
         }
-        self._dtypes = array_dtypes(self.vocabulary.step_dtype)
-        self._shards: dict[int, dict[str, np.ndarray]] = {}
+        self._has_checked = np.zeros(len(self), bool)
+        self._arrays = lru_cache(MAX_OPEN_SHARDS)(self._open_shard)
 
     def __len__(self) -> int:
         return self.index.num_rows
 
+    def __repr__(self) -> str:
+        tokens = int((self._rows_of["stop"] - self._rows_of["start"]).sum())
+        return f"<Dataset {str(self.path)!r}: {len(self):,} songs, {tokens:,} tokens>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Dataset, (self.path,)
+
+    @overload
+    def __getitem__(self, wanted: int) -> EncodedSong: ...
+    @overload
+    def __getitem__(self, wanted: slice) -> list[EncodedSong]: ...
+    def __getitem__(self, wanted: int | slice) -> EncodedSong | list[EncodedSong]:
+        numbers = range(len(self))
+        if isinstance(wanted, slice):
+            return [self.song(number) for number in numbers[wanted]]
+        return self.song(wanted + len(self) if -len(self) <= wanted < 0 else wanted)
+
+    def __iter__(self) -> Iterator[EncodedSong]:
+        return map(self.song, range(len(self)))
 
     def song(self, number: int) -> EncodedSong:
         """The arrays of one song: read-only views, nothing is copied.
 
+        Its ids are all in the vocabulary, so they may be used as indices; see `check.id_fault`,
+        which is asked when a song is first read.
+
         Raises:
             IndexError: there is no such song.
-            ShardError: its shard is missing, or does not hold what the index expects.
+            ShardError: its shard is missing, does not hold what the index expects, or holds ids
+                beyond the vocabulary.
         """
         if not 0 <= number < len(self):
             raise IndexError(f"song {number} of {len(self)}")
         shard = int(self._rows_of["shard"][number])
         start, stop = int(self._rows_of["start"][number]), int(self._rows_of["stop"][number])
-        arrays = self._shards.get(shard) or self._open_shard(shard)
-        return EncodedSong(**{name: array[start:stop] for name, array in arrays.items()})
+        song = EncodedSong(*(array[start:stop] for array in self._arrays(shard)))
+        if not self._has_checked[number]:
+            if fault := check.id_fault(song, self.vocabulary):
+                raise ShardError(f"{self.path}: song {number} is damaged ({fault}): make it again")
+            self._has_checked[number] = True
+        return song
 
-    def _open_shard(self, shard: int) -> dict[str, np.ndarray]:
-        expected = int(self._rows_of["stop"][self._rows_of["shard"] == shard].max())
-        arrays = {
-            name: map_array(self.path / array_file(name, shard), dtype, expected)
-            for name, dtype in self._dtypes.items()
-        }
-        self._shards[shard] = arrays
-        return arrays
+    def _open_shard(self, shard: int) -> tuple[np.ndarray, ...]:
+        """The five arrays of a shard, in the order of ARRAYS."""
+        self._check_identity()
+        last = int(np.searchsorted(self._rows_of["shard"], shard, side="right")) - 1
+        length = int(self._rows_of["stop"][last])
+        return tuple(
+            map_array(self.path / array_file(name, shard), dtype, length)
+            for name, dtype in array_dtypes(self.vocabulary.step_dtype).items()
+        )
 
     def ledger(self) -> pa.Table:
-        """One row per input file, `shards.layout.LEDGER_SCHEMA`."""
-        return read_table(self.path / LEDGER, LEDGER_SCHEMA)
+        """One row per input file, `shards.layout.LEDGER_SCHEMA`.
+
+        Raises:
+            ShardError: it is missing, damaged, or does not belong to the index.
+        """
+        return self._ledger
+
+    @cached_property
+    def _ledger(self) -> pa.Table:
+        self._check_identity()
+        ledger = read_table(self.path / LEDGER, LEDGER_SCHEMA)
+        _refuse(self.path / LEDGER, check.ledger_faults(ledger, self.index))
+        return ledger
+
+    def _check_identity(self) -> None:
+        """Refuse to go on with the files of another dataset: they are opened when needed."""
+        if self._stat_manifest() != self._identity:
+            raise ShardError(f"{self.path} was replaced while it was open: start again")
+
+    def _stat_manifest(self) -> tuple[int, ...]:
+        try:
+            found = (self.path / MANIFEST).lstat()
+        except FileNotFoundError:
+            return ()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def decode_song(dataset: SongSource, number: int) -> Song:
+    """Decode one song, and check that its arrays are what it encodes to.
+
+    Raises:
+        IndexError: there is no such song.
+        ShardError: they are not, or see `Dataset.song`.
+    """
+    try:
+        return check.checked_song(dataset.song(number), dataset.codec)
+    except ValueError as error:
+        raise ShardError(
+            f"{dataset.path}: song {number} is damaged ({error}): make it again"
+        ) from error
+
+
+def _refuse(path: Path, faults: Iterator[str]) -> None:
+    if fault := next(faults, None):
+        raise ShardError(f"{path} is damaged ({fault}): make the dataset again")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -153,6 +244,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder / MANIFEST} has format version {version}, this program reads "
             f"{FORMAT_VERSION}: make the dataset again with `pipeline run`"
         )
+    if fault := check.manifest_fault(manifest):
+        raise ShardError(f"{folder / MANIFEST} is damaged ({fault}): make the dataset again")
     return manifest
 
 
@@ -164,39 +257,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
 def read_json(path: Path) -> Any:
     """The contents of a JSON file of a dataset."""
     try:
-        return json.loads(path.read_bytes())
+        check_plain(path)
+        return plain_file.read_json(path, MAX_JSON_BYTES, MAX_JSON_DEPTH)
     except FileNotFoundError:
         raise ShardError(f"{path} is missing: the dataset is incomplete, make it again") from None
-    except ValueError as error:
-        raise ShardError(f"{path} is damaged ({error}): make the dataset again") from None
-
-
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Memory-map an Arrow file; refused where it has another schema."""
-    try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
-    except FileNotFoundError:
-        raise ShardError(f"{path} is missing: the dataset is incomplete, make it again") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ShardError(f"{path} is damaged ({error}): make the dataset again") from None
-    if not table.schema.equals(schema):
-        raise ShardError(f"{path} has other columns than format version {FORMAT_VERSION}")
-    return table
-
-
-def map_array(path: Path, dtype: np.dtype, length: int) -> np.ndarray:
-    """Memory-map one array of a shard, read-only; refused where its type or length is another."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise ShardError(f"{path} is missing: the dataset is incomplete, make it again") from None
-    except (ValueError, EOFError, SyntaxError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ShardError(f"{path} is damaged ({reason}): make the dataset again") from None
-    if array.dtype != dtype or array.shape != (length,):
-        raise ShardError(
-            f"{path} holds {array.shape} of {array.dtype}, but {INDEX} expects ({length},) of "
-            f"{dtype}: the dataset is damaged, make it again"
-        )
-    return array.view(np.ndarray)
+    except LakhxlError as error:
+        raise ShardError(f"{error}: make the dataset again") from None

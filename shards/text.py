@@ -23,3 +23,8 @@ def visible(text: object, longest: int | None = None) -> str:
     if longest is None or len(shown) <= longest:
         return shown
     return f"{shown[: longest // 2]}…{shown[-(longest // 2) :]}"
+
+
+def visible_lines(text: str) -> str:
+    """As `visible`, but of several lines."""
+    return "\n".join(map(visible, text.split("\n")))

@@ -22,9 +22,9 @@ from pipeline.clean.silence import SilenceSettings, remove_silence
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.midi.pedal import extend_by_pedal
 from shards.bars import Bars
+from shards.check import song_fault
 from shards.codec import Codec
 from shards.song import Song
-from shards.verify import song_fault
 from shards.vocabulary import CodecSettings, Vocabulary
 
 OPTIONS = (

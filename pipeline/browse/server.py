@@ -23,6 +23,7 @@ from pipeline.browse.songs import QueryError, Songs, boxes_of
 from shards import Dataset
 from shards.errors import LakhxlError, ShardError
 from shards.layout import REPORT_PAGE
+from shards.reader import decode_song
 from shards.render.midi import to_midi
 from shards.render.pianoroll import notes_extent, png
 from shards.text import visible
@@ -116,7 +117,7 @@ class Site:
             raise RequestRefused(404, f"there is no song {number}; the last is {last}")
         if suffix == ".png":
             return "image/png", self._png(number)
-        song = self._dataset.codec.decode(self._dataset.song(number))
+        song = decode_song(self._dataset, number)
         if suffix == ".mid":
             stream = io.BytesIO()
             to_midi(song, self._dataset.vocabulary).save(file=stream)
@@ -130,7 +131,7 @@ class Site:
         return JSON, json.dumps(content).encode()
 
     def _draw(self, number: int) -> bytes:
-        song = self._dataset.codec.decode(self._dataset.song(number))
+        song = decode_song(self._dataset, number)
         with self._drawing:
             silences = removed_silences(self._dataset, number)
             return png(song, self._dataset.vocabulary, silences=silences)

@@ -20,8 +20,10 @@ import numpy as np
 
 from pipeline.duplicates.clusters import MIN_RARE_SHARE, rare_limit
 from pipeline.duplicates.fingerprint import MIN_NGRAMS, melodic_ngrams
+from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.splits import SplitSettings, draw
-from shards.reader import Dataset
+from shards import settings
+from shards.reader import Dataset, decode_song
 from shards.vocabulary import PROGRAMS
 
 SAMPLED_ONE_IN = 32
@@ -72,11 +74,13 @@ def audit(dataset: Dataset, advance: Callable[[int], object] = lambda songs: Non
 
 def leaked_by_file(dataset: Dataset) -> float:
     """Share of the held-out songs of a split by file that have a duplicate in its training part."""
-    settings = SplitSettings(**dataset.manifest["settings"]["split"])
+    split = settings.from_json(
+        SplitSettings, dataset.manifest["settings"].get("split", {}), where=f"{dataset.path}: split"
+    )
     md5s, cluster = dataset.index["md5"].to_pylist(), dataset.index["cluster"].to_numpy()
     paths = dataset.index["path"].to_pylist()
     names = [f"{path}:{md5}" for path, md5 in zip(paths, md5s, strict=True)]
-    trained = np.array([draw(name, settings) == "train" for name in names], bool)
+    trained = np.array([draw(name, split) == "train" for name in names], bool)
     held_out = ~trained
     leaked = np.isin(cluster[held_out], cluster[trained])
     return float(leaked.mean()) if len(leaked) else 0.0
@@ -92,7 +96,9 @@ def leaks(
         ngrams = song_ngrams(dataset, song)
         sampled.append(ngrams[ngrams % SAMPLED_ONE_IN == 0])
         advance(1)
-    min_similarity = dataset.manifest["settings"]["duplicates"]["similarity"]
+    stated = dataset.manifest["settings"].get("duplicates", {})
+    where = f"{dataset.path}: duplicates"
+    min_similarity = settings.from_json(DuplicateSettings, stated, where=where).similarity
     counts = np.array([len(ngrams) for ngrams in sampled])
     similar: dict[tuple[int, int], float] = {}
     for (one, other), shared in _count_shared(sampled, split).items():
@@ -132,7 +138,7 @@ def _rare_shares(
 
 def song_ngrams(dataset: Dataset, song: int) -> np.ndarray:
     """Compute the distinct n-grams of a song from its tokens, ascending; none if too few."""
-    decoded = dataset.codec.decode(dataset.song(song))
+    decoded = decode_song(dataset, song)
     notes = decoded.notes
     ngrams = np.unique(
         melodic_ngrams(

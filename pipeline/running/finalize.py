@@ -36,7 +36,8 @@ from shards.layout import (
     SPLITS,
     VOCABULARY,
 )
-from shards.reader import read_json, read_table
+from shards.mapped_files import read_table
+from shards.reader import read_json
 from shards.vocabulary import Vocabulary
 from shards.writer import publish_folder, write_json, write_manifest, write_table, write_text
 

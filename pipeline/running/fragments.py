@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipeline.running.status import FileCounts
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
-from shards.reader import read_table
+from shards.mapped_files import read_table
 
 ADDED_LATER = ("shard", "start", "stop", "split", "cluster", "representative", "duplicate")
 INDEX_FRAGMENT_SCHEMA = pa.schema(

@@ -35,7 +35,7 @@ from pipeline.sources.members import (
     is_midi,
     passed_over,
 )
-from shards.reader import read_table
+from shards.mapped_files import read_table
 from shards.text import escape_bytes
 from shards.writer import write_table
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from shards import layout, open_dataset, writer
+from shards.check import counts
 from shards.codec import Codec, EncodedSong
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, sort_notes
 from shards.vocabulary import Vocabulary
@@ -62,8 +63,19 @@ def encode_songs(lengths: Sequence[int]) -> list[EncodedSong]:
     return [codec.encode(compose(notes, seed=seed)) for seed, notes in enumerate(lengths)]
 
 
+def _nothing(column: pa.Field) -> Any:
+    kind = column.type
+    if column.name in layout.INDEX_NULLABLE:
+        return None
+    if pa.types.is_nested(kind):
+        return []
+    if pa.types.is_boolean(kind):
+        return False
+    return "" if pa.types.is_string(kind) else 0
+
+
 def write_dataset(folder, songs, splits):
-    """A dataset on disk; only the index columns that training reads are filled in."""
+    """A dataset on disk; index columns that training does not read hold null, 0 or nothing."""
     vocabulary = Vocabulary()
     folder.mkdir(parents=True)
     writer.write_shard(folder, 0, songs, vocabulary.step_dtype)
@@ -76,15 +88,32 @@ def write_dataset(folder, songs, splits):
         "stop": ends,
         "split": list(splits),
         "representative": [True] * len(songs),
+        "cluster": range(len(songs)),
         "tokens": [len(song) for song in songs],
     }
     columns = [
-        pa.array(known.get(field.name, [None] * len(songs)), field.type)
+        pa.array(known.get(field.name, [_nothing(field)] * len(songs)), field.type)
         for field in layout.INDEX_SCHEMA
     ]
-    writer.write_table(folder / layout.INDEX, pa.table(columns, schema=layout.INDEX_SCHEMA))
+    index = pa.table(columns, schema=layout.INDEX_SCHEMA)
+    ledger = pa.Table.from_pylist(
+        [
+            {"path": "", "md5": md5, "outcome": "kept", "song": song}
+            for song, md5 in enumerate(known["md5"])
+        ],
+        layout.LEDGER_SCHEMA,
+    )
+    writer.write_table(folder / layout.INDEX, index)
+    writer.write_table(folder / layout.LEDGER, ledger)
     writer.write_json(folder / layout.VOCABULARY, vocabulary.to_json())
-    writer.write_manifest(folder, {"format_version": layout.FORMAT_VERSION})
+    manifest = {
+        "format_version": layout.FORMAT_VERSION,
+        "settings": {},
+        "vocabulary_fingerprint": vocabulary.fingerprint,
+        "counts": counts(index, ledger),
+        "files": {},
+    }
+    writer.write_manifest(folder, manifest)
     return folder
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from shards.reader import SongSource
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS, Kind
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS
 from trainer.data.sampler import NO_SONG, PADDING, ContiguousBatchSampler, Span
 
 IGNORED = -100
@@ -118,7 +118,6 @@ class Blocks(Dataset[BatchBuffer]):
         self._counting = np.arange(block_size)
         ids = np.arange(len(dataset.vocabulary))
         self._lacks_instrument = ~dataset.vocabulary.has_instrument(ids)
-        self._is_not_pitch = dataset.vocabulary.kind(ids) != Kind.PITCH
 
     def __getitem__(self, spans: tuple[Span, ...] | None) -> BatchBuffer:
         """One lane's block, as a batch of one lane."""
@@ -168,14 +167,15 @@ class Blocks(Dataset[BatchBuffer]):
 
     def _map_missing(self, arrays: dict[str, np.ndarray]) -> None:
         """Give inputs without instrument or velocity the class for none; ignore such targets."""
-        instruments, velocities = arrays["instruments"], arrays["velocities"]
-        np.putmask(instruments, instruments == NO_INSTRUMENT, self.dataset.vocabulary.instruments)
-        np.putmask(velocities, velocities == NO_VELOCITY, VELOCITY_BINS)
-        for name, is_ignored in (
-            ("instrument_targets", self._lacks_instrument),
-            ("velocity_targets", self._is_not_pitch),
-        ):  # clip takes IGNORED to token 0, <pad>, which has neither
-            np.putmask(arrays[name], is_ignored.take(arrays["targets"], mode="clip"), IGNORED)
+        for name, none, value in (
+            ("instruments", NO_INSTRUMENT, self.dataset.vocabulary.instruments),
+            ("velocities", NO_VELOCITY, VELOCITY_BINS),
+            ("velocity_targets", NO_VELOCITY, IGNORED),
+        ):
+            np.putmask(arrays[name], arrays[name] == none, value)
+        # clip takes IGNORED to token 0, <pad>, which has none
+        is_ignored = self._lacks_instrument.take(arrays["targets"], mode="clip")
+        np.putmask(arrays["instrument_targets"], is_ignored, IGNORED)
 
     def _count_to(self, stop: int) -> np.ndarray:
         """0, 1, 2 … to at least `stop` - 1."""
@@ -230,4 +230,4 @@ def _pad(arrays: dict[str, np.ndarray], here: tuple[int, slice]) -> None:
     arrays["segment_ids"][here] = PADDING
     arrays["targets"][here] = IGNORED
     arrays["instruments"][here] = NO_INSTRUMENT
-    arrays["velocities"][here] = NO_VELOCITY
+    arrays["velocities"][here] = arrays["velocity_targets"][here] = NO_VELOCITY

@@ -1,6 +1,10 @@
 """Which songs of a dataset a run trains on: those of a split that meet an SQL condition."""
 
+# pyarrow.compute makes its functions at import, where pyright cannot see them
+# pyright: reportAttributeAccessIssue=false
+
 import numpy as np
+import pyarrow.compute as pc
 
 from shards.reader import SongSource
 from shards.where import matching_songs
@@ -21,7 +25,7 @@ def select(dataset: SongSource, split: str, where: str | None = None) -> np.ndar
         LakhxlError: `where` is not a valid condition.
     """
     index = dataset.index
-    wanted = (index["split"].to_numpy() == split) & index["representative"].to_numpy()
+    wanted = pc.equal(index["split"], split).to_numpy() & index["representative"].to_numpy()
     wanted &= index["tokens"].to_numpy() > 1
     if where is not None:
         wanted &= matching_songs(index, where)

@@ -15,7 +15,7 @@ import numpy as np
 
 from shards.codec import EncodedSong
 from shards.gm import FAMILIES
-from shards.reader import SongSource
+from shards.reader import SongSource, decode_song
 from shards.vocabulary import NO_INSTRUMENT, PROGRAMS, Kind, Vocabulary
 from trainer.evaluation.token_loss import SongLosses
 from trainer.model.loss import POSITION_EDGES, POSITION_NAMES
@@ -106,7 +106,7 @@ class Targets:
         seconds = []
         for number in numbers.tolist():
             song = dataset.song(number)
-            decoded = dataset.codec.decode(song)
+            decoded = decode_song(dataset, number)
             seconds.append(float(decoded.seconds(decoded.end)))
             for name, labels in _labels(song, vocabulary).items():
                 parts.setdefault(name, []).append(labels)

@@ -16,7 +16,7 @@ import torch
 
 from shards.codec import Codec
 from shards.errors import LakhxlError, SettingError
-from shards.reader import SongSource
+from shards.reader import SongSource, decode_song
 from shards.settings import setting
 from shards.song import Song
 from trainer.data.selection import select
@@ -86,6 +86,7 @@ def first_bars(dataset: SongSource, numbers: np.ndarray, bars: int) -> dict[int,
     """
     beginnings = {}
     for number in numbers.tolist():
+        decode_song(dataset, number)  # refuses a damaged one
         try:
             beginning = Prompt.from_song(dataset.song(number), dataset.codec, bars)
         except SettingError:  # no note
@@ -179,7 +180,7 @@ def _find_matches(
 
         def decoded() -> Iterator[tuple[int, np.ndarray]]:
             for number in training.tolist():
-                yield number, dataset.codec.decode(dataset.song(number)).notes
+                yield number, decode_song(dataset, number).notes
                 progress.update()
 
         whole = longest_matches([song.notes for song in songs], decoded())

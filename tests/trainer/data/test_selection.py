@@ -62,7 +62,7 @@ def test_a_condition_selects_songs_of_a_split(folder):
 
 
 def test_a_song_with_an_unknown_value_does_not_meet_the_condition(folder):
-    assert select(open_dataset(folder), "train", "bars >= 0 or bars < 0").tolist() == []
+    assert select(open_dataset(folder), "train", "pitch_low >= 0 or pitch_low < 0").tolist() == []
 
 
 @pytest.mark.parametrize(
