@@ -6,6 +6,7 @@ import click
 
 from pipeline.numba_cache import is_temporary
 from shards.console import Commands
+from shards.text import visible_lines
 
 
 class Folder(click.Path):
@@ -39,7 +40,7 @@ def warn_if_uncached() -> None:
 
 def report_summary(dataset: Path) -> str:
     """The stored report of a dataset as text for a terminal."""
-    from pipeline.report.schema import read_report
+    from pipeline.report.read_report import read_report
     from pipeline.report.terminal.summary import report_text
 
-    return report_text(read_report(dataset))
+    return visible_lines(report_text(read_report(dataset)))

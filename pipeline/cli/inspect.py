@@ -8,8 +8,8 @@ import click
 from pipeline.cli.group import Folder, cli, report_summary
 from shards.console import progress_bar
 from shards.errors import LakhxlError
-from shards.layout import REPORT_PAGE
-from shards.text import visible
+from shards.layout import MANIFEST, REPORT_PAGE
+from shards.text import visible, visible_lines
 
 
 @cli.command()
@@ -21,16 +21,21 @@ def verify(dataset: Path) -> None:
     Example:
         pipeline verify shards/lakh
     """
+    from pipeline.config import DataSettings
+    from pipeline.report.read_report import read_report
     from shards import open_dataset
+    from shards.settings import from_json
     from shards.verify import verify as find_faults
 
     with progress_bar(total=0, desc="verifying", unit=" songs") as bar:
         faults = list(find_faults(dataset, bar.reset, bar.update))
     for fault in faults:
-        click.echo(fault)
+        click.echo(visible(fault))
     if faults:
         raise LakhxlError(f"{dataset}: {len(faults)} faults found")
     intact = open_dataset(dataset)
+    from_json(DataSettings, intact.manifest["settings"], where=str(intact.path / MANIFEST))
+    read_report(intact.path)
     files = len(intact.manifest["files"])
     click.echo(f"{intact.path} is intact: {len(intact)} songs, {files} files")
 
@@ -56,7 +61,7 @@ def audit(dataset: Path) -> None:
     for kind, songs in found.duplicates.items():
         click.echo(f"  {songs:>7,}  {kind}")
     for number, songs, path in found.largest:
-        click.echo(f"  cluster {number}: {songs} songs, kept {path}")
+        click.echo(f"  cluster {number}: {songs} songs, kept {visible(path)}")
     click.echo(f"leakage across splits: {len(found.leaks)} pairs")
     click.echo(
         f"a split by file would have leaked {100 * found.leaked_by_file:.1f} % of what it held out"
@@ -99,12 +104,13 @@ def what_if(dataset: Path, where: str | None) -> None:
     Example:
         pipeline what-if shards/lakh --where "instruments >= 3 and meter = '4/4'"
     """
-    from pipeline.report.schema import read_report
+    from pipeline.report.read_report import read_report
     from pipeline.report.terminal.what_if import what_if_text, where_text
     from shards import open_dataset
 
     opened = open_dataset(dataset)
-    click.echo(where_text(opened.index, where) if where else what_if_text(read_report(opened.path)))
+    text = where_text(opened.index, where) if where else what_if_text(read_report(opened.path))
+    click.echo(visible_lines(text))
 
 
 @cli.command()
@@ -151,10 +157,11 @@ def show(dataset: Path, song: str, image: Path | None) -> None:
     number = find_song(opened, song)
     click.echo(facts_text(opened, number))
     if image:
+        from shards.reader import decode_song
         from shards.render.pianoroll import save_piano_roll
 
         title = opened.index["path"][number].as_py()
-        decoded = opened.codec.decode(opened.song(number))
+        decoded = decode_song(opened, number)
         silences = removed_silences(opened, number)
         save_piano_roll(decoded, opened.vocabulary, image, title=title, silences=silences)
         click.echo(f"{'piano roll':<20}{visible(image)}")
@@ -182,10 +189,11 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None) -> No
     """
     from pipeline.browse.song_facts import find_song
     from shards import open_dataset
+    from shards.reader import decode_song
     from shards.render.midi import write_midi
 
     opened = open_dataset(dataset)
-    decoded = opened.codec.decode(opened.song(find_song(opened, song)))
+    decoded = decode_song(opened, find_song(opened, song))
     if output.suffix.lower() == ".wav":
         from shards.render.audio import write_wav
 

@@ -1,4 +1,4 @@
-"""report.json: what it holds, key by key, its version, and how to read it back.
+"""report.json: what it holds, key by key, and its version.
 
 Conventions
     representative   the one song of its cluster that is trained on; unless a key says otherwise,
@@ -6,12 +6,7 @@ Conventions
     *_songs, songs   number of songs; `files` likewise
 """
 
-from pathlib import Path
-from typing import TypedDict, cast
-
-from shards.errors import ShardError
-from shards.layout import REPORT
-from shards.reader import read_json
+from typing import TypedDict
 
 REPORT_VERSION = 5
 
@@ -302,19 +297,3 @@ class Report(TypedDict):
 def leaks(duplicates: Duplicates) -> int:
     """Clusters and files that lie in more than one split; anything but 0 is an error."""
     return duplicates["clusters_in_two_splits"] + duplicates["files_in_two_splits"]
-
-
-def read_report(dataset: Path) -> Report:
-    """The contents of a dataset's report.json.
-
-    Raises:
-        ShardError: it is missing, or written by another version of this program.
-    """
-    report = read_json(dataset / REPORT)
-    version = report.get("report_version") if isinstance(report, dict) else None
-    if version != REPORT_VERSION:
-        raise ShardError(
-            f"{dataset / REPORT} is a report of version {version}, this program reads "
-            f"{REPORT_VERSION}: make the dataset again with `pipeline run`"
-        )
-    return cast(Report, report)

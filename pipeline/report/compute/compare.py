@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.report.compute.histograms import MEASURES
 from pipeline.report.number_format import count, digits, hours, share, short, words
-from pipeline.report.schema import Report, leaks, read_report
+from pipeline.report.read_report import read_report
+from pipeline.report.schema import Report, leaks
 from shards.layout import SPLITS
 from shards.reader import find_dataset, read_manifest
 
