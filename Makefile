@@ -53,6 +53,8 @@ bench: $(READY)
 # Input that lies, by the thousands: minutes instead of the seconds that the tests take for a few.
 fuzz: $(READY)
 	$(BIN)/python -m benchmarks correctness hostile-archives --cases 10000
+	$(BIN)/python -m benchmarks correctness hostile-datasets --cases 10000
+	$(BIN)/python -m benchmarks correctness hostile-runs --cases 10000
 
 # A virtual environment with tested versions; made again when what it is made from changes.
 $(READY): setup.cfg pyproject.toml constraints.txt

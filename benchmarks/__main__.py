@@ -23,6 +23,7 @@ ROOMS = {
         "hostile-files": "mutated files, and files made to be slow",
         "hostile-archives": "archives whose headers lie",
         "hostile-runs": "mutated run folders: a good run or one line",
+        "hostile-datasets": "datasets changed at random",
         "bounds": "what lies near the bounds of the rules",
         "duplicates": "recall and false merges of duplicate detection",
         "compare-rendering": "a rendered song versus its file",
