@@ -54,7 +54,9 @@ bench: $(READY)
 fuzz: $(READY)
 	$(BIN)/python -m benchmarks correctness hostile-archives --cases 10000
 	$(BIN)/python -m benchmarks correctness hostile-datasets --cases 10000
-	$(BIN)/python -m benchmarks correctness hostile-runs --cases 10000
+	$(BIN)/python -m pipeline demo build/fuzz/midi --songs 24 --restart
+	$(BIN)/python -m pipeline run build/fuzz/midi --out build/fuzz/shards --name demo --restart
+	$(BIN)/python -m benchmarks correctness hostile-runs build/fuzz/shards --cases 10000
 
 # A virtual environment with tested versions; made again when what it is made from changes.
 $(READY): setup.cfg pyproject.toml constraints.txt

@@ -62,7 +62,7 @@ def to_midi(song: Song, vocabulary: Vocabulary) -> mido.MidiFile:
             notes = own[voices == voice]
             changes = messages[instrument]
             if voice:  # other readers keep a program per track, and hear a piano without
-                changes = [at for at in changes if at[1].type == "program_change"]
+                changes = [at for at in changes if at[1].dict()["type"] == "program_change"]
             file.tracks.append(_track(name, notes, channels[instrument], changes, step_ticks))
     return file
 
