@@ -22,10 +22,13 @@ import torch
 from torch import Tensor
 
 from shards.errors import LakhxlError
+from shards.plain_file import open_plain, parse_json
 from trainer.model.knn.store import STORED_AS, Store
 
 VERSION = 1
 PAGE = 4096
+MAX_HEADER, HEADER_DEPTH = 2**22, 2
+"""Bounds of the header: two numbers per lane, of at most 65,536."""
 DTYPE = np.dtype(np.float16)
 assert torch.from_numpy(np.zeros(1, DTYPE)).dtype is STORED_AS
 
@@ -95,8 +98,8 @@ def load(path: Path, store: Store, settings: Any, checksum: str) -> None:
         LakhxlError: the file is missing, damaged, or of another run or step.
     """
     try:
-        with path.open("rb") as file:
-            found = json.loads(file.readline())
+        with open_plain(path) as file:
+            found = parse_json(file.readline(MAX_HEADER).decode(), HEADER_DEPTH)
     except FileNotFoundError:
         raise LakhxlError(
             f"{path} is missing, but the checkpoint beside it needs it: restore it, or resume "

@@ -1,6 +1,7 @@
 """The kNN memory on disk: restored bit for bit, or refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -78,6 +79,15 @@ def test_unused_slots_take_no_disk(tmp_path):
 def assert_refused(path, store, checksum, match, settings=SETTINGS):
     with pytest.raises(LakhxlError, match=match):
         knn_file.load(path, resumed(store), settings, checksum)
+
+
+def test_a_named_pipe_or_a_header_without_end_is_refused(saved):
+    path, store, checksum = saved
+    path.write_bytes(b"[" * 9_999)
+    assert_refused(path, store, checksum, "is not a kNN memory")
+    path.unlink()
+    os.mkfifo(path)
+    assert_refused(path, store, checksum, "is a named pipe; expected a plain file")
 
 
 def test_a_file_of_other_settings_is_refused(saved):
