@@ -2,11 +2,24 @@
 // a time with its piano roll and a player. Values are only ever inserted as text.
 "use strict";
 
+// The server's policy allows no string as markup but through this: whatever a library writes as
+// markup, by a way that we know or not, adds no element.
+globalThis.trustedTypes?.createPolicy("default", {createHTML: (text) => text.replaceAll("<", "&lt;")});
+
 const FIRST_SHOWN = ["song", "path", "split", "representative", "seconds", "bars", "bpm", "meter",
   "instruments", "notes", "tokens"];
 const WAIT = 250; // milliseconds after the last key, before asking the server
 const at = (id) => document.getElementById(id);
-let table, synth, opened, openCount = 0;
+let table, synth, opened, dataset, openCount = 0;
+
+function element(tag, text, className = "") {
+  return Object.assign(document.createElement(tag), {textContent: text ?? "", className});
+}
+
+// The dataset that this page is of goes with every address, so that the server can refuse another's.
+function of(address) {
+  return address + (address.includes("?") ? "&" : "?") + "dataset=" + dataset;
+}
 
 async function ask(address) {
   const answer = await fetch(address);
@@ -31,7 +44,7 @@ function addressOf(url, config, params) {
 
 async function songs(url, config, params) {
   try {
-    const found = await (await ask(addressOf(url, config, params))).json();
+    const found = await (await ask(of(addressOf(url, config, params)))).json();
     at("found").textContent = found.last_row.toLocaleString("en") +
       (found.last_row === 1 ? " song" : " songs");
     showError();
@@ -43,14 +56,15 @@ async function songs(url, config, params) {
 }
 
 function columnOf({name, kind}) {
+  const text = (cell) => element("span", cell.getValue());
   return {
-    field: name, title: name.replaceAll("_", " "), visible: FIRST_SHOWN.includes(name),
+    field: name, title: name.replaceAll("_", " "), titleFormatter: text, visible: FIRST_SHOWN.includes(name),
     headerFilter: "input", headerFilterLiveFilter: true,
     headerFilterPlaceholder: {number: ">=", boolean: "yes", text: ""}[kind],
     hozAlign: kind === "number" ? "right" : "left", headerHozAlign: kind === "number" ? "right" : "left",
-    formatter: kind === "boolean" ? (cell) => (cell.getValue() ? "yes" : "no") : "plaintext",
+    formatter: kind === "boolean" ? (cell) => (cell.getValue() ? "yes" : "no") : text,
     minWidth: name === "path" ? 180 : 44 + 8 * name.length, widthGrow: name === "path" ? 4 : 1,
-    tooltip: name === "path",
+    tooltip: name === "path" && ((event, cell) => text(cell)),
   };
 }
 
@@ -68,6 +82,7 @@ function chooser(columns) {
 
 async function start() {
   const about = await (await ask("/api/about")).json();
+  dataset = about.dataset;
   at("name").textContent = document.title = about.name;
   chooser(about.columns);
   table = new Tabulator("#table", {
@@ -76,7 +91,7 @@ async function start() {
     paginationSizeSelector: [20, 50, 100, 200],
     sortMode: "remote", filterMode: "remote", headerFilterLiveFilterDelay: WAIT,
     layout: "fitColumns", columns: about.columns.map(columnOf), placeholder: "No song",
-    index: "song",
+    index: "song", headerSortElement: () => element("div", "", "tabulator-arrow"),
   });
   table.on("rowClick", (event, row) => open(row.getData().song).catch(showError));
   let waiting;
@@ -93,18 +108,14 @@ async function open(number) {
   document.querySelectorAll(".tabulator-row.open").forEach((row) => row.classList.remove("open"));
   const row = table.getRow(number);
   if (row) row.getElement().classList.add("open");
-  const song = await (await ask(`/api/song/${number}`)).json();
+  const song = await (await ask(of(`/api/song/${number}`))).json();
   if (mine !== openCount) return; // another was opened meanwhile
   opened = {number, ...song};
   at("title").textContent = song.facts.path;
-  at("picture").src = `/api/song/${number}.png`;
-  at("download").href = `/api/song/${number}.mid`;
-  at("facts").replaceChildren(...Object.entries(song.facts).flatMap(([name, value]) => {
-    const term = document.createElement("dt"), fact = document.createElement("dd");
-    term.textContent = name.replaceAll("_", " ");
-    fact.textContent = value;
-    return [term, fact];
-  }));
+  at("picture").src = of(`/api/song/${number}.png`);
+  at("download").href = of(`/api/song/${number}.mid`);
+  at("facts").replaceChildren(...Object.entries(song.facts).flatMap(([name, value]) =>
+    [element("dt", name.replaceAll("_", " ")), element("dd", value)]));
   place(0);
   at("song").scrollIntoView({block: "nearest", behavior: "smooth"});
 }
@@ -114,7 +125,7 @@ async function load() {
   synth ??= new WebAudioTinySynth({quality: 1});
   await synth.getAudioContext().resume();
   if (synth.number === opened.number) return;
-  const midi = await (await ask(`/api/song/${opened.number}.mid`)).arrayBuffer();
+  const midi = await (await ask(of(`/api/song/${opened.number}.mid`))).arrayBuffer();
   synth.loadMIDI(midi);
   synth.number = opened.number;
 }

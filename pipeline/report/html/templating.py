@@ -1,10 +1,15 @@
 """Jinja templates for pages that open from disk, fetch nothing and run no script.
 
+The content security policy of a page allows one style, by its hash, so bars get their widths by
+class.
+
 Every value that a template prints is escaped, unless it is Markup made by our own code; control
 and formatting characters are shown by their code, as `shards.console.visible` has it.
 """
 
+from base64 import b64encode
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -15,12 +20,28 @@ from pipeline.report import number_format
 from shards.console import visible
 
 STYLE = files("pipeline.report.html") / "style.css"
+WIDTHS = 400
+"""Widths of a bar: a quarter of a per cent is a pixel or two."""
 
 
 def render(template: str, **values: Any) -> str:
     """One of `templates/` as a whole page, its style included."""
-    style = Markup(STYLE.read_text(encoding="utf-8"))
-    return _environment().get_template(template).render(style=style, **values)
+    style, style_hash = _style()
+    page = _environment().get_template(template)
+    return page.render(style=style, style_hash=style_hash, **values)
+
+
+@cache
+def _style() -> tuple[Markup, str]:
+    """The style of every page, and its hash for the content security policy."""
+    widths = "".join(f".w{n}{{width:{100 * n / WIDTHS:g}%}}" for n in range(WIDTHS + 1))
+    style = f"{STYLE.read_text(encoding='utf-8')}{widths}\n"
+    return Markup(style), b64encode(sha256(style.encode()).digest()).decode()
+
+
+def width(share: float) -> str:
+    """The class of a bar that fills this share of its column."""
+    return f"w{round(WIDTHS * share)}"
 
 
 @cache
@@ -42,6 +63,7 @@ def _environment() -> Environment:
         number_format.share,
         number_format.short,
         number_format.words,
+        width,
     ):
         environment.filters[function.__name__] = function
     return environment

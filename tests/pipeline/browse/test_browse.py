@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import shutil
 import threading
 import time
 from urllib.parse import quote
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.browse.server import serve
 from pipeline.browse.songs import QueryError, Songs, boxes_of
+from shards import Dataset
 from shards.text import visible
 from tests.pipeline.browse.browser import (
     NARROW,
@@ -69,7 +71,7 @@ def test_only_loopback_is_listened_on(dataset):
         assert server.server_address[0] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "evil.example:{}", "", "[::1]:{}"])
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.2:{}", "evil.example:{}", ""])
 def test_a_name_that_was_pointed_at_this_machine_is_refused(port, host):
     status, _, body = get(port, "/api/songs", Host=host.format(port))
     assert status == 403
@@ -106,7 +108,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(port):
 def test_other_methods_are_not_known(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("POST", "/api/songs", body=b"{}")
-    assert connection.getresponse().status == 501
+    assert connection.getresponse().status == 405
     connection.close()
 
 
@@ -305,6 +307,30 @@ def test_a_filter_that_cannot_be_parsed_is_reported_on_the_page(driver, port):
     problem = "const p = document.getElementById('problem'); return p.hidden ? '' : p.textContent"
     assert "no number" in until(lambda: driver.execute_script(problem))
     console(driver)  # the browser itself notes the status 400
+
+
+@needs_browser
+def test_a_page_says_that_its_dataset_was_replaced(driver, dataset, tmp_path):
+    shutil.copytree(dataset.path, tmp_path / "lakh")
+    problem = "return document.getElementById('problem').textContent"
+    for port in running(Dataset(tmp_path / "lakh")):
+        open_page(driver, port)
+        (tmp_path / "lakh").rename(tmp_path / "old")
+        driver.execute_script("document.querySelector('.tabulator-row .tabulator-cell').click()")
+        assert "was replaced" in until(lambda: driver.execute_script(problem))
+        type_into(driver, "#search", "ballads")
+        until(lambda: rows_of(driver) == [])
+        assert "was replaced" in driver.execute_script(problem)
+    console(driver)  # the browser itself notes the status 409
+
+
+@needs_browser
+def test_a_page_of_another_dataset_than_the_server_says_so(driver, port):
+    open_page(driver, port)
+    driver.execute_script("dataset = 'of an earlier server'; open(0).catch(showError)")
+    problem = "return document.getElementById('problem').textContent"
+    assert "another dataset" in until(lambda: driver.execute_script(problem))
+    console(driver)
 
 
 @needs_browser
