@@ -219,13 +219,13 @@ PACKINGS = (
 )
 
 
-def open_tar(path: Path) -> Stream:
-    """Open a .tar, compressed or not.
+def open_tar(path: Path, suffix: str | None = None) -> Stream:
+    """Open a .tar, compressed or not, as its name says, or `suffix` in its place.
 
     Raises:
         OSError: it cannot be opened.
     """
-    name = path.name.lower()
+    name = suffix or path.name.lower()
     packing = next((one for one in PACKINGS if name.endswith(one.suffixes)), None)
     return Stream(path.open("rb"), packing)
 
