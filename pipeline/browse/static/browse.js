@@ -1,5 +1,6 @@
 // The page of `pipeline browse`: a table that the server filters, sorts and pages, and one song at
-// a time with its piano roll and a player. Values are only ever inserted as text.
+// a time with its piano roll and a player. Values are only ever inserted as text. The part of the
+// address after # says what is shown, in the server's words: #song=3&q=ballad&sort=notes&f.bpm=>=100
 "use strict";
 
 // The server's policy allows no string as markup but through this: whatever a library writes as
@@ -10,7 +11,8 @@ const FIRST_SHOWN = ["song", "path", "split", "representative", "seconds", "bars
   "instruments", "notes", "tokens"];
 const WAIT = 250; // milliseconds after the last key, before asking the server
 const at = (id) => document.getElementById(id);
-let table, synth, opened, dataset, openCount = 0;
+const wanted = new URLSearchParams(location.hash.slice(1));
+let table, synth, opened, dataset, openCount = 0, listCount = 0, listed = "";
 
 function element(tag, text, className = "") {
   return Object.assign(document.createElement(tag), {textContent: text ?? "", className});
@@ -33,32 +35,59 @@ function showError(error) {
 }
 
 // Tabulator's parameters under the names that the server uses.
-function addressOf(url, config, params) {
-  const query = new URLSearchParams({page: params.page || 1, size: params.size || 50});
+function queryOf(params) {
+  const query = new URLSearchParams();
   const [order] = params.sort || [];
   if (order) query.set("sort", order.field), query.set("order", order.dir);
   for (const filter of params.filter || []) query.set("f." + filter.field, filter.value);
   if (at("search").value) query.set("q", at("search").value);
-  return url + "?" + query;
+  return query.toString();
+}
+
+function hash() {
+  return [opened && `song=${opened.number}`, listed].filter(Boolean).join("&");
+}
+
+// Another song is a step of the browser's history; another list, while somebody types, is not.
+function remember(isStep) {
+  if (location.hash.slice(1) !== hash())
+    history[isStep ? "pushState" : "replaceState"](null, "", "#" + hash());
+}
+
+// Back, forward, or an address typed in.
+function goTo() {
+  const now = new URLSearchParams(location.hash.slice(1)), number = now.get("song");
+  now.delete("song");
+  if (now.toString() !== listed || !number) location.reload();
+  else open(number).catch(showError);
 }
 
 async function songs(url, config, params) {
+  const mine = ++listCount; // the table drops the answer to an older question; so must the rest
   try {
-    const found = await (await ask(of(addressOf(url, config, params)))).json();
+    const query = queryOf(params), size = params.size || 50;
+    const found = await (await ask(of(`${url}?page=${params.page || 1}&size=${size}&${query}`))).json();
+    if (mine !== listCount) return found;
+    listed = query;
+    if (!wanted.has("song")) remember(false);
     at("found").textContent = found.last_row.toLocaleString("en") +
       (found.last_row === 1 ? " song" : " songs");
     showError();
     return found;
   } catch (error) {
-    showError(error);
+    if (mine === listCount) showError(error);
     return {data: [], last_page: 1, last_row: 0};
   }
+}
+
+function isShown(name) {
+  return FIRST_SHOWN.includes(name) || wanted.has("f." + name) || wanted.get("sort") === name;
 }
 
 function columnOf({name, kind}) {
   const text = (cell) => element("span", cell.getValue());
   return {
-    field: name, title: name.replaceAll("_", " "), titleFormatter: text, visible: FIRST_SHOWN.includes(name),
+    field: name, title: name.replaceAll("_", " "), titleFormatter: text, visible: isShown(name),
     headerFilter: "input", headerFilterLiveFilter: true,
     headerFilterPlaceholder: {number: ">=", boolean: "yes", text: ""}[kind],
     hozAlign: kind === "number" ? "right" : "left", headerHozAlign: kind === "number" ? "right" : "left",
@@ -71,7 +100,7 @@ function columnOf({name, kind}) {
 function chooser(columns) {
   for (const {name} of columns) {
     const box = Object.assign(document.createElement("input"),
-      {type: "checkbox", checked: FIRST_SHOWN.includes(name), value: name});
+      {type: "checkbox", checked: isShown(name), value: name});
     box.addEventListener("change", () =>
       box.checked ? table.showColumn(name) : table.hideColumn(name));
     const label = document.createElement("label");
@@ -85,15 +114,27 @@ async function start() {
   dataset = about.dataset;
   at("name").textContent = document.title = about.name;
   chooser(about.columns);
+  at("search").value = wanted.get("q") || "";
+  const names = about.columns.map((column) => column.name), sort = wanted.get("sort");
   table = new Tabulator("#table", {
     ajaxURL: "/api/songs", ajaxRequestFunc: songs,
     pagination: true, paginationMode: "remote", paginationSize: 20, paginationCounter: "rows",
     paginationSizeSelector: [20, 50, 100, 200],
     sortMode: "remote", filterMode: "remote", headerFilterLiveFilterDelay: WAIT,
     layout: "fitColumns", columns: about.columns.map(columnOf), placeholder: "No song",
-    index: "song", headerSortElement: () => element("div", "", "tabulator-arrow"),
+    initialHeaderFilter: names.filter((name) => wanted.has("f." + name))
+      .map((field) => ({field, value: wanted.get("f." + field)})),
+    initialSort: names.includes(sort) ? [{column: sort, dir: wanted.get("order") || "asc"}] : [],
+    index: "song", rowFormatter: mark, headerSortElement: () => element("div", "", "tabulator-arrow"),
   });
   table.on("rowClick", (event, row) => open(row.getData().song).catch(showError));
+  table.on("tableBuilt", () => {
+    const number = wanted.get("song");
+    wanted.delete("song");
+    if (number) open(number).catch(showError);
+  });
+  addEventListener("popstate", goTo);
+  addEventListener("keydown", press);
   let waiting;
   at("search").addEventListener("input", () => {
     clearTimeout(waiting);
@@ -101,16 +142,20 @@ async function start() {
   });
 }
 
+function mark(row) {
+  row.getElement().tabIndex = -1; // the arrow keys move the focus
+  row.getElement().classList.toggle("open", row.getData().song === opened?.number);
+}
+
 async function open(number) {
   const mine = ++openCount;
   stop();
-  at("song").hidden = false;
-  document.querySelectorAll(".tabulator-row.open").forEach((row) => row.classList.remove("open"));
-  const row = table.getRow(number);
-  if (row) row.getElement().classList.add("open");
   const song = await (await ask(of(`/api/song/${number}`))).json();
   if (mine !== openCount) return; // another was opened meanwhile
-  opened = {number, ...song};
+  opened = {number: Number(number), ...song};
+  at("song").hidden = false;
+  table.getRows("active").forEach(mark);
+  remember(true);
   at("title").textContent = song.facts.path;
   at("picture").src = of(`/api/song/${number}.png`);
   at("download").href = of(`/api/song/${number}.mid`);
@@ -165,7 +210,25 @@ async function seek(event) {
   place(part);
 }
 
-at("play").addEventListener("click", () =>
-  ("playing" in at("play").dataset ? stop() : play().catch(showError)));
+function toggle() {
+  return "playing" in at("play").dataset ? stop() : play().catch(showError);
+}
+
+// Arrows choose a row, Enter opens it, space plays, / searches, Escape leaves a field.
+function press(event) {
+  const here = document.activeElement, isField = here.matches("input, select, button, summary, a");
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.key === "Escape") return here.blur();
+  if (isField) return;
+  const rows = [...document.querySelectorAll(".tabulator-row")], focused = rows.indexOf(here);
+  const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
+  const act = step ? () => rows[Math.min(Math.max(focused + step, 0), rows.length - 1)]?.focus()
+    : {"/": () => at("search").focus(), Enter: () => here.click(), " ": () => opened && toggle()}[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+at("play").addEventListener("click", toggle);
 at("roll").addEventListener("click", (event) => seek(event).catch(showError));
 start().catch(showError);

@@ -300,6 +300,78 @@ def test_a_person_searches_filters_and_plays_a_song(driver, port, dataset):
     assert all(address.startswith((f"http://127.0.0.1:{port}/", "data:")) for address in fetched)
 
 
+def title(driver):
+    return driver.execute_script("return document.getElementById('title').textContent")
+
+
+@needs_browser
+def test_the_address_of_the_page_brings_back_what_it_shows(driver, port, dataset):
+    rows = dataset.index.to_pylist()
+    open_page(driver, port)
+    type_into(driver, "#search", "mid")
+    until(lambda: driver.current_url.endswith("#q=mid"))
+    type_into(driver, "[tabulator-field=notes] input", ">=2000")
+    passing = [row for row in rows if row["notes"] >= 2000 and "mid" in row["path"].lower()]
+    until(lambda: found(driver) == f"{len(passing)} songs")
+    driver.execute_script("table.setSort('bars', 'desc')")
+    most = [row["path"] for row in sorted(passing, key=lambda row: -row["bars"])]
+    until(lambda: rows_of(driver) == most[:20])
+    for row in (1, 0):
+        cell = (
+            f"document.querySelectorAll('.tabulator-row')[{row}].querySelector('.tabulator-cell')"
+        )
+        driver.execute_script(cell + ".click()")
+        until(lambda n=row: title(driver) == most[n])
+    address = driver.current_url
+    assert "sort=bars&order=desc&f.notes=%3E%3D2000&q=mid" in address
+    driver.back()
+    until(lambda: title(driver) == most[1])
+    driver.get("about:blank")
+    driver.get(address)
+    until(lambda: rows_of(driver) == most[:20] and title(driver) == most[0])
+    marked = (
+        "return document.querySelector('.tabulator-row.open [tabulator-field=path]').textContent"
+    )
+    assert driver.execute_script(marked) == most[0]
+    assert driver.current_url == address
+    assert console(driver) == []
+
+
+@needs_browser
+def test_an_address_of_what_is_not_there_is_reported_on_the_page(driver, port):
+    driver.get("about:blank")
+    driver.get(f"http://127.0.0.1:{port}/#song=99999&sort=no&f.no=1&f.notes=many")
+    problem = "return document.getElementById('problem').textContent"
+    until(lambda: driver.execute_script(problem))
+    console(driver)  # the browser itself notes the status 404
+
+
+@needs_browser
+def test_the_keyboard_is_enough(driver, port, dataset):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(*keys):
+        ActionChains(driver).send_keys(*keys).perform()
+
+    driver.get("about:blank")
+    open_page(driver, port)
+    paths = dataset.index["path"].to_pylist()
+    press(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.ENTER)
+    until(lambda: title(driver) == paths[1])
+    press(" ")
+    playing = "return 'playing' in document.getElementById('play').dataset"
+    until(lambda: driver.execute_script(playing))
+    press(" ")
+    until(lambda: not driver.execute_script(playing))
+    press("/", "ballads")
+    ballads = [path for path in paths if "ballads" in path]
+    until(lambda: rows_of(driver) == ballads[:20])
+    press(Keys.ESCAPE, Keys.ARROW_DOWN, Keys.ENTER)
+    until(lambda: title(driver) == ballads[0])
+    assert console(driver) == []
+
+
 @needs_browser
 def test_a_filter_that_cannot_be_parsed_is_reported_on_the_page(driver, port):
     open_page(driver, port)
