@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from pipeline.browse.song_facts import facts, removed_silences
 from pipeline.browse.songs import QueryError, Songs, boxes_of
 from shards import Dataset
-from shards.errors import LakhxlError, ShardError
+from shards.errors import LakhxlError
 from shards.layout import MANIFEST, REPORT_PAGE
 from shards.reader import decode_song, read_manifest
 from shards.render.midi import to_midi
