@@ -29,6 +29,11 @@ def publish(path: Path, write: Write) -> str:
         return publication.publish(path, write)
 
 
+def temporary_name(path: Path) -> Path:
+    """Where a file is written before it gets its name."""
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
 class Publication:
     """Files that are published together: all are written, then flushed, then renamed in order.
 
@@ -40,11 +45,19 @@ class Publication:
         self._written: dict[Path, Path] = {}
 
     def publish(self, path: Path, write: Write) -> str:
-        """Write one file under its temporary name; returns the sha256 of its content."""
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        """Write one file under its temporary name; returns the sha256 of its content.
+
+        A link stands for the file that it leads to.
+        """
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        temporary = temporary_name(path)
         self._written[temporary] = path
-        with temporary.open("wb") as file:
-            write(file)
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+        except OSError as error:
+            error.filename = str(path)  # a full disk names no file, others the temporary one
+            raise
         return checksum(temporary)
 
     def __enter__(self) -> "Publication":

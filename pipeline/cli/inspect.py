@@ -9,6 +9,7 @@ from pipeline.cli.group import Folder, cli, report_summary
 from shards.console import progress_bar
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, REPORT_PAGE
+from shards.outputs import check_outputs, overwrite_option
 from shards.text import visible, visible_lines
 
 
@@ -117,7 +118,8 @@ def what_if(dataset: Path, where: str | None) -> None:
 @click.argument("a", type=Folder())
 @click.argument("b", type=Folder())
 @click.option("--output", "-o", type=Folder(), help="Also write a page with charts, to this .html.")
-def compare(a: Path, b: Path, output: Path | None) -> None:
+@overwrite_option
+def compare(a: Path, b: Path, output: Path | None, overwrite: bool) -> None:
     """Compare two datasets, A and B: the settings that differ, and every figure of both.
 
     \b
@@ -127,6 +129,8 @@ def compare(a: Path, b: Path, output: Path | None) -> None:
     from pipeline.report.compute.compare import read_side
     from pipeline.report.terminal.compare import compare_text
 
+    if output:
+        check_outputs([output], (".html",), overwrite=overwrite)
     sides = read_side(a), read_side(b)
     click.echo(compare_text(*sides))
     if output:
@@ -141,7 +145,8 @@ def compare(a: Path, b: Path, output: Path | None) -> None:
 @click.argument("dataset", type=Folder())
 @click.argument("song")
 @click.option("--image", type=Folder(), help="Also draw a piano roll, to this .png.")
-def show(dataset: Path, song: str, image: Path | None) -> None:
+@overwrite_option
+def show(dataset: Path, song: str, image: Path | None, overwrite: bool) -> None:
     """Print everything recorded about one SONG of DATASET.
 
     SONG is its number, the start of its md5, or part of its path.
@@ -153,6 +158,8 @@ def show(dataset: Path, song: str, image: Path | None) -> None:
     from pipeline.browse.song_facts import facts_text, find_song, removed_silences
     from shards import open_dataset
 
+    if image:
+        check_outputs([image], (".png",), overwrite=overwrite)
     opened = open_dataset(dataset)
     number = find_song(opened, song)
     click.echo(facts_text(opened, number))
@@ -171,13 +178,14 @@ def show(dataset: Path, song: str, image: Path | None) -> None:
 @click.argument("dataset", type=Folder())
 @click.argument("song")
 @click.option(
-    "--output", "-o", type=Folder(), required=True, help="The .mid or .wav file to write."
+    "--output", "-o", type=Folder(), required=True, help="The .mid, .wav or .png file to write."
 )
 @click.option(
     "--soundfont", type=Folder(), help="An .sf2 file for .wav; by default what Debian installs."
 )
-def render(dataset: Path, song: str, output: Path, soundfont: Path | None) -> None:
-    """Write one SONG of DATASET as a .mid file, or play it to a .wav file.
+@overwrite_option
+def render(dataset: Path, song: str, output: Path, soundfont: Path | None, overwrite: bool) -> None:
+    """Write one SONG of DATASET as a .mid file, play it to a .wav file, or draw it to a .png file.
 
     This lets you hear what the tokens keep. A .wav needs the `audio` extra, FluidSynth and a
     soundfont.
@@ -190,20 +198,14 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None) -> No
     from pipeline.browse.song_facts import find_song
     from shards import open_dataset
     from shards.reader import decode_song
-    from shards.render.midi import write_midi
+    from shards.render.song_file import check_song_files, summary, write_song
 
+    check_song_files([output], soundfont=soundfont, overwrite=overwrite)
     opened = open_dataset(dataset)
-    decoded = decode_song(opened, find_song(opened, song))
-    if output.suffix.lower() == ".wav":
-        from shards.render.audio import write_wav
-
-        write_wav(decoded, output, opened.vocabulary, soundfont)
-    elif output.suffix.lower() in (".mid", ".midi"):
-        write_midi(decoded, output, opened.vocabulary)
-    else:
-        raise LakhxlError(f"{output}: expected a name that ends in .mid or .wav")
-    seconds = float(decoded.seconds(decoded.end))
-    click.echo(f"{visible(output)}: {len(decoded.notes)} notes, {seconds:.1f} s")
+    number = find_song(opened, song)
+    decoded, title = decode_song(opened, number), opened.index["path"][number].as_py()
+    write_song(decoded, output, opened.vocabulary, title=title, soundfont=soundfont)
+    click.echo(f"{visible(output)}: {summary(decoded, opened.vocabulary)}")
 
 
 @cli.command()

@@ -3,4 +3,5 @@
 midi.py         a MIDI file that any player plays
 pianoroll.py    a PNG picture
 audio.py        a .wav file, played by FluidSynth with a soundfont (extra `audio`)
+song_file.py    any of them, chosen by the file's suffix
 """

@@ -53,7 +53,8 @@ def write_wav(song: Song, path: Path, vocabulary: Vocabulary, soundfont: Path | 
         soundfont: an .sf2 or .sf3 file; None: the first of SOUNDFONTS that exists.
 
     Raises:
-        AudioError: pyfluidsynth, its library or a soundfont is missing; says how to get it.
+        AudioError: pyfluidsynth, its library or a soundfont is missing or cannot be read; says how
+            to get it.
     """
     frames = play(to_midi(song, vocabulary), find_soundfont(soundfont))
     publish(path, lambda file: _write_frames(file, frames))
@@ -88,21 +89,38 @@ def _fluidsynth() -> ModuleType:
     return fluidsynth
 
 
-def play(midi: mido.MidiFile, soundfont: Path) -> np.ndarray:
-    """Play a MIDI file; returns its frames, shape (frames, 2), int16, RATE per second.
+def check_sound(soundfont: Path | None) -> None:
+    """Refuse what `write_wav` would refuse, before there is a song.
 
     Raises:
-        AudioError: the soundfont cannot be read, or see `write_wav`.
+        AudioError: see `write_wav`.
     """
+    with _synth(find_soundfont(soundfont)):
+        pass
+
+
+@contextlib.contextmanager
+def _synth(soundfont: Path) -> Iterator[Any]:
+    """A synthesizer with a soundfont loaded."""
     fluidsynth = _fluidsynth()
     with _quiet_library():
         synth = fluidsynth.Synth(samplerate=float(RATE), gain=0.5)
         try:
             if synth.sfload(str(soundfont)) == -1:
                 raise AudioError(f"{soundfont} is not a soundfont that FluidSynth can read")
-            sound = np.concatenate(list(_sound(synth, midi)))
+            yield synth
         finally:
             synth.delete()
+
+
+def play(midi: mido.MidiFile, soundfont: Path) -> np.ndarray:
+    """Play a MIDI file; returns its frames, shape (frames, 2), int16, RATE per second.
+
+    Raises:
+        AudioError: the soundfont cannot be read, or see `write_wav`.
+    """
+    with _synth(soundfont) as synth:
+        sound = np.concatenate(list(_sound(synth, midi)))
     loudest = max(int(np.abs(sound.astype(np.int32)).max()), 1)
     scaled = sound * (LEVEL * np.iinfo(np.int16).max / loudest)
     return scaled.astype(np.int16).reshape(-1, 2)

@@ -5,8 +5,10 @@ from pathlib import Path
 import click
 
 from shards.console import progress_bar
+from shards.outputs import Outputs, overwrite_option
+from shards.text import visible
 from shards.writer import write_json
-from trainer.cli.options import PATH, device_option, held_out_options
+from trainer.cli.options import PATH, device_option, held_out_options, result_files
 from trainer.device import choose_device
 from trainer.evaluation import evaluate, held_out
 
@@ -22,6 +24,7 @@ from trainer.evaluation import evaluate, held_out
     help="Also score with a memory of this many tokens; may be given several times.  [0]",
 )
 @click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/evaluation/SPLIT.png]")
+@overwrite_option
 @device_option
 def evaluate_command(
     paths: tuple[Path, ...],
@@ -30,6 +33,7 @@ def evaluate_command(
     songs: int | None,
     memories: tuple[int, ...],
     out: Path | None,
+    overwrite: bool,
     device: str | None,
 ) -> None:
     """Measure the loss of each RUN on held-out songs.
@@ -48,26 +52,26 @@ def evaluate_command(
 
     chosen_device = choose_device(device)
     runs, dataset = held_out.open_runs(paths)
+    files, plot_file = result_files(runs, "evaluation", split, out, overwrite=overwrite)
     where = held_out.common_where(runs, where)
     numbers = held_out.choose_songs(dataset, split, songs, where)
     targets = Targets.from_songs(dataset, numbers)
     results = []
-    for run in runs:
-        result = evaluate.evaluate(
-            run,
-            dataset,
-            numbers,
-            targets,
-            split=split,
-            where=where,
-            memories=[*memories],
-            device=chosen_device,
-            bar=progress_bar,
-        )
-        folder = run.path / "evaluation"
-        folder.mkdir(exist_ok=True)
-        write_json(folder / f"{split}.json", result)
-        results.append(result)
-    out = out or runs[0].path / "evaluation" / f"{split}.png"
-    plot.save(results, out)
-    click.echo(f"{evaluate.table(results)}\n\nplot     {out}")
+    with Outputs() as outputs:
+        for run, file in zip(runs, files, strict=True):
+            result = evaluate.evaluate(
+                run,
+                dataset,
+                numbers,
+                targets,
+                split=split,
+                where=where,
+                memories=[*memories],
+                device=chosen_device,
+                bar=progress_bar,
+            )
+            results.append(result)
+            outputs.write(file, lambda path, result=result: write_json(path, result))
+        click.echo(evaluate.table(results))
+        if outputs.write(plot_file, lambda path: plot.save(results, path)):
+            click.echo(f"\nplot     {visible(plot_file)}")

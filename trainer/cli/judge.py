@@ -6,9 +6,11 @@ from typing import Any
 import click
 
 from shards.console import progress_bar
+from shards.outputs import Outputs, overwrite_option
 from shards.settings import options_for, take
+from shards.text import visible
 from shards.writer import write_json
-from trainer.cli.options import PATH, held_out_options, sampling_device_option
+from trainer.cli.options import PATH, held_out_options, result_files, sampling_device_option
 from trainer.device import choose_device
 from trainer.evaluation import held_out
 from trainer.generation.instruments import parse_instruments
@@ -19,6 +21,7 @@ from trainer.judging import judge
 @held_out_options(min_songs=2)
 @options_for(judge.JudgeConfig)
 @click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/judgement/SPLIT.png]")
+@overwrite_option
 @sampling_device_option
 def judge_command(
     paths: tuple[Path, ...],
@@ -26,6 +29,7 @@ def judge_command(
     where: str | None,
     songs: int | None,
     out: Path | None,
+    overwrite: bool,
     device: str | None,
     **values: Any,
 ) -> None:
@@ -46,21 +50,21 @@ def judge_command(
     config = take(judge.JudgeConfig, values)
     chosen_device = choose_device(device or "cpu")
     runs, dataset = held_out.open_runs(paths)
+    files, plot_file = result_files(runs, "judgement", split, out, overwrite=overwrite)
     if config.instruments:
         parse_instruments(config.instruments, dataset.vocabulary)
     where = held_out.common_where(runs, where)
     numbers = held_out.choose_songs(dataset, split, songs, where)
     references = judge.first_bars(dataset, numbers, config.bars)
     results = []
-    for run in runs:
-        samples = judge.generate_samples(run, config, chosen_device, progress_bar)
-        result = judge.judge(
-            run, dataset, references, samples, split=split, config=config, bar=progress_bar
-        )
-        folder = run.path / "judgement"
-        folder.mkdir(exist_ok=True)
-        write_json(folder / f"{split}.json", result)
-        results.append(result)
-    out = out or runs[0].path / "judgement" / f"{split}.png"
-    plot.save(results, out)
-    click.echo(f"{judge.table(results)}\n\nplot     {out}")
+    with Outputs() as outputs:
+        for run, file in zip(runs, files, strict=True):
+            samples = judge.generate_samples(run, config, chosen_device, progress_bar)
+            result = judge.judge(
+                run, dataset, references, samples, split=split, config=config, bar=progress_bar
+            )
+            results.append(result)
+            outputs.write(file, lambda path, result=result: write_json(path, result))
+        click.echo(judge.table(results))
+        if outputs.write(plot_file, lambda path: plot.save(results, path)):
+            click.echo(f"\nplot     {visible(plot_file)}")

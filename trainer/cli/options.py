@@ -1,12 +1,14 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from shards.layout import SPLITS
+from shards.outputs import check_outputs
+from trainer.run.folder import Run
 
 PATH = click.Path(path_type=Path)
 
@@ -40,3 +42,21 @@ def held_out_options(min_songs: int) -> Callable[[Any], Any]:
         return command
 
     return add
+
+
+def result_files(
+    runs: Sequence[Run], kind: str, split: str, plot: Path | None, *, overwrite: bool
+) -> tuple[list[Path], Path]:
+    """The files of evaluate and judge: RUN/`kind`/`split`.json for each run, and the plot.
+
+    Raises:
+        LakhxlError: one cannot be written, or exists already; or a run has no checkpoint yet.
+    """
+    for run in runs:
+        run.best_checkpoint()
+        (run.path / kind).mkdir(exist_ok=True)
+    files = [run.path / kind / f"{split}.json" for run in runs]
+    plot = plot or files[0].with_suffix(".png")
+    check_outputs(files, overwrite=overwrite)
+    check_outputs([plot], (".png",), overwrite=overwrite)
+    return files, plot

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from shards.outputs import check_outputs, overwrite_option
+from shards.text import visible
 from trainer.cli.options import PATH
 from trainer.run.folder import open_run
 
@@ -11,7 +13,8 @@ from trainer.run.folder import open_run
 @click.command(name="plot")
 @click.argument("paths", metavar="RUN...", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="Picture to write, .png.")
-def plot_command(paths: tuple[Path, ...], out: Path) -> None:
+@overwrite_option
+def plot_command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     """Plot the learning curves of each RUN.
 
     Training and validation loss of both heads, and the unigram baseline.
@@ -24,9 +27,10 @@ def plot_command(paths: tuple[Path, ...], out: Path) -> None:
     from trainer.training import plot
     from trainer.training.metrics_log import read_metrics
 
+    check_outputs([out], (".png",), overwrite=overwrite)
     runs = [open_run(path) for path in paths]
     plot.save(runs, out)
     for run in runs:
         if dropped := read_metrics(run.metrics).dropped:
             click.echo(f"{run.metrics}: {dropped} lines are no rows and were left out", err=True)
-    click.echo(out)
+    click.echo(visible(out))
