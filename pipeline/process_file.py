@@ -9,6 +9,7 @@ with a single file, without features, rules and what follows from them.
 
 import dataclasses
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,21 +149,35 @@ def _ledger_row(outcome: str, **known: Any) -> dict[str, Any]:
     return {**dict.fromkeys(LEDGER_SCHEMA.names), **known, "outcome": outcome}
 
 
-def encode_file(path: Path, vocabulary: Vocabulary) -> EncodedSong:
-    """Encode a single file as a run would, without filtering it.
+def encode_file(
+    path: Path, vocabulary: Vocabulary, settings: DataSettings | None = None
+) -> EncodedSong:
+    """Encode a single file as a run would, without filtering it; a link to it is followed.
+
+    Args:
+        path: the file.
+        vocabulary: of the tokens.
+        settings: of the run; those of the codec are the vocabulary's. None: the defaults.
 
     Raises:
         LakhxlError: the file cannot be opened or read, or has no notes.
     """
-    processor = FileProcessor(DataSettings(codec=vocabulary.settings))
+    settings = dataclasses.replace(settings or DataSettings(), codec=vocabulary.settings)
+    processor = FileProcessor(settings)
+    if path.is_dir():
+        raise LakhxlError(f"{path}: a folder; name one MIDI file")
     try:
-        recording = processor.read(read_bytes(str(path), processor.settings.ingest.max_file_size))
+        data = read_bytes(os.path.realpath(path), settings.ingest.max_file_size)
+        recording = processor.read(data)
     except (Refused, UnreadableMidi) as error:
         raise LakhxlError(f"{path}: {error}") from error
     cleaned = processor.clean(recording)
     if cleaned is None:
         raise LakhxlError(f"{path}: has no notes that the vocabulary can express")
-    return encode(cleaned.song, processor.codec)
+    try:
+        return encode(cleaned.song, processor.codec)
+    except ValueError as error:  # too many bars
+        raise LakhxlError(f"{path}: {error}") from error
 
 
 def warm_up() -> None:

@@ -15,12 +15,13 @@ class Cursor:
     Attributes:
         bar, step: where the last token is, as in the arrays.
         time: the same in steps from the start of the song.
+        bar_steps: steps in a bar of the meter in force.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.bar = self.step = self.time = 0
-        self._bar_steps = vocabulary.bar_steps[4, 4]
+        self.bar_steps = vocabulary.bar_steps[4, 4]
         self._meter = self._tempo = -1
         kinds = vocabulary.kind(np.arange(len(vocabulary))).tolist()
         self._readers = ["_read_" + Kind(kind).name.lower() for kind in kinds]
@@ -51,7 +52,7 @@ class Cursor:
 
     def _advance(self, steps: int) -> None:
         self.time += steps
-        bars, self.step = divmod(self.step + steps, self._bar_steps)
+        bars, self.step = divmod(self.step + steps, self.bar_steps)
         self.bar += bars
 
     def _read_pad(self, token: int) -> None:
@@ -91,7 +92,7 @@ class Cursor:
     def _read_meter(self, token: int) -> None:
         v, opening = self.vocabulary, self._meter < 0
         self._meter = token
-        self._bar_steps = v.bar_steps[v.meters[token - v.meter0]]
+        self.bar_steps = v.bar_steps[v.meters[token - v.meter0]]
         if self.step:
             self.bar, self.step = self.bar + 1, 0
         if opening and len(v.tempos):

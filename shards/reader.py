@@ -78,12 +78,14 @@ class SongSource(Protocol):
         path: names the source in messages and in a run's settings.
         vocabulary, codec: turn tokens into songs.
         index: one row per song, `shards.layout.INDEX_SCHEMA`; a twin may have fewer columns.
+        settings: of the pipeline, as in the manifest; None where they are not known.
     """
 
     path: Path
     vocabulary: Vocabulary
     codec: Codec
     index: pa.Table
+    settings: dict[str, Any] | None
 
     def __len__(self) -> int: ...
 
@@ -111,12 +113,14 @@ class Dataset:
         manifest: the contents of dataset.json.
         vocabulary, codec: turn tokens into songs.
         index: one row per song, `shards.layout.INDEX_SCHEMA`.
+        settings: of the pipeline run, in groups, as in the manifest.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._identity = self._stat_manifest()
         self.manifest = read_manifest(path)
+        self.settings: dict[str, Any] | None = self.manifest.get("settings")
         self.vocabulary = read_vocabulary(path / VOCABULARY)
         if self.manifest["vocabulary_fingerprint"] != self.vocabulary.fingerprint:
             raise ShardError(

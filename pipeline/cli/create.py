@@ -17,7 +17,9 @@ from pipeline.sources.fetch import ARCHIVES, LAKH, download
 from shards.console import STOPPED
 from shards.errors import LakhxlError
 from shards.layout import REPORT_PAGE
-from shards.settings import describe, options_for, take
+from shards.outputs import check_outputs, overwrite_option
+from shards.settings import describe, from_json, options_for, take
+from shards.text import visible
 
 STAGES: dict[str, type] = {
     field.name: field.default_factory  # pyright: ignore[reportAssignmentType] (they are classes)
@@ -190,21 +192,35 @@ def list_settings() -> None:
 @click.option(
     "--vocabulary", type=Folder(), required=True, help="vocabulary.json of a dataset or a run."
 )
+@click.option(
+    "--settings", type=Folder(), help="dataset.json of a dataset, whose settings apply.  [defaults]"
+)
 @click.option("--output", "-o", type=Folder(), required=True, help="The .npz file to write.")
-def encode(file: Path, vocabulary: Path, output: Path) -> None:
+@overwrite_option
+def encode(
+    file: Path, vocabulary: Path, settings: Path | None, output: Path, overwrite: bool
+) -> None:
     """Encode one MIDI FILE as `run` would, without filtering: five arrays in an .npz file.
 
     \b
     Example:
-        pipeline encode song.mid --vocabulary shards/lakh/vocabulary.json -o song.npz
+        pipeline encode song.mid --vocabulary shards/lakh/vocabulary.json \\
+            --settings shards/lakh/dataset.json -o song.npz
     """
+    check_outputs([output], (".npz",), overwrite=overwrite)
     warn_if_uncached()
     import numpy as np
 
     from pipeline.process_file import encode_file
-    from shards.reader import read_vocabulary
+    from shards.reader import read_json, read_vocabulary
     from shards.writer import publish
 
-    encoded = encode_file(file, read_vocabulary(vocabulary))
+    data_settings = None
+    if settings:
+        manifest = read_json(settings)
+        if not isinstance(manifest, dict) or "settings" not in manifest:
+            raise LakhxlError(f"{settings} is not a dataset.json: it has no 'settings'")
+        data_settings = from_json(DataSettings, manifest["settings"], where=str(settings))
+    encoded = encode_file(file, read_vocabulary(vocabulary), data_settings)
     publish(output, lambda stream: np.savez(stream, **vars(encoded)))
-    click.echo(f"{output}: {len(encoded)} tokens")
+    click.echo(f"{visible(output)}: {len(encoded)} tokens")

@@ -36,6 +36,7 @@ class Twin:
                 "md5": [str(number) for number in range(len(songs))],
             }
         )
+        self.settings = None
 
     def __len__(self) -> int:
         return len(self.songs)

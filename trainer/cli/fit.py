@@ -158,7 +158,8 @@ def _open_to_resume(run_path: Path, dataset: Dataset, steps: int | None) -> Run:
     config = run.config
     if steps:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
-    return dataclasses.replace(run, config=config).at_dataset(dataset.path)
+    run = dataclasses.replace(run, config=config, dataset_settings=dataset.settings)
+    return run.at_dataset(dataset.path)
 
 
 def _make_trainer(

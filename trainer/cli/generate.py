@@ -7,14 +7,16 @@ import click
 
 from shards.codec import Codec
 from shards.console import progress_bar
+from shards.outputs import Outputs, overwrite_option
+from shards.render.song_file import check_song_files, summary, write_song
 from shards.settings import options_for, take
+from shards.text import visible
 from trainer.cli.options import PATH, sampling_device_option
 from trainer.device import choose_device
-from trainer.generation import export
 from trainer.generation.generate import SampleConfig, generate
 from trainer.generation.instruments import parse_instruments
 from trainer.generation.prompt import Prompt, encode_midi
-from trainer.run.folder import VOCABULARY, load_model, open_run
+from trainer.run.folder import Run, load_model, open_run
 
 
 @click.command(name="generate")
@@ -28,6 +30,8 @@ from trainer.run.folder import VOCABULARY, load_model, open_run
     help="File to write: .mid, .png or .wav (extra: audio); may be given several times.  "
     "[RUN/samples/seed-N.mid]",
 )
+@overwrite_option
+@click.option("--soundfont", type=PATH, help="An .sf2 file for .wav.  [what Debian installs]")
 @click.option("--prompt", "prompt_path", type=PATH, help="A .mid file to continue.")
 @click.option("--prompt-bars", type=click.IntRange(min=1), help="Only its first bars.  [all]")
 @options_for(SampleConfig)
@@ -35,6 +39,8 @@ from trainer.run.folder import VOCABULARY, load_model, open_run
 def generate_command(
     run_path: Path,
     outs: tuple[Path, ...],
+    overwrite: bool,
+    soundfont: Path | None,
     prompt_path: Path | None,
     prompt_bars: int | None,
     device: str | None,
@@ -52,17 +58,16 @@ def generate_command(
         trainer generate runs/lakh-tiny --count 8 --instruments piano,bass,drums --seconds 60
     """
     config, run = take(SampleConfig, values), open_run(run_path)
-    codec = Codec(run.vocabulary)
-    outs = outs or (run_path / "samples" / "seed.mid",)
-    export.check(outs)
-    if config.instruments:
-        parse_instruments(config.instruments, run.vocabulary)  # refuses typos, before loading
     if prompt_bars and not prompt_path:
         raise click.UsageError("--prompt-bars needs --prompt: name the file to continue")
-    prompt = None
-    if prompt_path:
-        song = encode_midi(prompt_path, run_path / VOCABULARY)
-        prompt = Prompt.from_song(song, codec, prompt_bars)
+    files = _files(outs, run, config)
+    check_song_files(
+        [path for paths in files for path in paths], soundfont=soundfont, overwrite=overwrite
+    )
+    if config.instruments:
+        parse_instruments(config.instruments, run.vocabulary)  # refuses typos, before loading
+    codec = Codec(run.vocabulary)
+    prompt = _read_prompt(prompt_path, run, codec, prompt_bars) if prompt_path else None
     model = load_model(run, choose_device(device or "cpu"))
     goal, unit = config.goal
     with progress_bar(total=goal * config.count, unit=unit) as bar:
@@ -74,8 +79,37 @@ def generate_command(
             prompt=prompt,
             progress=lambda written: bar.update(written - bar.n),
         )
-    has_seed_in_name = config.count > 1 or outs[0].parent == run_path / "samples"
-    for seed, song in enumerate(songs, config.seed):
-        suffix = f"-{seed}" if has_seed_in_name else ""
-        for out in outs:
-            click.echo(export.save(song, out.with_stem(out.stem + suffix), codec))
+    with Outputs() as outputs:
+        for encoded, paths in zip(songs, files, strict=True):
+            song = codec.decode(encoded)
+            for path in paths:
+                if outputs.write(
+                    path,
+                    lambda path, song=song: write_song(
+                        song, path, run.vocabulary, title=path.stem, soundfont=soundfont
+                    ),
+                ):
+                    click.echo(f"{visible(path)}: {summary(song, run.vocabulary)}")
+
+
+def _read_prompt(path: Path, run: Run, codec: Codec, bars: int | None) -> Prompt:
+    song = encode_midi(path, run.vocabulary, run.dataset_settings)
+    if run.dataset_settings is None:
+        click.echo(
+            f"{run.path} was made by a version that did not keep the settings of its dataset: the "
+            "prompt was encoded with the defaults of the pipeline",
+            err=True,
+        )
+    return Prompt.from_song(song, codec, bars)
+
+
+def _files(outs: tuple[Path, ...], run: Run, config: SampleConfig) -> list[list[Path]]:
+    """The files of each song. Several songs, and those in the run folder, are named by seed."""
+    if not outs:
+        samples = run.path / "samples"
+        samples.mkdir(exist_ok=True)
+        outs = (samples / "seed.mid",)
+    elif config.count == 1:
+        return [[*outs]]
+    seeds = range(config.seed, config.seed + config.count)
+    return [[out.with_stem(f"{out.stem}-{seed}") for out in outs] for seed in seeds]

@@ -15,5 +15,4 @@ Files:
     repetition_guard.py  finds tokens that would continue an exact repetition
     instruments.py       instrument names typed by the user -> instrument classes
     prompt.py            the beginning of a song or of a MIDI file, to be continued
-    export.py            saves a song as .mid, .png or .wav
 """

@@ -135,12 +135,21 @@ class SongSampler:
             logits: shape (V,).
             instrument_logits: shape (I,), where they do not depend on the next token.
         """
-        allowed = self.writer.allowed_tokens(note_due=self.is_long_enough())
+        due = self.is_long_enough()
+        allowed = self.writer.allowed_tokens(note_due=due, due_bar=self._due_bar())
         logits = np.where(allowed, logits, -np.inf)
         pitches = slice(self.vocabulary.pitch0, self.vocabulary.pitch0 + PITCHES)
         if instrument_logits is not None and allowed[pitches].any():
             logits[pitches] += self._log_prob_playable(allowed[pitches], instrument_logits)
         return self._sample(logits, self.config.top_p)
+
+    def _due_bar(self) -> int | None:
+        """A bar that must have a note: the first after a prompt, or the last one asked for."""
+        if self._first_bar and not self.writer.has_notes:  # there is a prompt
+            return self._first_bar
+        goal, unit = self.config.goal
+        last = self._first_bar + int(goal) - 1
+        return last if unit == "bar" and self.writer.last_note_bar < last else None
 
     def _log_prob_playable(self, pitches: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Log probability that a sampled instrument may play each pitch, shape (128,).

@@ -10,15 +10,18 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shards.bars import Bars
-from shards.codec import Codec, EncodedSong
+from shards.codec import MAX_BARS, Codec, EncodedSong
 from shards.errors import LakhxlError, SettingError
-from shards.layout import ARRAYS
+from shards.layout import ARRAYS, MANIFEST, VOCABULARY
 from shards.python_process import child_environment
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY
+from shards.text import visible
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Vocabulary
+from shards.writer import write_json
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Prompt:
 
     Attributes:
         song: the beginning, as a complete song.
-        bars: how many bars it has; new notes start in the next bar.
+        bars: how many bars it has; the first new note starts in the next bar.
         end: the step at which that next bar begins.
         seconds: from the song's start to `end`.
     """
@@ -39,12 +42,12 @@ class Prompt:
 
     @classmethod
     def from_song(cls, song: EncodedSong, codec: Codec, bars: int | None = None) -> "Prompt":
-        """Take the first bars of a song; None: all of them.
+        """Take the first bars of a song; None, or more than it has: all, up to its last onset.
 
         Raises:
             SettingError: they hold no note.
         """
-        bars = int(song.bars[-1]) + 1 if bars is None else bars
+        bars = min(int(song.bars[-1]) + 1, MAX_BARS if bars is None else bars)
         tokens = int(np.searchsorted(song.bars[:-1], bars))
         beginning = _first_notes(song, tokens, codec.vocabulary.eos)
         if beginning is None:
@@ -70,22 +73,36 @@ def _first_notes(song: EncodedSong, tokens: int, eos: int) -> EncodedSong | None
     )
 
 
-def encode_midi(path: Path, vocabulary_file: Path) -> EncodedSong:
-    """Encode a MIDI file with a run's vocabulary.
+def encode_midi(
+    path: Path, vocabulary: Vocabulary, dataset_settings: dict[str, Any] | None
+) -> EncodedSong:
+    """Encode a MIDI file as the pipeline encoded the songs of a dataset.
+
+    Args:
+        path: the file; a link to it is followed.
+        vocabulary: of the dataset.
+        dataset_settings: of the pipeline, as in the dataset's manifest; None: its defaults.
 
     Raises:
         LakhxlError: the pipeline cannot read the file; the message is the pipeline's.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        arrays_file = Path(folder) / "prompt.npz"
-        command = [sys.executable, "-P", "-m", "pipeline", "encode", str(path.absolute())]
-        command += ["--vocabulary", str(vocabulary_file), "-o", str(arrays_file)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_json(folder / VOCABULARY, vocabulary.to_json())
+        write_json(folder / MANIFEST, {"settings": dataset_settings or {}})
+        file, arrays_file = path.absolute(), folder / "prompt.npz"
+        command = [sys.executable, "-P", "-m", "pipeline", "encode", str(file)]
+        command += ["--vocabulary", str(folder / VOCABULARY), "--settings", str(folder / MANIFEST)]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=os.environ | child_environment()
+            [*command, "-o", str(arrays_file)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=os.environ | child_environment(),
         )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            reason = lines[-1].removeprefix("Error: ").removeprefix(f"{path}: ")
+            reason = lines[-1].removeprefix("Error: ").removeprefix(f"{visible(file)}: ")
             raise LakhxlError(f"--prompt {path}: {reason}")
         with np.load(arrays_file, allow_pickle=False) as arrays:
             return EncodedSong(**{name: arrays[name] for name in ARRAYS})

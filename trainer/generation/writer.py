@@ -78,6 +78,11 @@ class SongWriter:
         self._guard = RepetitionGuard(max_bars) if max_bars is not None else None
 
     @property
+    def last_note_bar(self) -> int:
+        """The bar of the last complete note; -1 before the first."""
+        return self.rows[self._complete_rows - 1][3] if self._complete_rows else -1
+
+    @property
     def has_notes(self) -> bool:
         """Whether there is a complete note after the prompt."""
         return self._complete_rows > self._prompt_rows
@@ -160,11 +165,12 @@ class SongWriter:
         programs = np.arange(allowed.shape[1]) < PROGRAMS
         return allowed.any(axis=0) & programs
 
-    def allowed_tokens(self, *, note_due: bool = False) -> np.ndarray:
+    def allowed_tokens(self, *, note_due: bool = False, due_bar: int | None = None) -> np.ndarray:
         """Which tokens may come next, shape (V,), bool; at least one.
 
         Args:
             note_due: allow only pitches, if one may come next.
+            due_bar: a bar that must not end before the next note starts; None: there is none.
         """
         allowed, notes = self.cursor.allowed().copy(), self.allowed_notes()
         pitch0 = self.vocabulary.pitch0
@@ -174,6 +180,8 @@ class SongWriter:
             allowed[self.vocabulary.bend0 : self.vocabulary.unused0] = False
         if not self.constraints.allow_ending or not self.has_notes:
             allowed[self.vocabulary.eos] = False
+        if due_bar is not None:
+            allowed = self._within(allowed, due_bar)
         now = self.cursor.time + self._rest_steps
         if now < self._not_before:
             return self._only_rests(allowed, self._not_before - now)
@@ -182,6 +190,19 @@ class SongWriter:
         if not self.constraints.allow_changes:  # in the opening nothing else is allowed
             allowed = prefer(allowed, self._no_change)
         return self._without_loops(allowed)
+
+    def _within(self, allowed: np.ndarray, due_bar: int) -> np.ndarray:
+        """Remove rests and changes of meter that would lead beyond the end of a bar."""
+        vocabulary, cursor = self.vocabulary, self.cursor
+        bars = due_bar + 1 - cursor.bar
+        left = bars * cursor.bar_steps - cursor.step - self._rest_steps
+        inside = np.ones(len(allowed), bool)
+        if self._kind[self.rows[-1][0]] == Kind.SEP:
+            inside[vocabulary.duration1 - 1 + left : vocabulary.meter0] = False
+        else:
+            inside[vocabulary.sep] = left > 1
+            inside[self._kinds == Kind.METER] = left > cursor.bar_steps
+        return prefer(allowed, inside)
 
     def _only_rests(self, allowed: np.ndarray, steps: int) -> np.ndarray:
         """Allow only rests, and none shorter than `steps` (or than the longest possible)."""

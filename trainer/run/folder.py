@@ -1,6 +1,6 @@
 """A run folder: what one training writes, and all that generation needs.
 
-config.json       the settings, and the dataset's fingerprint and place
+config.json       the settings, and the dataset's fingerprint, settings and place
 lock              while a training writes the folder, see lock.py
 vocabulary.json   a copy of the dataset's
 metrics.jsonl     one JSON object per line
@@ -53,6 +53,7 @@ class Run:
         fingerprint: of the dataset, see `dataset_fingerprint`.
         dataset: absolute path of the dataset when the run was last trained.
         dataset_from_run: the same relative to the run folder.
+        dataset_settings: of the pipeline, for prompts; None in runs of earlier versions.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Run:
     fingerprint: str
     dataset: Path
     dataset_from_run: str
+    dataset_settings: dict[str, Any] | None
 
     def at_dataset(self, dataset: Path) -> "Run":
         """The same run with its dataset at another path."""
@@ -152,7 +154,7 @@ def create_run(path: Path, config: Config, dataset: SongSource) -> Run:
     for folder in ("checkpoints", "samples"):
         (path / folder).mkdir(parents=True, exist_ok=True)
     fingerprint = dataset_fingerprint(dataset, config.train.where)
-    run = Run(path, config, dataset.vocabulary, fingerprint, Path(), "")
+    run = Run(path, config, dataset.vocabulary, fingerprint, Path(), "", dataset.settings)
     run = run.at_dataset(Path(dataset.path))
     write_json(path / VOCABULARY, dataset.vocabulary.to_json())
     write_config(run)
@@ -162,7 +164,7 @@ def create_run(path: Path, config: Config, dataset: SongSource) -> Run:
 def write_config(run: Run) -> None:
     """Write config.json."""
     places = dict(zip(DATASET_PATHS, (str(run.dataset), run.dataset_from_run), strict=True))
-    dataset = {**places, "fingerprint": run.fingerprint}
+    dataset = {**places, "fingerprint": run.fingerprint, "settings": run.dataset_settings}
     content = {"version": RUN_VERSION, "dataset": dataset, **settings.to_json(run.config)}
     write_json(run.path / CONFIG, content)
 
@@ -187,10 +189,13 @@ def open_run(path: Path) -> Run:
         sizes = ", ".join(f"{name} {getattr(config.model, name)}" for name in FROM_VOCABULARY)
         raise LakhxlError(f"{path / CONFIG} has {sizes}; {where} has others: the run is damaged")
     dataset = [content["dataset"].get(name, "") for name in ("fingerprint", *DATASET_PATHS)]
-    if not all(isinstance(each, str) for each in dataset):
-        raise LakhxlError(f"{path / CONFIG} is damaged (its 'dataset' holds more than texts)")
+    dataset_settings = content["dataset"].get("settings")
+    if not all(isinstance(each, str) for each in dataset) or not isinstance(
+        dataset_settings, dict | None
+    ):
+        raise LakhxlError(f"{path / CONFIG} is damaged (its 'dataset' is not as expected)")
     fingerprint, absolute, relative = dataset
-    return Run(path, config, vocabulary, fingerprint, Path(absolute), relative)
+    return Run(path, config, vocabulary, fingerprint, Path(absolute), relative, dataset_settings)
 
 
 def _read_json(path: Path) -> Any:

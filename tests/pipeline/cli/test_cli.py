@@ -182,3 +182,35 @@ def test_encode_refuses_a_file_without_music(dataset, tmp_path):
     assert "page.mid" in error_of("encode", tmp_path / "page.mid", *words)
     assert "none.mid" in error_of("encode", tmp_path / "none.mid", *words)
     assert not (tmp_path / "song.npz").exists()
+
+
+def test_outputs_are_checked_before_the_dataset_is_read(dataset, tmp_path):
+    mine = tmp_path / "mine.mid"
+    mine.write_text("mine")
+    song, no = [dataset.path, "0"], tmp_path / "no"
+    assert "--overwrite" in error_of("render", *song, "-o", mine)
+    assert mine.read_text() == "mine"
+    assert "is a folder" in error_of("render", *song, "-o", tmp_path)
+    assert "ends in" in error_of("render", *song, "-o", tmp_path / "a.mp3")
+    assert "no such folder" in error_of("show", *song, "--image", no / "a.png")
+    assert "ends in .html" in error_of("compare", no, no, "-o", tmp_path / "a.txt")
+    vocabulary = ["--vocabulary", dataset.path / "vocabulary.json"]
+    assert "ends in .npz" in error_of("encode", mine, *vocabulary, "-o", tmp_path / "a.txt")
+    assert run("render", *song, "-o", mine, "--overwrite").exit_code == 0
+    assert mine.read_bytes().startswith(b"MThd")
+
+
+def test_a_file_is_encoded_with_the_settings_of_a_dataset(demo, dataset, tmp_path):
+    path, out = demo[0] / dataset.index["path"][0].as_py(), tmp_path / "song.npz"
+    known = ["--vocabulary", dataset.path / "vocabulary.json", "--settings"]
+    (tmp_path / "link.mid").symlink_to(path)
+    words = ["encode", tmp_path / "link.mid", *known, dataset.path / "dataset.json", "-o", out]
+    assert run(*words).exit_code == 0
+    with np.load(out) as arrays:
+        assert np.array_equal(arrays["tokens"], dataset.song(0).tokens)
+    wrong = tmp_path / "list.json"
+    wrong.write_text("[]")
+    line = error_of("encode", path, *known, wrong, "-o", tmp_path / "b.npz")
+    assert "is not a dataset.json: it has no 'settings'" in line
+    known = [*known, dataset.path / "dataset.json"]
+    assert "a folder" in error_of("encode", tmp_path, *known, "-o", tmp_path / "b.npz")

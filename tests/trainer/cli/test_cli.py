@@ -6,6 +6,10 @@ import mido
 import pytest
 from click.testing import CliRunner
 
+from pipeline.cli import cli as pipeline_cli
+from shards.render.midi import write_midi
+from shards.vocabulary import Vocabulary
+from tests.shards.songs import make_song
 from trainer.cli import cli
 from trainer.config import ModelConfig, TrainConfig
 from trainer.generation.generate import SampleConfig
@@ -76,6 +80,67 @@ def test_a_song_is_written_that_mido_reads(call, trained, tmp_path):
     assert result.exit_code == 0, result.output
     notes = [m for m in mido.MidiFile(out) if m.type == "note_on" and m.velocity]
     assert f"{out}: {len(notes)} notes" in result.stdout
+
+
+def test_a_file_that_fails_does_not_lose_the_others(call, trained, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shards.render.song_file.save_piano_roll", fail)
+    outs = ["-o", tmp_path / "a.png", "-o", tmp_path / "a.mid"]
+    result = call("generate", trained[0], *outs, "--bars=1", "--count=2")
+    assert result.exit_code == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-0.mid", "a-1.mid"]
+    assert result.stdout.count("notes, 1 bars") == 2
+    assert "a-0.png was not written: No space left on device; " in result.stderr
+
+
+def test_files_that_exist_are_kept_unless_asked_for(call, trained, tmp_path):
+    folder, limits = trained[0], ["--bars=1", "--tokens=20"]
+    (tmp_path / "a.mid").write_text("mine")
+    for arguments in (
+        ["generate", folder, "-o", tmp_path / "a.mid", *limits],
+        ["plot", folder, "-o", tmp_path / "a.mid"],
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert (tmp_path / "a.mid").read_text() == "mine"
+    assert call("generate", folder, "--seed=9", *limits).exit_code == 0
+    again = call("generate", folder, "--seed=9", *limits)
+    assert again.exit_code == 1
+    assert "seed-9.mid exists already: add --overwrite" in again.stderr
+    assert call("generate", folder, "--seed=9", *limits, "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("group", [cli, pipeline_cli])
+def test_every_command_that_writes_a_named_file_has_overwrite(group):
+    flags = {"-o", "--out", "--output", "--image"}
+    for name, command in group.commands.items():
+        own = {flag for option in command.params for flag in option.opts}
+        if own & flags and name != "run":  # its --out is a folder of datasets
+            assert "--overwrite" in own, name
+
+
+def test_the_songs_that_follow_a_prompt_begin_in_its_next_bar(call, trained, tmp_path):
+    """The prompt has eight bars, more are asked for; the run says that it lacks the settings."""
+    notes = [(48 * bar, 24, 0, 60 + bar, 90) for bar in range(8)]  # half of each bar is empty
+    write_midi(make_song(notes, steps_per_beat=12), tmp_path / "prompt.mid", Vocabulary())
+    out, prompt = tmp_path / "song.mid", ["--prompt", tmp_path / "prompt.mid", "--prompt-bars=20"]
+    result = call("generate", trained[0], *prompt, "-o", out, "--bars=2")
+    assert result.exit_code == 0, result.output
+    assert "the prompt was encoded with the defaults" in result.stderr
+    assert ", 10 bars, " in result.stdout
+    midi = mido.MidiFile(out)
+    starts = set()
+    for track in midi.tracks:
+        now = 0
+        for message in track:
+            now += message.time
+            if message.type == "note_on" and message.velocity:
+                starts.add(now // (4 * midi.ticks_per_beat))
+    assert {7, 8, 9} <= starts
+    assert max(starts) == 9
 
 
 def test_without_a_name_the_song_goes_to_the_samples(call, trained):
@@ -190,6 +255,24 @@ def refusals(dataset, trained, empty):
         "generate: no run": (["generate", empty / "no"], 1, "no such folder"),
         "generate: not a run": (["generate", empty], 1, "is not a run folder"),
         "generate: out": (["generate", trained, "-o", empty / "no" / "x.mid"], 1, "no such folder"),
+        "generate: folder": (["generate", trained, "-o", empty], 1, "is a folder"),
+        "generate: sound": (
+            ["generate", trained, "-o", empty / "x.wav", "--soundfont", empty / "x.sf2"],
+            1,
+            "no such soundfont",
+        ),
+        "generate: prompt is a folder": (["generate", trained, "--prompt", empty], 1, "a folder"),
+        "plot: kind": (["plot", trained, "-o", empty / "x.txt"], 1, "ends in .png"),
+        "evaluate: out": (
+            ["evaluate", trained, "--split=valid", "-o", empty / "no" / "x.png"],
+            1,
+            "no such folder",
+        ),
+        "judge: kind": (
+            ["judge", trained, "--split=valid", "-o", empty / "x.mid"],
+            1,
+            "ends in .png",
+        ),
         "generate: kind": (["generate", trained, "-o", empty / "x.mp3"], 1, "ends in .mid"),
         "generate: band": (["generate", trained, "--instruments", "harp,x1"], 1, "named 'x1'"),
         "generate: part": (["generate", trained, "--prompt-bars", "3"], 2, "needs --prompt"),

@@ -7,7 +7,7 @@ import torch
 from shards.bars import Bars
 from shards.codec import Codec
 from shards.errors import SettingError
-from shards.vocabulary import PROGRAMS
+from shards.vocabulary import NO_VELOCITY, PROGRAMS
 from trainer.data.batches import Blocks, collate
 from trainer.data.sampler import Span
 from trainer.generation.generate import SampleConfig, SongSampler, generate
@@ -123,8 +123,8 @@ def test_the_limit_on_tokens_holds(make_model, vocabulary):
 @pytest.mark.parametrize("bars", [None, 1, 2, 5, 40])
 def test_a_prompt_is_kept_and_continued_in_the_next_bar(make_model, vocabulary, twin, bars):
     prompt = Prompt.from_song(twin.songs[0], twin.codec, bars)
-    assert prompt.bars == bars or bars is None
-    config = SampleConfig(bars=12, tokens=400, seed=1, **FLAT)
+    assert prompt.bars == min(bars or 3, 3)  # the song has three
+    config = SampleConfig(bars=12, tokens=1000, seed=1, **FLAT)
     (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
     assert twin.codec.encode(twin.codec.decode(prompt.song)) == prompt.song
     kept = len(prompt.song) - 1
@@ -138,6 +138,20 @@ def test_a_prompt_is_kept_and_continued_in_the_next_bar(make_model, vocabulary, 
     assert len(new)
     assert line[0] <= new["start"].min()
     assert new["start"].max() < line[1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("prompted", [False, True])
+def test_a_song_has_exactly_the_bars_asked_for_and_no_gap_after_the_prompt(
+    make_model, vocabulary, twin, seed, prompted
+):
+    prompt = Prompt.from_song(twin.songs[4], twin.codec) if prompted else None
+    kept = prompt.bars if prompt else 0  # 18 steps of the last bar of 48 are empty
+    config = SampleConfig(bars=3, seed=seed, **FLAT)
+    (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
+    bars = song.bars[song.velocities != NO_VELOCITY]
+    assert bars[-1] + 1 == kept + 3
+    assert kept in bars
 
 
 @pytest.mark.parametrize("changes", [None, True])
