@@ -12,6 +12,7 @@ EXAMPLES = {
     "knn": "on",
     "name": "m64-s1",
     "results": "results.jsonl",
+    "run": "runs/lakh-tiny",
     "settings": "memory=64 seed=1",
     "song": '"251 Silver Tide"',
     "titles": "songs.csv",

@@ -1,11 +1,4 @@
-"""Break a loss down by what the targets are, with 95 % bootstrap confidence intervals.
-
-The songs were sampled at random, and the targets of one song are not independent. The bootstrap
-therefore resamples songs: it draws as many songs, with replacement, and takes the mean of the draw
-(sum of losses over sum of counts), 1,000 times.
-
-Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 13.
-"""
+"""Break a loss down by what the targets are, with 95 % confidence intervals over songs."""
 
 import math
 from dataclasses import dataclass
@@ -17,24 +10,25 @@ from shards.codec import EncodedSong
 from shards.gm import FAMILIES
 from shards.reader import SongSource, decode_song
 from shards.vocabulary import NO_INSTRUMENT, PROGRAMS, Kind, Vocabulary
+from trainer.evaluation.interval import ratio_interval
 from trainer.evaluation.token_loss import SongLosses
 from trainer.model.loss import POSITION_EDGES, POSITION_NAMES
 
-DRAWS, LOW, HIGH = 1000, 2.5, 97.5
 KINDS = ("pitch", "duration", "rest", "rest duration", "meter", "tempo", "end", "control")
 FAMILY_NAMES = (*(name for name, _ in FAMILIES), "Drums")
 
 
 class Estimate(TypedDict):
-    """Mean, 95 % bootstrap interval, and number of targets."""
+    """A mean with its 95 % interval."""
 
     mean: float
-    low: float
-    high: float
-    count: int
+    low: float | None  # None: too few songs, see `trainer.evaluation.interval`
+    high: float | None
+    count: int  # of targets
+    songs: int  # that have any
 
 
-def bootstrap_means(
+def mean_losses(
     songs: np.ndarray, groups: np.ndarray, losses: np.ndarray, counts: np.ndarray, *, size: int
 ) -> list[Estimate | None]:
     """Estimate the mean loss of each group of targets.
@@ -51,29 +45,26 @@ def bootstrap_means(
     """
     inside = groups >= 0
     song_count = int(songs.max()) + 1
-    cells = songs[inside] * size + groups[inside]
+    cells = groups[inside] * song_count + songs[inside]
 
     def by_song(values: np.ndarray) -> np.ndarray:
         sums = np.bincount(cells, weights=values[inside], minlength=song_count * size)
-        return sums.reshape(song_count, size)
+        return sums.reshape(size, song_count)
 
-    loss, count = by_song(losses), by_song(counts.astype(np.float64))
-    picks = np.random.default_rng(0).multinomial(
-        song_count, np.full(song_count, 1 / song_count), DRAWS
-    )
-    drawn_loss, drawn_count = picks @ loss, picks @ count
-    estimates: list[Estimate | None] = []
-    for group in range(size):
-        total = count[:, group].sum()
-        if total == 0:
-            estimates.append(None)
-            continue
-        valid = drawn_count[:, group] > 0
-        means = drawn_loss[valid, group] / drawn_count[valid, group]
-        low, high = np.percentile(means, [LOW, HIGH]).tolist()
-        mean = float(loss[:, group].sum() / total)
-        estimates.append({"mean": mean, "low": low, "high": high, "count": round(total)})
-    return estimates
+    rows = zip(by_song(losses), by_song(counts.astype(np.float64)), strict=True)
+    return [_estimate(*row) if row[1].any() else None for row in rows]
+
+
+def _estimate(losses: np.ndarray, counts: np.ndarray) -> Estimate:
+    """The estimate of one group from its sums by song, shape (songs,)."""
+    low, high = ratio_interval(losses, counts) or (None, None)
+    return {
+        "mean": float(losses.sum() / counts.sum()),
+        "low": low,
+        "high": high,
+        "count": round(counts.sum()),
+        "songs": int((counts > 0).sum()),
+    }
 
 
 @dataclass(frozen=True)
@@ -165,7 +156,7 @@ def overall(losses: SongLosses, targets: Targets) -> dict[str, Estimate]:
     seconds = targets.seconds / np.diff(losses.starts)  # a song's duration, shared by its targets
     wanted["bits_per_second"] = total / math.log(2), seconds[songs]
     one_group = np.zeros(len(songs), np.int64)
-    found = {n: bootstrap_means(songs, one_group, *v, size=1)[0] for n, v in wanted.items()}
+    found = {n: mean_losses(songs, one_group, *v, size=1)[0] for n, v in wanted.items()}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
@@ -183,6 +174,6 @@ def breakdowns(losses: SongLosses, targets: Targets) -> dict[str, dict[str, Esti
     }
     found, songs, total = {}, losses.songs, losses.total
     for title, (groups, names, counts) in wanted.items():
-        rows = bootstrap_means(songs, groups, total, counts, size=len(names))
+        rows = mean_losses(songs, groups, total, counts, size=len(names))
         found[title] = {n: row for n, row in zip(names, rows, strict=True) if row is not None}
     return found

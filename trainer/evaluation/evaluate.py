@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from shards.reader import SongSource
 from trainer.evaluation.breakdown import Estimate, Targets, breakdowns, overall
+from trainer.evaluation.interval import MIN_SONGS
 from trainer.evaluation.token_loss import SongLosses, count_batches, score_songs
 from trainer.run.folder import Run, load_model
 
@@ -145,7 +146,7 @@ def table(results: list[Evaluation]) -> str:
     lines = [
         f"{first['dataset']}, {first['split']}{fitting}: {first['songs']:,} songs, "
         f"{first['targets']:,} targets, {first['seconds'] / 3600:.1f} hours",
-        "mean (95 % bootstrap interval over songs)",
+        _interval_note(first),
         "",
         row("", names),
         row("", [f"step {result['step']:,}" for result in results]),
@@ -160,7 +161,18 @@ def table(results: list[Evaluation]) -> str:
     return "\n".join(lines)
 
 
+def _interval_note(result: Evaluation) -> str:
+    if result["songs"] < MIN_SONGS:
+        return f"mean; too few songs for an interval ({result['songs']} of at least {MIN_SONGS})"
+    return (
+        "mean (95 % confidence interval over songs; none where fewer than "
+        f"{MIN_SONGS} songs have such targets)"
+    )
+
+
 def _text(estimate: Estimate | None) -> str:
     if estimate is None:
         return ""
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['mean']:.3f} ({estimate['songs']} of {MIN_SONGS} songs)"
     return f"{estimate['mean']:.3f} ({estimate['low']:.2f}-{estimate['high']:.2f})"

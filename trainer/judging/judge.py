@@ -23,7 +23,7 @@ from trainer.data.selection import select
 from trainer.evaluation.evaluate import ProgressBar
 from trainer.generation.generate import SampleConfig, generate
 from trainer.generation.prompt import Prompt
-from trainer.judging.distances import Comparison, compare
+from trainer.judging.distances import MIN_HELD_OUT, Comparison, compare
 from trainer.judging.memorization import Match, longest_matches
 from trainer.judging.music_metrics import METRICS, BarredSong, compute_metrics, split_by_instrument
 from trainer.run.folder import Run, load_model
@@ -206,7 +206,8 @@ def table(results: list[Judgement]) -> str:
         f"{len(first['songs']):,} held-out songs and of {first['samples']:,} samples per run",
         "median (quartiles)",
         "distance: Wasserstein, samples to held-out songs, in held-out standard deviations",
-        "reference: the same between held-out songs, mean and 97.5th percentile",
+        "reference: the same between held-out songs, mean and 97.5th percentile; none with fewer "
+        f"than {MIN_HELD_OUT} songs",
         "*: the distance exceeds that percentile",
         "",
     ]
@@ -236,7 +237,7 @@ def _distance(comparison: Comparison | None) -> str:
         return f"{'-':>10}{'':>15}"
     reference = comparison["reference_distance"]
     mark = "*" if comparison["exceeds_reference"] else " "
-    cell = f"{reference['mean']:.2f}, {reference['high']:.2f}"
+    cell = f"{reference['mean']:.2f}, {reference['high']:.2f}" if reference else "few songs"
     return f"{comparison['distance']['mean']:>10.2f}{cell:>14}{mark}"
 
 

@@ -24,7 +24,9 @@ def runs(dataset_folder, tmp_path_factory):
 
 
 def call(*arguments):
-    return CliRunner().invoke(cli, ["evaluate", *map(str, arguments), "--device=cpu"])
+    return CliRunner().invoke(
+        cli, ["evaluate", *map(str, arguments), "--device=cpu", "--overwrite"]
+    )
 
 
 def test_runs_are_compared_in_a_table_json_files_and_a_plot(runs):
@@ -35,10 +37,11 @@ def test_runs_are_compared_in_a_table_json_files_and_a_plot(runs):
     assert [*found[1]["by"]["memory"]] == ["0"]
     for one in found:
         loss = one["overall"]["loss"]
-        assert loss["low"] <= loss["mean"] <= loss["high"]
-        assert f"{loss['mean']:.3f} ({loss['low']:.2f}-{loss['high']:.2f})" in result.stdout
+        assert loss["low"] is None
+        assert f"{loss['mean']:.3f} (2 of 8 songs)" in result.stdout
         assert one["step"] == 4
         assert one["songs"] == 2
+    assert "too few songs for an interval (2 of at least 8)" in result.stdout
     lines = result.stdout.splitlines()
     assert any(line.split() == ["with", "without"] for line in lines)
     assert (runs[0] / "evaluation" / "valid.png").read_bytes().startswith(b"\x89PNG")
@@ -103,3 +106,12 @@ def test_a_run_with_a_knn_memory_is_also_scored_without_it(runs, dataset_folder,
     assert rows["with"] == knn["overall"]["loss"] == knn["by"]["memory"]["8"]
     assert rows["without"]["mean"] != rows["with"]["mean"]
     assert f"{rows['without']['mean']:.3f}" in result.stdout.split("without  ")[-1]
+
+
+def test_eight_songs_are_enough_for_intervals(runs, make_songs, make_dataset, tmp_path):
+    dataset = make_dataset(tmp_path / "eight", make_songs([40] * 9), ("train",) + ("test",) * 8)
+    result = call(runs[1], dataset)
+    assert result.exit_code == 0, result.output
+    loss = json.loads((runs[1] / "evaluation" / "test.json").read_text())["overall"]["loss"]
+    assert loss["low"] < loss["mean"] < loss["high"]
+    assert f"{loss['mean']:.3f} ({loss['low']:.2f}-{loss['high']:.2f})" in result.stdout

@@ -32,12 +32,22 @@ def test_only_samples_of_another_distribution_exceed_the_reference():
     same, other = compare(values(1, 40), held_out), compare(values(1, 40, shift=1), held_out)
     assert same is not None
     assert other is not None
+    assert same["reference_distance"] is not None
     reference = same["reference_distance"]["mean"]
     assert same["distance"]["mean"] == pytest.approx(reference, abs=0.1)
     assert not same["exceeds_reference"]
     assert other["exceeds_reference"]
     assert other["distance"]["mean"] == pytest.approx(1, abs=0.25)
     assert other["overlap"]["mean"] < same["overlap"]["mean"]
+
+
+def test_few_held_out_songs_are_no_reference():
+    samples = values(1, 40, shift=9)
+    for songs, is_enough in ((2, False), (15, False), (16, True)):
+        found = compare(samples, values(0, songs))
+        assert found is not None
+        assert (found["reference_distance"] is not None) == is_enough
+        assert found["exceeds_reference"] == is_enough
 
 
 def test_the_distance_does_not_depend_on_the_unit():

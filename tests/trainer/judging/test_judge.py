@@ -25,7 +25,7 @@ def run(dataset_folder, tmp_path_factory):
 
 
 def call(*arguments):
-    return CliRunner().invoke(cli, ["judge", *map(str, arguments)])
+    return CliRunner().invoke(cli, ["judge", *map(str, arguments), "--overwrite"])
 
 
 def judged(run, dataset, samples):
