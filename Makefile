@@ -7,23 +7,36 @@ DEMO := demo
 
 .PHONY: demo test lint docs bench fuzz clean
 
+# The folder may have any name: the shell reads it from the environment.
+demo: export DEMO := $(DEMO)
 demo: $(READY)
-	$(BIN)/python -m pipeline demo $(DEMO)/midi --restart
-	$(BIN)/python -m pipeline run $(DEMO)/midi --out $(DEMO)/shards --name demo --restart
-	$(BIN)/python -m pipeline verify $(DEMO)/shards
-	rm -rf $(DEMO)/runs/tiny
-	$(BIN)/python -m trainer fit $(DEMO)/shards --run $(DEMO)/runs/tiny --preset tiny --steps $(STEPS)
-	$(BIN)/python -m trainer generate $(DEMO)/runs/tiny -o $(DEMO)/song.mid --bars 16 --seed 1
+	$(BIN)/python -m pipeline demo "$$DEMO/midi" --restart
+	$(BIN)/python -m pipeline run "$$DEMO/midi" --out "$$DEMO/shards" --name demo --test $(TEST) --restart
+	$(BIN)/python -m pipeline verify "$$DEMO/shards"
+	rm -rf "$$DEMO/runs/tiny"
+	$(BIN)/python -m trainer fit "$$DEMO/shards" --run "$$DEMO/runs/tiny" --preset tiny --steps $(STEPS)
+	$(BIN)/python -m trainer generate "$$DEMO/runs/tiny" -o "$$DEMO/song.mid" -o "$$DEMO/song.png" --bars 16 --seed 1 --overwrite
 	@echo
-	@echo "corpus       $(DEMO)/midi"
-	@echo "dataset      $(DEMO)/shards/demo"
-	@echo "report       $(DEMO)/shards/demo/report.html"
-	@echo "run          $(DEMO)/runs/tiny"
-	@echo "TensorBoard  $(BIN)/tensorboard --logdir $(DEMO)/runs"
-	@echo "generated    $(DEMO)/song.mid"
+	@echo "What to do next; each line can be pasted here:"
+	@echo
+	@echo "Hear the song: open $$DEMO/song.mid in a MIDI player (VLC, MuseScore, GarageBand), or write sound. This needs"
+	@echo "FluidSynth and a soundfont: apt install libfluidsynth3 timgm6mb-soundfont"
+	@echo "    $(BIN)/trainer generate \"$$DEMO/runs/tiny\" -o \"$$DEMO/song.wav\" --bars 16 --seed 1"
+	@echo "Look at it: $$DEMO/song.png"
+	@echo "Read what was kept, what was rejected, and why; with charts in $$DEMO/shards/demo/report.html"
+	@echo "    $(BIN)/pipeline report \"$$DEMO/shards\""
+	@echo "Search the dataset, see its songs and hear them:"
+	@echo "    $(BIN)/pipeline browse \"$$DEMO/shards\""
+	@echo "Train on, and watch it:"
+	@echo "    $(BIN)/trainer fit \"$$DEMO/shards\" --run \"$$DEMO/runs/tiny\" --resume --steps $$((2 * $(STEPS)))"
+	@echo "    $(BIN)/tensorboard --logdir \"$$DEMO/runs\""
+	@echo "Measure the model on the songs it has not seen:"
+	@echo "    $(BIN)/trainer evaluate \"$$DEMO/runs/tiny\""
 
 # Steps of training in the demo: five minutes in all on two cores. CI takes fewer.
 STEPS ?= 320
+# Share of the test split: 27 songs, enough for confidence intervals.
+TEST ?= 0.1
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -65,6 +78,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
 
+clean: export DEMO := $(DEMO)
 clean:
-	rm -rf .venv $(DEMO) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv "$$DEMO" build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
