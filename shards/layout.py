@@ -80,7 +80,7 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "pitches": (pa.int32(), "Different pitches, drums not counted."),
     "pitch_class_entropy": (pa.float32(), "Entropy of the 12 pitch classes, in bits; no drums."),
     "key": (pa.string(), "The best-fitting key, as C or F#m; null: only drums."),
-    "key_fit": (pa.float32(), "Correlation with that key's profile, up to 1."),
+    "key_fit": (pa.float32(), "Correlation with that key's profile, up to 1; null: only drums."),
     "sounds": (pa.int32(), "Different pitches and drum keys."),
     "same_pitch_share": (
         pa.float32(),
@@ -160,10 +160,8 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 """Column -> its type and meaning."""
 
-INDEX_NULLABLE = frozenset(
-    ("duplicate", "pitch_low", "pitch_high", "key", "key_fit", "same_duration_share")
-)
-"""Columns of the index that may be null: of a song that repeats none, or has only drums."""
+INDEX_NULLABLE = frozenset(name for name, (_, help) in INDEX_COLUMNS.items() if "null" in help)
+"""Columns of the index that may be null: those that say what it means."""
 
 LEDGER_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "path": (

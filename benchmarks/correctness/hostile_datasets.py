@@ -210,7 +210,7 @@ def outcome(folder: Path) -> str:
     Raises:
         AssertionError: one stumbles over what verify does not find, or ends in a traceback.
     """
-    rendered = ("render", "1", "-o", str(folder.with_name("song.mid")))
+    rendered = ("render", "1", "-o", str(folder.with_name("song.mid")), "--overwrite")
     status = {words[0]: run(folder, *words) for words in (("verify",), *COMMANDS, rendered)}
     try:
         train(folder)
