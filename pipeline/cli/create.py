@@ -151,6 +151,8 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
                 restart=restart,
                 on_listing=bar.show,
             )
+        if prepared.lock.note:
+            click.echo(prepared.lock.note, err=True)
         if prepared.passed_over:
             click.echo(f"not read: {', '.join(prepared.passed_over)}; see the ledger", err=True)
         with RunBar(prepared.files, prepared.earlier.files) as bar:
@@ -166,7 +168,7 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
 
 
 def _plain_name(name: str) -> str:
-    if not name or Path(name).name != name or name.endswith(".partial"):
+    if not name or Path(name).name != name or name.endswith((".partial", ".lock")):
         raise LakhxlError(f"--name {name!r} is not a plain folder name; --out names its parent")
     return name
 

@@ -1,11 +1,12 @@
 """Run `process_file` on every file of the sources, whatever happens on the way; see docs/run.md.
 
-    prepare  -> PreparedRun: slices, lock, what is done already
+    prepare  -> PreparedRun: lock, slices, what is done already
     execute  -> SlicePool -- SliceTask ---> worker: run_slice -> shard and fragments on disk
          |                <-- SliceResult -- (its journal says which file it is on)
          +---> finalize, in a worker too: fragments -> dataset
 
-prepare.py             list the files, make or find the unfinished dataset, lock it
+run_lock.py            keep two runs from working on one dataset
+prepare.py             list the files, make or find the unfinished dataset
 execute.py             process the slices that are left, then finalize
 finalize.py            fragments -> index, ledger, report, manifest
 pool.py                run slices in workers; retry and quarantine files that fail

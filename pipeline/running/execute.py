@@ -29,6 +29,20 @@ def execute(
     Raises:
         PoolError: the run cannot continue; the same command resumes it.
     """
+    try:
+        _execute(run, pool_settings, on_status, run_slice)
+    finally:
+        run.lock.release()
+    return Dataset(run.folder)
+
+
+def _execute(
+    run: PreparedRun,
+    pool_settings: PoolSettings,
+    on_status: Callable[[RunStatus], None],
+    run_slice: Callable[[SliceTask], SliceResult],
+) -> None:
+    """Do the work of `execute` under the run's lock."""
     context = RunContext(run.partial, run.settings, pool_settings, run.roots)
     finalize = partial(
         worker_entry.finalize, run.partial, run.folder, len(run.slices), run.settings
@@ -40,5 +54,3 @@ def execute(
         done = RayEngine(context, on_status, done).run(left)
         left = []
     SlicePool(context, on_status, run_slice, earlier=done).run(left, finalize)
-    run.lock.release()
-    return Dataset(run.folder)

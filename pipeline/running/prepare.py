@@ -1,11 +1,9 @@
-"""Prepare a run: list its files, and make or find its unfinished dataset.
+"""Prepare a run: lock its name, list its files, and make or find its unfinished dataset.
 
 The unfinished dataset is the folder `NAME.partial`. It holds a plan: sources, file names and
 settings. A run with the same plan resumes it; any other is refused, naming the difference.
 """
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,47 +15,16 @@ from pipeline.duplicates.settings import read_list
 from pipeline.duplicates.splits import earlier_splits
 from pipeline.report.compute.timing import forget_timings
 from pipeline.running.fragments import published_counts
+from pipeline.running.run_lock import RunError, RunLock
 from pipeline.running.status import FileCounts
 from pipeline.sources.listing import Slice, check_sources, list_files, save_listings
 from shards import settings
-from shards.errors import LakhxlError
 from shards.layout import MANIFEST, is_dataset
 from shards.reader import find_dataset, read_json, read_manifest
 from shards.writer import write_json
 
 PLAN = "run.json"
 """What the run is to make; only in the unfinished folder."""
-LOCK = "lock"
-"""Held by the run that works in the unfinished folder."""
-
-
-class RunError(LakhxlError):
-    """A run cannot start or resume in the folder it was given."""
-
-
-class FolderLock:
-    """Keeps other runs out of a folder for as long as this object, or this process, lives.
-
-    Raises:
-        RunError: another run holds the lock.
-    """
-
-    def __init__(self, partial: Path) -> None:
-        self._descriptor = -1
-        self._descriptor = os.open(partial / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise RunError(f"{partial}: another run is working there; wait until it ends") from None
-
-    def release(self) -> None:
-        """Let other runs in."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
-
-    __del__ = release
 
 
 @dataclass
@@ -83,7 +50,7 @@ class PreparedRun:
     earlier: FileCounts
     roots: Sequence[Path]
     passed_over: Sequence[str]
-    lock: FolderLock
+    lock: RunLock
 
     @property
     def files(self) -> int:
@@ -113,14 +80,31 @@ def prepare(
             still running; or the dataset of --keep-splits would be replaced.
         SourceError: nothing to read.
         LakhxlError: a file that finalizing needs cannot be read.
+        OSError: the folder's parent cannot be written.
     """
     check_sources(sources)
+    lock = RunLock(folder)
+    try:
+        return _prepare(sources, folder, data_settings, lock, restart, on_listing)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _prepare(
+    sources: Sequence[Path],
+    folder: Path,
+    data_settings: DataSettings,
+    lock: RunLock,
+    restart: bool,
+    on_listing: Callable[[int, int], None],
+) -> PreparedRun:
+    """Do the work of `prepare` under the lock."""
+    if folder.exists() and not restart:
+        raise RunError(f"{folder} exists already; --restart replaces it, --name gives another name")
     _check_inputs_of_finalize(data_settings, folder)
     partial = folder.with_name(folder.name + ".partial")
     ingest = data_settings.ingest
-    if folder.exists() and not restart:
-        raise RunError(f"{folder} exists already; --restart replaces it, --name gives another name")
-    lock = FolderLock(partial) if partial.is_dir() else None
     files = list_files(
         sources,
         ingest.max_file_size,
@@ -130,7 +114,6 @@ def prepare(
     )
     if restart:
         _delete_earlier(folder, partial)
-        lock = None
     plan = {
         "sources": [str(source) for source in sources],
         "files": len(files),
@@ -138,7 +121,6 @@ def prepare(
         "settings": settings.to_json(data_settings),
     }
     partial.mkdir(parents=True, exist_ok=True)
-    lock = lock or FolderLock(partial)
     earlier_plan = _earlier_plan(partial)
     if earlier_plan:
         _check_same_plan(earlier_plan, plan, partial)

@@ -17,8 +17,9 @@ from pipeline.running.journal import read_journal
 from pipeline.running.messages import RunContext
 from pipeline.running.pool import SlicePool
 from pipeline.running.pool_settings import PoolSettings
-from pipeline.running.prepare import RunError, prepare
+from pipeline.running.prepare import prepare
 from pipeline.running.quarantine import Failure, read_quarantine, save_quarantine
+from pipeline.running.run_lock import RunError
 from pipeline.running.worker_processes import POLL_SECONDS, PoolError
 from tests.pipeline.conftest import SETTINGS
 from tests.pipeline.running import faults
@@ -245,11 +246,3 @@ def test_a_full_or_unwritable_disk_is_one_line_and_the_run_can_be_resumed(demo, 
     assert "Read-only file system" in errors[1]
     assert "Traceback" not in run.stderr
     assert contents(tmp_path / "lakh") == contents(dataset.path)
-
-
-def test_two_runs_do_not_work_in_one_folder(demo, tmp_path):
-    first = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    with pytest.raises(RunError, match="another run is working there"):
-        prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    first.lock.release()
-    assert prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False).files == first.files

@@ -12,7 +12,8 @@ import pytest
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.process_file import FileProcessor, encode_file
-from pipeline.running.prepare import RunError, prepare
+from pipeline.running.prepare import prepare
+from pipeline.running.run_lock import RunError
 from pipeline.sources.listing import SourceFile, list_files
 from shards.verify import verify
 from tests.pipeline.conftest import SETTINGS
