@@ -4,6 +4,7 @@ Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C, as 
 """
 
 import io
+import os
 import sys
 from typing import Any
 
@@ -25,11 +26,28 @@ def progress_bar(**options: Any) -> tqdm:
     return tqdm(dynamic_ncols=is_terminal, **often, **options)
 
 
+def open_closed_streams() -> None:
+    """Open the standard streams that were closed, as by `2>&-`, on the null device.
+
+    Without, the next files opened would take their numbers, and whatever a library or a child
+    process prints would end up in those.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(null, number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+    if null > 2:
+        os.close(null)
+
+
 class Commands(click.Group):
     """A group whose commands print a user's error as one line; a bug keeps its traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Replace what the terminal's encoding lacks, in help and errors too; then run."""
+        open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")

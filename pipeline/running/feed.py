@@ -20,8 +20,8 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.running.messages import RunContext, SliceTask
-from pipeline.sources.listing import Slice, SourceFile
-from pipeline.sources.members import Damaged, Member
+from pipeline.sources.listing import Slice
+from pipeline.sources.members import Damaged, Member, Refused
 from pipeline.sources.tars import Stream, open_tar
 
 
@@ -116,7 +116,7 @@ class Feed:
         """Return a task that can start now; None if there is none yet, or none is left.
 
         Raises:
-            OSError: the archive cannot be read, or its files cannot be spooled.
+            OSError: the archive cannot be opened or read, or its files cannot be spooled.
         """
         if self._reader is not None:
             try:
@@ -147,14 +147,15 @@ class Feed:
             for archive, slices in groupby(self._streamed, lambda slice_: slice_.part.archive):
                 assert archive is not None, "only archives are streamed"
                 with open_tar(archive) as stream:
+                    members = _MembersAhead(stream)
                     for slice_ in slices:
-                        if not self._spool(stream, slice_):
+                        if not self._spool(members, slice_):
                             return
             self._ready.put(None)
         except Exception as error:  # noqa: BLE001 (raised again by `take`)
             self._ready.put(error)
 
-    def _spool(self, stream: Stream, slice_: Slice) -> bool:
+    def _spool(self, members: "_MembersAhead", slice_: Slice) -> bool:
         """Unpack the files of one slice end to end; False if the feed is closed."""
         files = slice_.files()
         size = sum(file.member.size for file in files if file.member)
@@ -165,23 +166,34 @@ class Feed:
         with path.open("wb") as out:
             for file in files:
                 if file.member is not None:
-                    out.write(_read_next(stream, file, file.member))
-                    member = Member(offset, file.member.size)
-                    offset += file.member.size
-                    file = replace(file, path=str(path), member=member)
+                    data = members.read(file.member)
+                    if isinstance(data, Refused):
+                        file = replace(file, member=None, refused=data)
+                    else:
+                        file = replace(file, path=str(path), member=Member(offset, len(data)))
+                        offset += out.write(data)
                 spooled.append(file)
         self._ready.put(self._context.task(slice_, spooled))
         return True
 
 
-def _read_next(stream: Stream, file: SourceFile, member: Member) -> bytes:
-    """Read a file that lies ahead in the stream."""
-    changed = f"{file.path} has changed since it was listed"
-    try:
-        stream.skip(member.offset - stream.at)
-        data = stream.read(member.size)
-    except Damaged as damaged:
-        raise OSError(f"{changed}: {damaged}") from damaged
-    if len(data) < member.size:
-        raise OSError(changed)
-    return data
+class _MembersAhead:
+    """Reads the members of a stream in order; where the archive has changed, refuses the rest."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._refused: Refused | None = None
+
+    def read(self, member: Member) -> bytes | Refused:
+        if self._refused is None:
+            try:
+                self._stream.skip(member.offset - self._stream.at)
+                data = self._stream.read(member.size)
+                if len(data) == member.size:
+                    return data
+                why = "it is shorter"
+            except Damaged as damaged:
+                why = str(damaged)
+            detail = f"the archive has changed since it was listed: {why}"
+            self._refused = Refused("cannot_read", detail)
+        return self._refused

@@ -3,6 +3,7 @@
 listing.py        list every input file of a run, and read one
 folders.py        search a folder, follow links
 members.py        what a listing stores per file, and why a file may be refused
+plain_file.py     open and read a file that may have changed since it was listed
 archives.py       list and read archives without unpacking them to disk
 tars.py           stream through .tar, plain or compressed
 zips.py           read the directory and the members of a .zip

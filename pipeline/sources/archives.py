@@ -23,10 +23,10 @@ from pipeline.sources.members import (
     PASSED_OVER,
     Damaged,
     Member,
-    Refused,
     is_midi,
     unread_rule,
 )
+from pipeline.sources.plain_file import open_plain
 from pipeline.sources.tars import PACKINGS, open_tar, tar_members
 from pipeline.sources.zips import exactly, unzipped, zip_members
 from shards.text import escape_bytes
@@ -192,13 +192,12 @@ def read_member(path: str, member: Member, max_size: int) -> bytes:
     """Read a member of a .tar, a .zip or a spool file.
 
     Raises:
-        Refused: it has more than `max_size` bytes, or differs from what the archive states.
+        Refused: it has more than `max_size` bytes, or differs from what the archive states; or the
+            archive cannot be opened or read any more.
+        OSError: a system error that is not the archive's fault; see plain_file.MACHINE.
     """
-    try:
-        with Path(path).open("rb", buffering=0) as file:
-            if member.method is None:
-                file.seek(member.offset)
-                return exactly(file, member.size)
-            return unzipped(file, member, max_size)
-    except OSError as error:
-        raise Refused("cannot_read", error.strerror or str(error)) from None
+    with open_plain(path) as file:
+        if member.method is None:
+            file.seek(member.offset)
+            return exactly(file, member.size)
+        return unzipped(file, member, max_size)

@@ -102,7 +102,9 @@ def _walk(top: str, prefix: str, found: Found) -> Iterator[tuple[str, str]]:
                     else:
                         _add(name, entry.path, found)
         except OSError as error:
-            raise SourceError(f"{folder}: cannot be searched: {error.strerror}") from error
+            went_away = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if not went_away or folder == top:
+                raise SourceError(f"{folder}: cannot be searched: {error.strerror}") from error
 
 
 def _add(name: str, path: str, found: Found) -> None:

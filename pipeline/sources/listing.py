@@ -11,10 +11,8 @@ only when its slice is processed.
 """
 
 import difflib
-import errno
 import hashlib
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,14 +33,13 @@ from pipeline.sources.members import (
     is_midi,
     passed_over,
 )
+from pipeline.sources.plain_file import open_plain
 from shards.mapped_files import read_table
 from shards.text import escape_bytes
 from shards.writer import write_table
 
 LOST = ("cannot_open", "cannot_read")
 """Rules that reject every file of a source that has disappeared."""
-MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN)
-"""System errors that no file is to blame for: they end the run."""
 
 
 @dataclass(frozen=True)
@@ -355,7 +352,7 @@ def read_source(file: SourceFile, max_size: int) -> bytes:
 
     Raises:
         Refused: it must not be read, or cannot be.
-        OSError: a system error that is not the file's fault; see MACHINE.
+        OSError: a system error that is not the file's fault; see plain_file.MACHINE.
     """
     if file.refused is not None:
         raise file.refused
@@ -369,30 +366,13 @@ def read_bytes(path: str, max_size: int) -> bytes:
 
     Raises:
         Refused: it is a link, not a plain file, too large, or access is denied.
-        OSError: a system error that is not the file's fault; see MACHINE.
+        OSError: a system error that is not the file's fault; see plain_file.MACHINE.
     """
-    try:
-        # A pipe or device would block on opening; a link may lead anywhere.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in MACHINE:
-            raise
-        link = Path(path).is_symlink()
-        rule = "link" if link else "cannot_open"
-        detail = "a link is not followed" if link else error.strerror or str(error)
-        raise Refused(rule, detail) from None
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused("not_a_file", "neither a plain file nor a folder")
-        if status.st_size > max_size:
-            raise Refused("too_large", "larger than max_file_size", status.st_size, max_size)
-        try:
-            return _whole(file, min(status.st_size, max_size))
-        except OSError as error:
-            if error.errno in MACHINE:
-                raise
-            raise Refused("cannot_read", error.strerror or str(error)) from None
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_size:
+            raise Refused("too_large", "larger than max_file_size", size, max_size)
+        return _whole(file, size)
 
 
 def _whole(file: FileIO, size: int) -> bytes:

@@ -7,6 +7,7 @@ Sources: POSIX.1-2017, pax, ustar interchange format; GNU tar manual, basic tar 
 """
 
 import bz2
+import errno
 import lzma
 import os
 import sys
@@ -223,8 +224,10 @@ def open_tar(path: Path, suffix: str | None = None) -> Stream:
     """Open a .tar, compressed or not, as its name says, or `suffix` in its place.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or is not a plain file.
     """
+    if path.exists() and not path.is_file():  # opening a pipe would block
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
     name = suffix or path.name.lower()
     packing = next((one for one in PACKINGS if name.endswith(one.suffixes)), None)
     return Stream(path.open("rb"), packing)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.process_file import FileProcessor, encode_file
+from pipeline.running.execute import execute
+from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.prepare import prepare
 from pipeline.running.run_lock import RunError
 from pipeline.sources.listing import SourceFile, list_files
@@ -117,6 +120,65 @@ def test_files_that_must_not_be_opened_are_ledger_rows(tmp_path):
         ("link.mid", "refused", "link"),
         ("pipe.MID", "refused", "not_a_file"),
     ]
+
+
+def become_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def become_a_link(path: Path) -> None:
+    path.rename(path.with_suffix(".away"))
+    path.symlink_to(path.with_suffix(".away"))
+
+
+def become_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def shrink(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+CHANGES = {
+    Path.unlink: ("refused", "cannot_open"),
+    become_a_folder: ("refused", "not_a_file"),
+    become_a_link: ("refused", "link"),
+    become_a_pipe: ("refused", "not_a_file"),
+    shrink: ("unreadable", "not_midi"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_file_that_changes_under_the_run_is_its_own_row_and_no_other(demo, tmp_path, change):
+    songs = [path for path in sorted(demo[0].rglob("*.mid")) if path.stat().st_size > 4000]
+    for name, song in zip("abc", songs, strict=False):
+        shutil.copy(song, tmp_path / f"{name}.mid")
+    run = prepare([tmp_path], tmp_path / "out" / "lakh", SETTINGS, restart=False)
+    change(tmp_path / "b.mid")
+    made = execute(run, PoolSettings(workers=1))
+    rows = {row["path"]: (row["outcome"], row["rule"]) for row in made.ledger().to_pylist()}
+    assert rows == {"a.mid": ("kept", None), "b.mid": CHANGES[change], "c.mid": ("kept", None)}
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
+def test_an_archive_cut_short_under_the_run_gives_the_songs_before_the_cut(demo, tmp_path, suffix):
+    kinds = {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}
+    archive = tmp_path / f"a.{suffix}"
+    shutil.make_archive(str(tmp_path / "a"), kinds[suffix], demo[0])
+    run = prepare([archive], tmp_path / "out" / "lakh", SETTINGS, restart=False)
+    os.truncate(archive, archive.stat().st_size // 2)
+    made = execute(run, PoolSettings(workers=2))
+    rows = made.ledger().to_pylist()
+    cut = [row["rule"] in ("cannot_read", "damaged_member") for row in rows]
+    assert 0.2 < sum(cut) / len(cut) < 0.8
+    assert [row["path"] for row in rows] == [file.name for file in _files(run)]
+
+
+def _files(run) -> Iterator[SourceFile]:
+    for slice_ in run.slices:
+        yield from slice_.files()
 
 
 def test_a_name_that_is_not_utf_8_is_read_and_escaped(tmp_path, demo):
