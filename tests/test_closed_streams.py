@@ -24,7 +24,7 @@ def status(closed: tuple[int, ...], *words: object) -> int:
     return subprocess.run(words, cwd=ROOT, preexec_fn=close, timeout=120, **quiet).returncode
 
 
-@pytest.mark.parametrize("closed", [(2,), (1,), (0, 1, 2)])
+@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
 def test_a_run_with_closed_streams_makes_its_dataset(tmp_path, closed):
     assert status(closed, "pipeline", "demo", tmp_path / "midi", "--songs", 3) == 0
     assert (
@@ -35,7 +35,6 @@ def test_a_run_with_closed_streams_makes_its_dataset(tmp_path, closed):
     assert status(closed, "pipeline", "report", tmp_path / "missing") == 1
 
 
-@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
-def test_the_trainer_with_closed_streams_says_by_its_status_how_it_ended(tmp_path, closed):
-    assert status(closed, "trainer", "settings") == 0
-    assert status(closed, "trainer", "fit", tmp_path / "missing") == 1
+def test_the_trainer_with_closed_streams_says_by_its_status_how_it_ended(tmp_path):
+    assert status((2,), "trainer", "settings") == 0
+    assert status((0, 1, 2), "trainer", "fit", tmp_path / "missing") == 1
