@@ -44,6 +44,8 @@ from shards.writer import publish_folder, write_json, write_manifest, write_tabl
 
 def finalize(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     """Turn an unfinished folder, all slices published, into the dataset."""
+    if not partial.exists() and (folder / MANIFEST).is_file():
+        return  # a worker was killed after it had renamed the folder
     if not (partial / MANIFEST).is_file():
         _write_dataset(partial, folder, slices, data_settings)
     keep = {MANIFEST, *read_json(partial / MANIFEST)["files"]}

@@ -6,14 +6,17 @@ worker records its current file in a journal, so the file that kills or stops it
 
 A file that fails once is only a suspect: the machine may have been short of memory. Its slice is
 deferred. Once all other slices are done, each suspect is tried again alone, with no other worker
-busy. If it fails again, it is quarantined and its slice runs again without it. A failure that no
-file is to blame for, such as a full disk, ends the run; slices that are done stay done.
+busy. If it fails again, it is quarantined and its slice runs again without it. A signal that comes
+from outside, as of the system when memory runs out, says little about the file: it may be killed
+MAX_KILLS times. A worker that dies outside any file, and a pool that breaks, as Pebble's does when
+an idle worker dies, are replaced a bounded number of times. A failure that no file is to blame for,
+such as a full disk, ends the run; slices that are done stay done.
 """
 
 import errno
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -31,6 +34,7 @@ from pipeline.running.status import FileCounts, RunStatus
 from pipeline.running.worker import run_in_worker, set_up_worker
 from pipeline.running.worker_entry import run_slice
 from pipeline.running.worker_processes import (
+    FROM_OUTSIDE,
     POLL_SECONDS,
     PoolError,
     describe_exit,
@@ -41,8 +45,14 @@ from pipeline.running.worker_processes import (
 )
 from pipeline.sources.listing import Slice, SourceFile
 
-MAX_FAILURES = 3
-"""Failures of one slice outside any file, before the run gives up."""
+MAX_FAILURES = 10
+"""Failures of one slice outside any file, before the run gives up; and of finalizing by kills."""
+MAX_FILE_FAILURES = 2
+"""A file that has failed this often, the last time alone, is quarantined."""
+MAX_KILLS = 5
+"""The same for a file whose worker was killed by a signal from outside."""
+MAX_RESTARTS = 50
+"""Restarts of the pool without any progress in between; each takes a tenth of a second."""
 STALLED_SECONDS = 60.0
 """The pool is restarted if no worker takes up a waiting task for this long."""
 
@@ -88,8 +98,10 @@ class SlicePool:
         memory = self._settings.memory_limit * 1_000_000
         self._in_worker = partial(run_in_worker, set_up, memory)
         self._running: dict[int, RunningSlice] = {}
-        self._suspects: dict[int, dict[int, Failure]] = {}  # by slice, then by file index
-        self._failures: Counter[int] = Counter()
+        self._suspects: dict[int, set[int]] = {}  # by slice: file indices
+        self._file_failures: Counter[tuple[int, int]] = Counter()  # by slice and file index
+        self._failures: Counter[int] = Counter()  # outside any file, by slice
+        self._restarts = 0  # of the pool, since a worker last made progress
         self._status = RunStatus(earlier or FileCounts())
         self._anything_done = False
         self._pool: ProcessPool | None = None
@@ -143,34 +155,51 @@ class SlicePool:
                 self._count_failure(number, result)
                 return task
             index = running.entry.file_index
-            self._suspects.setdefault(number, {})[index] = result
+            self._suspect(number, {index: result})
             return replace(task, start=index + 1, dry_run=True)  # look for more suspects
         if result.suspects or task.dry_run:
-            self._suspects.setdefault(number, {}).update(result.suspects)
+            self._suspect(number, result.suspects)
         else:
             self._status.counts += result.counts
         return None
 
+    def _suspect(self, number: int, failures: Mapping[int, Failure]) -> dict[int, Failure]:
+        """Count failures of files of a slice; returns those that have failed too often."""
+        self._suspects.setdefault(number, set()).update(failures)
+        self._file_failures.update((number, index) for index in failures)
+        return {
+            index: failure
+            for index, failure in failures.items()
+            if self._file_failures[number, index]
+            >= (MAX_KILLS if failure.from_outside else MAX_FILE_FAILURES)
+        }
+
     def _run_deferred(self, slices: Sequence[Slice | SliceTask]) -> None:
-        """Per slice: run each suspect alone, then the slice without those that failed again."""
+        """Run the slices with suspects, now one after another."""
         with self._feed(each for each in slices if each.number in self._suspects) as feed:
             while not feed.exhausted:
                 task = feed.take()
                 if task is None:  # still being unpacked
                     time.sleep(POLL_SECONDS)
                     continue
-                quarantined = dict(task.quarantined)
-                for index in sorted(self._suspects[task.number].keys() - quarantined):
-                    trial = replace(task, start=index, stop=index + 1, dry_run=True)
-                    quarantined |= self._run_alone(trial).suspects
-                    save_quarantine(self._folder, task.number, quarantined, self._settings.limits)
-                while True:
-                    result = self._run_alone(replace(task, quarantined=quarantined))
-                    if not result.suspects:
-                        break
-                    quarantined |= result.suspects
-                self._status.counts += result.counts
+                self._status.counts += self._run_with_suspects(task)
                 feed.done(task.number)
+
+    def _run_with_suspects(self, task: SliceTask) -> FileCounts:
+        """Try each suspect alone, then run the slice without those that failed too often."""
+        quarantined = dict(task.quarantined)
+        suspects = self._suspects[task.number] - quarantined.keys()
+        while True:
+            for index in sorted(suspects):
+                trial = replace(task, start=index, stop=index + 1, dry_run=True)
+                while index not in quarantined and (result := self._run_alone(trial)).suspects:
+                    quarantined |= self._suspect(task.number, result.suspects)
+                save_quarantine(self._folder, task.number, quarantined, self._settings.limits)
+            result = self._run_alone(replace(task, quarantined=quarantined))
+            if not result.suspects:
+                return result.counts
+            quarantined |= self._suspect(task.number, result.suspects)
+            suspects = set(result.suspects)
 
     def _run_alone(self, task: SliceTask) -> SliceResult:
         """Run one task while nothing else runs."""
@@ -188,7 +217,7 @@ class SlicePool:
     def _count_failure(self, number: int, failure: Failure) -> None:
         """Count a worker that died outside any file."""
         self._failures[number] += 1
-        if not self._anything_done:
+        if not (self._anything_done or failure.from_outside):
             raise PoolError(
                 f"a worker died before its first file ({failure.detail}): it may need a larger "
                 "--memory-limit"
@@ -213,10 +242,24 @@ class SlicePool:
 
     def _schedule(self, function: Callable[..., Any], argument: Any) -> ProcessFuture:
         assert self._pool is not None
-        try:
-            return self._pool.schedule(self._in_worker, args=(function, argument))
-        except RuntimeError as error:
-            raise PoolError(f"the worker processes cannot be started: {error}") from error
+        while True:
+            try:
+                return self._pool.schedule(self._in_worker, args=(function, argument))
+            except RuntimeError as error:  # it has broken since the last step
+                self._restart_pool(error)
+
+    def _restart_pool(self, error: BaseException | str) -> None:
+        """Start another pool, and there what was running in this one."""
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise PoolError(f"the worker processes die as they start: {error}")
+        if self._pool is not None:
+            stop_pool(self._pool)
+        self._pool = None  # should the next fail to start, there is none to stop
+        self._pool = start_pool(self._settings.processes)
+        self._last_change = time.monotonic()
+        for running in list(self._running.values()):
+            self._start(running.task)
 
     def _step(self) -> list[tuple[RunningSlice, SliceResult | Failure]]:
         """Wait briefly, check everything that runs, and remove and return what has ended."""
@@ -232,11 +275,11 @@ class SlicePool:
         for running in list(self._running.values()):
             done = running.future.done()  # before the journal, which is then final
             self._check(running, elapsed)
-            if done:
+            if done and not isinstance(running.future.exception(), BrokenProcessPool):
                 del self._running[running.task.number]
                 ended.append((running, self._result_of(running)))
         self._show_status()
-        self._restart_if_stalled(now)
+        self._restart_if_broken([running.future for running in self._running.values()])
         return ended
 
     def _check(self, running: RunningSlice, elapsed: float) -> None:
@@ -244,7 +287,7 @@ class SlicePool:
         entry = read_journal(self._folder, running.task.number)
         if entry != running.entry:
             running.entry, running.seconds = entry, 0.0
-            self._last_change = self._last_step
+            self._last_change, self._restarts = self._last_step, 0
         elif running.file is not None:
             running.seconds += elapsed
             if running.seconds > self._settings.file_timeout and not running.overdue:
@@ -265,9 +308,8 @@ class SlicePool:
         if running.overdue:
             return Failure("timeout", f"more than {self._settings.file_timeout:g} s")
         if isinstance(error, ProcessExpired):
-            return Failure("crash", describe_exit(error.exitcode))
-        if isinstance(error, BrokenProcessPool):
-            raise PoolError(f"the worker processes die as they start: {error}") from error
+            from_outside = error.exitcode in FROM_OUTSIDE
+            return Failure("crash", describe_exit(error.exitcode), from_outside)
         if isinstance(error, MemoryError):
             return Failure("out_of_memory", "the worker's memory limit")
         if isinstance(error, OSError) or running.entry.process:
@@ -284,33 +326,42 @@ class SlicePool:
                 status.current = max(status.current, (running.seconds, running.file.name))
         self._on_status(status)
 
-    def _restart_if_stalled(self, now: float) -> None:
-        """Restart the pool if no worker takes up what waits: one died while it held the lock."""
-        waiting = self._running and not any(
-            each.future.running() for each in self._running.values()
-        )
-        if waiting and now - self._last_change > STALLED_SECONDS:
-            if self._pool is not None:
-                stop_pool(self._pool)
-            self._pool = start_pool(self._settings.processes)
-            self._last_change = now
-            for running in self._running.values():
-                running.future = self._schedule(self._run_slice, running.task)
+    def _restart_if_broken(self, futures: Sequence[ProcessFuture]) -> None:
+        """Restart a pool that has broken, or whose workers take up none of the futures.
+
+        Pebble gives a pool up when a worker dies while none has a task. A worker that is killed
+        while it holds the pool's lock keeps the others from their tasks.
+        """
+        assert self._pool is not None
+        waiting = futures and not any(each.running() for each in futures)
+        if not self._pool.active:
+            errors = [each.exception() for each in futures if each.done()]
+            self._restart_pool(next(filter(None, errors), "the pool has broken"))
+        elif waiting and time.monotonic() - self._last_change > STALLED_SECONDS:
+            self._restart_pool(f"no worker has taken up a task for {STALLED_SECONDS:g} s")
 
     def _run_finalize(self, finalize: Callable[[], None]) -> None:
-        future = self._schedule(without_memory_limit, finalize)
-        while not future.done():
-            wait([future], timeout=POLL_SECONDS)
-            self._on_status(self._status)
-        error = future.exception()
-        if isinstance(error, ProcessExpired):
-            raise PoolError(
-                f"the dataset could not be put together: {describe_exit(error.exitcode)}"
-            )
-        if isinstance(error, MemoryError):
-            raise PoolError("the dataset could not be put together: it needs more --memory-limit")
-        if error is not None:
-            raise error
+        """Put the dataset together in a worker; where one is killed, another one continues."""
+        what, how = "the dataset could not be put together", "it died"
+        for _ in range(MAX_FAILURES):
+            future, pool = self._schedule(without_memory_limit, finalize), self._pool
+            self._last_change, self._restarts = time.monotonic(), 0
+            while not future.done() and pool is self._pool:
+                wait([future], timeout=POLL_SECONDS)
+                self._on_status(self._status)
+                self._restart_if_broken([future])
+            error = future.exception() if future.done() else BrokenProcessPool()
+            if error is None:
+                return
+            if isinstance(error, MemoryError):
+                raise PoolError(f"{what}: there is not enough memory")
+            if isinstance(error, ProcessExpired):
+                how = describe_exit(error.exitcode)
+                if error.exitcode not in FROM_OUTSIDE:
+                    raise PoolError(f"{what}: its worker died ({how})")
+            elif not isinstance(error, BrokenProcessPool):
+                raise error
+        raise PoolError(f"{what} by {MAX_FAILURES} workers; the last one: {how}")
 
 
 def _disk_error(error: OSError, folder: Path) -> PoolError:

@@ -14,10 +14,16 @@ from shards.writer import write_json
 
 @dataclass(frozen=True)
 class Failure:
-    """How a file failed: its outcome for the ledger, and a sentence."""
+    """How a file failed.
+
+    Attributes:
+        outcome, detail: for the ledger; a word and a sentence.
+        from_outside: whether its worker was ended by somebody else, which may be no fault of its.
+    """
 
     outcome: str
     detail: str
+    from_outside: bool = False
 
 
 def quarantine_path(folder: Path, number: int) -> Path:

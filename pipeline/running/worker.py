@@ -70,6 +70,7 @@ def run_in_worker(
 
 def set_up_worker(memory: int) -> None:
     """Die with the server and limit the memory. Ctrl-C is left to the parent."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # so that the exit code tells who ended it
     die_with_parent()
     limit_memory(memory)
 

@@ -15,8 +15,14 @@ from pipeline.running.worker import start_server
 from shards.errors import LakhxlError
 
 POLL_SECONDS = 0.1
+START_TRIES = 3
+"""For the server that workers are forked from; it may be killed as it starts."""
 MAX_SLICES_PER_WORKER = 100
 """A worker is replaced after this many slices, so that no memory leak grows for days."""
+
+FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, 255)
+"""Exit codes of workers that somebody else has ended, such as the system for lack of memory; 255 is
+what multiprocessing gives when the server that they are forked from has died."""
 
 
 class PoolError(LakhxlError):
@@ -24,20 +30,38 @@ class PoolError(LakhxlError):
 
 
 def start_pool(workers: int) -> ProcessPool:
-    """Start a pool of workers, forked from the server once it has loaded what they need."""
-    start_server()
-    pool = ProcessPool(
-        max_workers=workers,
-        max_tasks=MAX_SLICES_PER_WORKER,
-        context=multiprocessing.get_context("forkserver"),
-    )
-    # In a thread, because the server may have to compile for a minute, and Ctrl-C while a process
-    # is being started would leave the server with half a message.
-    started: list[BaseException | bool] = []
+    """Start a pool of workers, forked from the server once it has loaded what they need.
+
+    Raises:
+        PoolError: it did not start START_TRIES times.
+    """
+    why: BaseException | None = None
+    for _ in range(START_TRIES):
+        start_server()
+        pool = ProcessPool(
+            max_workers=workers,
+            max_tasks=MAX_SLICES_PER_WORKER,
+            context=multiprocessing.get_context("forkserver"),
+        )
+        why = _start(pool)
+        if why is None:
+            return pool
+        stop_pool(pool)
+    raise PoolError(f"the worker processes cannot be started: {(why and why.__cause__) or why!r}")
+
+
+def _start(pool: ProcessPool) -> BaseException | None:
+    """Start the workers of a pool; returns what went wrong.
+
+    In a thread, because the server may have to compile for a minute, and Ctrl-C while a process is
+    being started would leave the server with half a message.
+    """
+    started: list[BaseException | None] = []
 
     def start() -> None:
         try:
-            started.append(pool.active)  # reading this property starts the pool
+            active = pool.active  # reading this property starts the pool
+            started.append(None if active else BrokenProcessPool("a worker died at once"))
         except (OSError, EOFError, BrokenProcessPool) as error:
             started.append(error)
 
@@ -45,10 +69,7 @@ def start_pool(workers: int) -> ProcessPool:
     thread.start()
     while thread.is_alive():
         thread.join(POLL_SECONDS)
-    if started != [True]:
-        why = f": {started[0]!r}" if started and started[0] else ""
-        raise PoolError(f"the worker processes cannot be started{why}")
-    return pool
+    return started[0] if started else BrokenProcessPool("its thread ended")
 
 
 def stop_pool(pool: ProcessPool) -> None:
@@ -76,7 +97,8 @@ def kill_worker(process: int) -> None:
 def describe_exit(exitcode: int | None) -> str:
     """Say how a process ended."""
     if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
+        known = -exitcode in set(signal.Signals)
+        name = signal.Signals(-exitcode).name if known else f"signal {-exitcode}"
         hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return f"killed by {name}{hint}"
     return f"exit code {exitcode}"

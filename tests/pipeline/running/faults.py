@@ -30,12 +30,14 @@ def read_with_faults(self, data):
             hoard.append(np.zeros(10**7))
     elif data.startswith(b"BUG"):
         raise RuntimeError("a bug")
-    elif data.startswith(b"ONCE"):
+    elif data.startswith((b"ONCE", b"KILL")):
         mark, music = data[4:].split(b"\n", 1)
         try:
             os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return read_midi(music)
+            return read_with_faults(self, music)
+        if data.startswith(b"KILL"):
+            os.kill(os.getpid(), signal.SIGKILL)
         os._exit(3)
     return read_midi(data)
 

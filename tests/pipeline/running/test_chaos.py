@@ -1,5 +1,6 @@
 """Misbehaving files and machines: no song is lost, bad files are named, errors are one line."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -120,6 +121,50 @@ def test_workers_that_cannot_start_end_the_run_at_once(demo, tmp_path, fault, wo
     statuses = []  # one after each wait, of POLL_SECONDS at most
     assert words in error_of_pool(demo, tmp_path, statuses.append, **fault)
     assert len(statuses) * POLL_SECONDS < 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_workers_killed_again_and_again_busy_or_idle_cost_no_byte(demo, dataset, tmp_path, seed):
+    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    random, killed = Random(seed), []
+
+    def kill_workers(status):
+        workers = [child.pid for child in multiprocessing.active_children()]
+        if len(killed) < 12 and random.random() < 0.4:
+            for process in random.sample(workers, random.randint(0, len(workers))):
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+
+    made = execute(run, QUICK, kill_workers)
+    assert killed
+    assert contents(made.path) == contents(dataset.path)
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_a_worker_killed_as_it_puts_the_dataset_together_is_replaced(demo, dataset, tmp_path, done):
+    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    killed = []
+
+    def kill_workers(status):
+        renamed = (tmp_path / "lakh").exists()
+        if status.counts.files == run.files and not killed and renamed == done:
+            killed.extend(child.pid for child in multiprocessing.active_children())
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+
+    made = execute(run, QUICK, kill_workers)
+    assert contents(made.path) == contents(dataset.path)
+
+
+def test_a_file_alone_in_its_slice_when_somebody_kills_its_worker_is_tried_again(demo, tmp_path):
+    path = next(path for path in sorted(demo[0].rglob("*.mid")) if path.stat().st_size > 4000)
+    (tmp_path / "midi").mkdir()
+    marks = [os.fsencode(tmp_path / f"killed {time}") for time in range(3)]
+    music = b"".join(b"KILL" + mark + b"\n" for mark in marks) + path.read_bytes()
+    (tmp_path / "midi" / "a.mid").write_bytes(music)
+    again = run_with_faults(tmp_path / "midi", tmp_path / "lakh")
+    assert len(list(tmp_path.glob("killed *"))) == 3
+    assert rows(again) == {"a.mid": ("kept", None)}
 
 
 def command(demo, out) -> list[str]:
