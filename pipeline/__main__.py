@@ -1,6 +1,7 @@
 """`python -m pipeline` is the `pipeline` command."""
 
 import os
+import resource
 import sys
 
 # Python put the current folder first on the path: nothing in it is to be imported, unless these
@@ -9,7 +10,22 @@ root, here = os.path.dirname(os.path.dirname(__file__)), os.getcwd()  # noqa: PT
 if os.path.abspath(sys.path[0]) == here != root:  # noqa: PTH100 - pathlib could be theirs
     del sys.path[0]
 
-from pipeline.cli import cli  # noqa: E402
+
+def main() -> None:
+    """Run the command; libraries that cannot be loaded for lack of memory are one line too."""
+    try:
+        from pipeline.cli import cli
+    except Exception as error:
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            raise
+        last = (str(error).strip().splitlines() or [repr(error)])[-1]
+        sys.exit(
+            "Error: there is not enough memory to load the libraries: ulimit -v allows "
+            f"{limit // 1024:,} kB ({last})"
+        )
+    cli(prog_name="pipeline")
+
 
 if __name__ == "__main__":
-    cli(prog_name="pipeline")
+    main()

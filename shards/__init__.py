@@ -14,7 +14,7 @@ Files:
     render/           a song as a MIDI file, a picture or sound
     settings          settings classes with help texts and bounds
     console, text     command lines and progress bars; foreign text made safe to print
-    errors            errors that the user can fix
+    errors, memory    errors that the user can fix; those that come of too little memory
 """
 
 from shards.errors import LakhxlError, SettingError, ShardError

@@ -12,6 +12,7 @@ import click
 from tqdm import tqdm
 
 from shards.errors import LakhxlError
+from shards.memory import NOT_ENOUGH, lacks_memory, not_enough_memory
 from shards.text import visible
 
 STOPPED = 130
@@ -54,9 +55,9 @@ class Commands(click.Group):
         return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a LakhxlError or an OSError ends it with status 1."""
+        """Run the command; a LakhxlError, an OSError or a lack of memory ends it with status 1."""
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except LakhxlError as error:
             text = visible(" ".join(str(error).split()), LONGEST)
             raise click.ClickException(text) from error
@@ -66,3 +67,11 @@ class Commands(click.Group):
         except OSError as error:
             place = f"{error.filename}: " if error.filename is not None else ""
             raise click.ClickException(visible(f"{place}{error.strerror or error}")) from error
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not lacks_memory(error) or NOT_ENOUGH in str(error):
+                raise
+            raise click.ClickException(visible(not_enough_memory(error))) from error

@@ -3,12 +3,21 @@
 Importing this module does the work, because multiprocessing's forkserver takes module names.
 """
 
-import pyarrow as pa
+import os
 
-from pipeline.process_file import warm_up
 from pipeline.running.worker import die_with_parent
+from shards.memory import lacks_memory
 
 die_with_parent()
-pa.set_cpu_count(1)
-pa.set_io_thread_count(1)
-warm_up()
+try:
+    import pyarrow as pa
+
+    from pipeline.process_file import warm_up
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    warm_up()
+except Exception as error:
+    if not lacks_memory(error):
+        raise
+    os._exit(1)  # the parent says why no worker can be started

@@ -44,6 +44,7 @@ from pipeline.running.worker_processes import (
     without_memory_limit,
 )
 from pipeline.sources.listing import Slice, SourceFile
+from shards.memory import not_enough_memory
 
 MAX_FAILURES = 10
 """Failures of one slice outside any file, before the run gives up; and of finalizing by kills."""
@@ -354,7 +355,7 @@ class SlicePool:
             if error is None:
                 return
             if isinstance(error, MemoryError):
-                raise PoolError(f"{what}: there is not enough memory")
+                raise PoolError(f"{what}: {not_enough_memory(error)}")
             if isinstance(error, ProcessExpired):
                 how = describe_exit(error.exitcode)
                 if error.exitcode not in FROM_OUTSIDE:

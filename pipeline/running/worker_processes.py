@@ -13,6 +13,7 @@ from pebble import ProcessPool
 
 from pipeline.running.worker import start_server
 from shards.errors import LakhxlError
+from shards.memory import not_enough_memory
 
 POLL_SECONDS = 0.1
 START_TRIES = 3
@@ -47,7 +48,8 @@ def start_pool(workers: int) -> ProcessPool:
         if why is None:
             return pool
         stop_pool(pool)
-    raise PoolError(f"the worker processes cannot be started: {(why and why.__cause__) or why!r}")
+    reason = repr((why and why.__cause__) or why)
+    raise PoolError(f"the worker processes cannot be started; perhaps {not_enough_memory(reason)}")
 
 
 def _start(pool: ProcessPool) -> BaseException | None:
@@ -62,7 +64,7 @@ def _start(pool: ProcessPool) -> BaseException | None:
         try:
             active = pool.active  # reading this property starts the pool
             started.append(None if active else BrokenProcessPool("a worker died at once"))
-        except (OSError, EOFError, BrokenProcessPool) as error:
+        except Exception as error:  # noqa: BLE001 (the caller says it)
             started.append(error)
 
     thread = threading.Thread(target=start, daemon=True)

@@ -127,7 +127,11 @@ def _funnel(
 def _reasons(ledger: pa.Table) -> list[Reason]:
     """Why files were not kept, the most frequent reason first."""
     dropped = ledger.filter(pc.not_equal(ledger["outcome"], "kept")).select(["outcome", "rule"])
-    groups = dropped.group_by(["outcome", "rule"]).aggregate([([], "count_all")]).to_pylist()
+    groups = (
+        dropped.group_by(["outcome", "rule"], use_threads=False)
+        .aggregate([([], "count_all")])
+        .to_pylist()
+    )
     rows: list[Reason] = [
         {"outcome": group["outcome"], "rule": group["rule"], "files": group["count_all"]}
         for group in groups
@@ -225,7 +229,11 @@ def _reading(ledger: pa.Table) -> Reading:
     pairs = pa.table(
         {"code": repairs.keys[start:stop], "times": repairs.items[start:stop].cast(pa.int64())}
     )
-    groups = pairs.group_by("code").aggregate([([], "count_all"), ("times", "sum")]).to_pylist()
+    groups = (
+        pairs.group_by("code", use_threads=False)
+        .aggregate([([], "count_all"), ("times", "sum")])
+        .to_pylist()
+    )
     groups.sort(key=lambda group: (-group["count_all"], group["code"]))
     return {
         "tiers": {tier: tiers.get(tier, 0) for tier in TIERS},
@@ -251,12 +259,12 @@ def _blocks(songs: pa.Table) -> list[BlockUse]:
 
 
 def _duplicates(index: pa.Table) -> Duplicates:
-    clusters = index.group_by("cluster").aggregate(
+    clusters = index.group_by("cluster", use_threads=False).aggregate(
         [([], "count_all"), ("split", "count_distinct"), ("md5", "count_distinct")]
     )
     clusters = clusters.sort_by([("count_all", "descending"), ("cluster", "ascending")])
     sizes = np.bincount(clusters["count_all"].to_numpy())
-    same_file = index.group_by("md5").aggregate([("split", "count_distinct")])
+    same_file = index.group_by("md5", use_threads=False).aggregate([("split", "count_distinct")])
     return {
         "clusters": clusters.num_rows,
         "sizes": [[size, int(sizes[size])] for size in np.flatnonzero(sizes).tolist()],
