@@ -52,7 +52,17 @@ def test_the_workers_import_nothing_from_the_current_folder(folder):
 
 def test_nor_do_training_ranks_and_the_prompt(folder):
     song = next((folder / "my midi").rglob("001*.mid"))
-    called(folder, "trainer", "fit", "shards", "--run=a run", "--devices=2", *QUICK, *TINY)
+    called(
+        folder,
+        "trainer",
+        "fit",
+        "shards",
+        "--run=a run",
+        "--devices=2",
+        "--device=cpu",
+        *QUICK,
+        *TINY,
+    )
     called(folder, "trainer", "generate", "a run", "-o", "s.mid", "--bars=1", "--prompt", song)
     assert (folder / "s.mid").stat().st_size
 

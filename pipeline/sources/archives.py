@@ -10,6 +10,7 @@ A damaged archive is listed up to the damage and gets a row of its own in the le
 archives, and formats that are not read, get a row each.
 """
 
+import os
 import re
 from array import array
 from collections.abc import Callable, Iterator
@@ -196,7 +197,7 @@ def read_member(path: str, member: Member, max_size: int) -> bytes:
             archive cannot be opened or read any more.
         OSError: a system error that is not the archive's fault; see plain_file.MACHINE.
     """
-    with open_plain(path) as file:
+    with open_plain(os.path.realpath(path)) as file:  # it may be a link that was followed
         if member.method is None:
             file.seek(member.offset)
             return exactly(file, member.size)

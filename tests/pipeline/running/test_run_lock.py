@@ -19,12 +19,13 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_second_run_is_refused_before_it_looks_for_its_files(tmp_path):
+    (tmp_path / "empty").mkdir()
     first = RunLock(tmp_path / "lakh")
     with pytest.raises(RunError, match=f"another run is working there .process {os.getpid()} on "):
-        prepare([tmp_path / "missing"], tmp_path / "lakh", SETTINGS, restart=False)
+        prepare([tmp_path / "empty"], tmp_path / "lakh", SETTINGS, restart=False)
     first.release()
     with pytest.raises(SourceError):
-        prepare([tmp_path / "missing"], tmp_path / "lakh", SETTINGS, restart=False)
+        prepare([tmp_path / "empty"], tmp_path / "lakh", SETTINGS, restart=False)
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -1,5 +1,7 @@
 import dataclasses
+import json
 import os
+import shutil
 from pathlib import Path
 
 import mido
@@ -126,8 +128,12 @@ def test_the_songs_that_follow_a_prompt_begin_in_its_next_bar(call, trained, tmp
     """The prompt has eight bars, more are asked for; the run says that it lacks the settings."""
     notes = [(48 * bar, 24, 0, 60 + bar, 90) for bar in range(8)]  # half of each bar is empty
     write_midi(make_song(notes, steps_per_beat=12), tmp_path / "prompt.mid", Vocabulary())
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    del config["dataset"]["settings"]
+    (run / "config.json").write_text(json.dumps(config))
     out, prompt = tmp_path / "song.mid", ["--prompt", tmp_path / "prompt.mid", "--prompt-bars=20"]
-    result = call("generate", trained[0], *prompt, "-o", out, "--bars=2")
+    result = call("generate", run, *prompt, "-o", out, "--bars=2")
     assert result.exit_code == 0, result.output
     assert "the prompt was encoded with the defaults" in result.stderr
     assert ", 10 bars, " in result.stdout
@@ -312,7 +318,7 @@ def test_a_run_finds_its_dataset_from_any_folder_and_after_both_were_moved(
     assert call("fit", "data", "--run", "runs/a", *QUICK).exit_code == 0
     monkeypatch.chdir("/")
     run = tmp_path / "old" / "runs" / "a"
-    evaluate = ("evaluate", "--split", "valid", "--device", "cpu")
+    evaluate = ("evaluate", "--split", "valid", "--device", "cpu", "--overwrite")
     assert call(*evaluate, run).exit_code == 0
     (tmp_path / "old").rename(tmp_path / "new")
     run = tmp_path / "new" / "runs" / "a"

@@ -99,7 +99,7 @@ def test_a_run_is_evaluated_on_songs_that_meet_its_own_condition(runs):
         (runs[1], [], None, 2),
         (runs[1], ["--where", WHERE], WHERE, 1),
     ):
-        result = call("evaluate", run, "--split=valid", "--device=cpu", *arguments)
+        result = call("evaluate", run, "--split=valid", "--device=cpu", "--overwrite", *arguments)
         assert result.exit_code == 0, result.output
         found = json.loads((run / "evaluation" / "valid.json").read_text())
         assert (found["where"], found["songs"]) == (where, songs)
@@ -107,9 +107,11 @@ def test_a_run_is_evaluated_on_songs_that_meet_its_own_condition(runs):
 
 
 def test_runs_with_different_conditions_are_compared_only_with_where(runs):
-    result = call("evaluate", *runs, "--split=valid", "--device=cpu")
+    result = call("evaluate", *runs, "--split=valid", "--device=cpu", "--overwrite")
     assert result.exit_code == 1
     assert "trained with different --where" in result.stderr
-    result = call("evaluate", *runs, "--split=valid", "--device=cpu", "--where=notes = 9")
+    result = call(
+        "evaluate", *runs, "--split=valid", "--device=cpu", "--overwrite", "--where=notes = 9"
+    )
     assert result.exit_code == 1
     assert "no songs in its valid split that fit --where 'notes = 9'" in result.stderr

@@ -83,8 +83,14 @@ def test_wrong_paths_are_refused_in_one_line(runs, dataset_folder, tmp_path):
 def test_a_run_with_another_vocabulary_is_refused(runs, dataset_folder, tmp_path):
     other = tmp_path / "run"
     other.mkdir()
-    (other / "config.json").write_text((runs[0] / "config.json").read_text())
     vocabulary = Vocabulary(CodecSettings(percussion="gm2"))
+    config = json.loads((runs[0] / "config.json").read_text())
+    config["model"] |= {
+        "vocab_size": len(vocabulary),
+        "instrument_classes": vocabulary.instruments,
+        "max_bar_steps": vocabulary.max_bar_steps,
+    }
+    write_json(other / "config.json", config)
     write_json(other / "vocabulary.json", vocabulary.to_json())
     result = call(other, dataset_folder)
     assert result.exit_code == 1
