@@ -47,6 +47,14 @@ class IngestSettings:
         "keyboards play, of whose notes two thirds are otherwise too short by 2 to 4 times.",
         choices=("auto", "ignore", "extend"),
     )
+    beat_repair: str = setting(
+        "all",
+        "What may be done to a beat that does not fit. exact: double or halve tempos that no song "
+        "has, below 40 or above 300 beats per minute; all: also find the constant tempo of songs "
+        "whose onsets follow no beat, where there is one; none: keep the file's beat. A song that "
+        "fits its beat is never changed.",
+        choices=("all", "exact", "none"),
+    )
     round_trip_check: float = setting(
         0.01,
         "Fraction of songs that are round-trip checked (decoded and compared) right after "

@@ -1,7 +1,7 @@
 """What happens to one MIDI file, from its bytes to an encoded song.
 
-    bytes -> recording -> silent notes, pedal -> quantize -> remove silence -> cut loops -> features
-          -> rules -> encode -> round-trip check -> fingerprint -> note counts
+    bytes -> recording -> silent notes, pedal -> beat -> quantize -> remove silence -> cut loops
+          -> features -> rules -> encode -> round-trip check -> fingerprint -> note counts
 
 A run does this with every file of a slice (`pipeline.running.slice_task`); `encode_file` does it
 with a single file, without features, rules and what follows from them.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import midi
+from pipeline.clean.beat import repair_beat
 from pipeline.clean.encode import encode
 from pipeline.clean.features import Cleaned, features
 from pipeline.clean.loops import LoopSettings, cut_loop
@@ -93,8 +94,13 @@ class FileProcessor:
             return dropped_file("unreadable", **row, rule=error.code, detail=str(error))
 
     def read(self, data: bytes) -> Recording:
-        """Read a file's bytes, as they are heard: without silent notes, with the pedal."""
-        return apply_pedal(without_silent_notes(read_midi(data)), self.settings.ingest.sustain)
+        """Read a file's bytes, as they are heard: without silent notes, with the pedal.
+
+        The beat is the one that the music has, see `pipeline.clean.beat`.
+        """
+        ingest = self.settings.ingest
+        heard = apply_pedal(without_silent_notes(read_midi(data)), ingest.sustain)
+        return repair_beat(heard, ingest.beat_repair, self.settings.codec.steps_per_beat)
 
     def clean(self, recording: Recording) -> Cleaned | None:
         """Quantize a recording, remove its silences, cut its loop; None if no note remains."""

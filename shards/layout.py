@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST, VOCABULARY = "dataset.json", "vocabulary.json"
 INDEX, LEDGER = "index.arrow", "ledger.arrow"
 REPORT, REPORT_PAGE = "report.json", "report.html"
@@ -68,7 +68,8 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "meters": (pa.int32(), "Meters in the order of the song; 1 where it never changes."),
     "bpm": (
         pa.float32(),
-        "The tempo in force for the most ticks of the file, in beats per minute.",
+        "The tempo in force for the most ticks of the file, in beats per minute; of the repaired "
+        "beat where there is one.",
     ),
     "tempos": (pa.int32(), "Tempos in the order of the song; 1 where it never changes."),
     "instruments": (pa.int32(), "Different programs, drums not counted."),
@@ -110,6 +111,14 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "modulations": (pa.int32(), "Modulation changes at grid steps, likewise."),
     "bend_tokens": (pa.int32(), "Tokens that the bends take, or would take."),
     "modulation_tokens": (pa.int32(), "Tokens that the modulations take, or would take."),
+    "beat_repair": (
+        pa.string(),
+        "What was done to the file's beat: none, doubled, halved or constant_tempo.",
+    ),
+    "onset_error_ms_before": (
+        pa.float32(),
+        "Median onset error before that; equal to onset_error_ms where nothing was done.",
+    ),
     "onset_error_ms": (
         pa.float32(),
         "Median distance of an onset from its grid step, in milliseconds.",

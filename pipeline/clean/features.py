@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.clean.beat import main_bpm
 from pipeline.clean.feature_kernels import busiest_second, histograms, polyphony, rhythm
 from pipeline.clean.grid_fit import GridFit
 from pipeline.clean.loops import Loop
@@ -33,7 +34,7 @@ from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
 from pipeline.midi import Recording
 from shards.bars import Bars
-from shards.song import BEND, DEFAULT_TEMPO, Song
+from shards.song import BEND, Song
 from shards.vocabulary import Vocabulary
 
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
@@ -87,7 +88,7 @@ def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> 
         "bars": last_bar + 1,
         "seconds": seconds,
         **_time(song),
-        "bpm": _bpm(recording),
+        "bpm": main_bpm(recording),
         **_sounds(notes),
         "notes_per_second": len(notes) / max(seconds, 1.0),
         "busiest_second": busiest_second(notes, *song.tempo_map()),
@@ -95,7 +96,7 @@ def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> 
         "onsets": onsets,
         "on_beat": on_beat / len(notes),
         "bar_similarity": bar_similarity,
-        **_grid(quantized.fit),
+        **_grid(quantized.fit, recording),
         "silence_seconds": removed.seconds,
         "silence_bars": removed.bars,
         "silences": removed.cuts,
@@ -120,14 +121,6 @@ def _time(song: Song) -> dict[str, Any]:
         "meters": len(song.meters),
         "tempos": len(song.tempos),
     }
-
-
-def _bpm(recording: Recording) -> float:
-    """Of the tempo in force for the most ticks, as the file states it."""
-    ticks = np.concatenate([[0], recording.tempos["tick"]])
-    microseconds = np.concatenate([[DEFAULT_TEMPO[1]], recording.tempos["microseconds"]])
-    end = int(recording.notes["end"].max())
-    return 60e6 / float(microseconds[_longest_held(np.minimum(ticks, end), end)])
 
 
 def _longest_held(starts: np.ndarray, end: int) -> int:
@@ -194,9 +187,12 @@ def _key(sounding: np.ndarray) -> dict[str, Any]:
     return {"key": name, "key_fit": float(correlations[best])}
 
 
-def _grid(fit: GridFit) -> dict[str, Any]:
+def _grid(fit: GridFit, recording: Recording) -> dict[str, Any]:
     median, percentile_95 = fit.quantiles(0.5, 0.95)
+    before = recording.onset_error_ms_before
     return {
+        "beat_repair": recording.beat_repair,
+        "onset_error_ms_before": median if before is None else before,
         "onset_error_ms": median,
         "onset_error_ms_95": percentile_95,
         "beat_alignment": fit.beat_alignment,

@@ -80,10 +80,16 @@ class Limits:
         "real songs reach 30, a megamix 156.",
         low=1,
     )
+    max_onset_error: float = setting(
+        60.0,
+        "Milliseconds from its step that 95 % of the notes stay within. More is a slow beat that "
+        "the notes do not follow: at 50 beats per minute a step is 100 long; real songs reach 48.",
+        low=0,
+    )
     min_bpm: float = setting(
         20.0,
-        "Beats per minute, of the tempo in force longest. Slower is a fault of the file; real "
-        "songs have at least 46.",
+        "Beats per minute, of the tempo in force longest. Slower only where the beat is not "
+        "repaired: no token is slower than 15; real songs have at least 46.",
         low=0,
     )
     max_bpm: float = setting(
@@ -176,6 +182,7 @@ RULES = (
     Rule("too_dense", "notes_per_second", "max_notes_per_second", operator.gt),
     Rule("burst", "busiest_second", "max_busiest_second", operator.gt),
     Rule("too_many_parts", "parts", "max_parts", operator.gt),
+    Rule("off_grid", "onset_error_ms_95", "max_onset_error", operator.gt),
     Rule("too_slow", "bpm", "min_bpm", operator.lt),
     Rule("too_fast", "bpm", "max_bpm", operator.gt),
     Rule("one_pitch", "same_pitch_share", "max_same_pitch_share", operator.gt),

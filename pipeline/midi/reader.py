@@ -97,6 +97,10 @@ class Recording:
     """Notes left out by `volume.without_silent_notes`; none by the reader."""
     pedal_notes: int = 0
     """Notes that the sustain pedal holds beyond their end, as counted by `pedal.apply_pedal`."""
+    beat_repair: str = "none"
+    """What `clean.beat.repair_beat` did to the beat."""
+    onset_error_ms_before: float | None = None
+    """Median onset error before that; None where it did nothing."""
 
 
 @dataclass(frozen=True)

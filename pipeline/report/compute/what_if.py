@@ -41,7 +41,6 @@ COLUMNS = {
     "polyphony": AT_MOST,
     "drum_share": AT_MOST,
     "onset_error_ms": AT_MOST,
-    "onset_error_ms_95": AT_MOST,
     "silence_seconds": AT_MOST,
     "meters": AT_MOST,
     "tempos": AT_MOST,

@@ -17,6 +17,7 @@ ORDINARY = {
     "notes_per_second": 5.0,
     "busiest_second": 30,
     "parts": 8,
+    "onset_error_ms_95": 20.0,
     "bpm": 120.0,
     "same_pitch_share": 0.1,
     "same_duration_share": 0.3,

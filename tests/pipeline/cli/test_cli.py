@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from shards.layout import FORMAT_VERSION
 
 
 def run(*words):
@@ -112,8 +113,9 @@ def test_a_path_that_holds_no_dataset_or_several(dataset, tmp_path):
 
 def test_a_dataset_of_another_format_version_is_refused(dataset, tmp_path):
     manifest = copy_of(dataset, tmp_path) / "dataset.json"
-    manifest.write_text(manifest.read_text().replace('"format_version": 3', '"format_version": 9'))
-    assert "format version 9, this program reads 3" in error_of("report", tmp_path)
+    this = f'"format_version": {FORMAT_VERSION}'
+    manifest.write_text(manifest.read_text().replace(this, '"format_version": 9'))
+    assert f"format version 9, this program reads {FORMAT_VERSION}" in error_of("report", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def song_row(random, number, path):
         "bars": int(random.integers(4, 500)),
         "key": "C",
         "duplicate": None,
+        "beat_repair": "none",
         "unaligned": bool(number % 3 == 0),
         "meter": str(random.choice(["4/4", "3/4", "6/8", "7/8"])),
         "bpm": float(random.uniform(20, 300)),

@@ -1,0 +1,256 @@
+"""Give a recording a beat that its onsets follow, where the beat of its file is a fiction.
+
+Some files state a tempo that no music has, or were played beside a beat that nobody followed. In
+this order, where the song's own beat does not fit:
+
+    doubled, halved  a tempo that no song has, times a power of two: 80 to 160 beats per minute.
+                     Exact: no onset moves against another
+    constant_tempo   onsets gather in no division of the beat (`GridFit.unaligned`), but they do in
+                     one of another, constant tempo, found by their periodogram: that tempo, in 4/4
+
+Meters where the beat is doubled keep their numbers, so that a bar becomes two: old bar lines stay
+bar lines. Where it is halved, bars hold half the beats, and bar lines stay where they were: 4/4
+becomes 2/4, 3/4 becomes 3/8. A song whose beat fits is returned as it is.
+
+Conventions
+    tatum   the shortest time that onsets are multiples of: a beat divided by one of TATUMS
+    seconds from the start of the file, by its tempos
+
+Sources: Schuster 1898 (periodogram); Rayleigh's test, Fisher 1993, Statistical Analysis of
+Circular Data; Bilmes 1993, Timing is of the Essence (tatum).
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from pipeline.clean.grid_fit import grid_fit
+from pipeline.midi import TEMPO_DTYPE, Recording
+from shards.song import DEFAULT_TEMPO
+
+BEAT_REPAIRS = {
+    "none": "the beat is the file's",
+    "doubled": "beats halved in length, once or more",
+    "halved": "beats doubled in length, once or more",
+    "constant_tempo": "another tempo, found from the onsets",
+}
+
+PLAUSIBLE_BPM = (40.0, 300.0)
+"""Slower and faster tempos are notation, not music: of 2,410 real songs none is slower than 46, and
+two are faster than 300, which stay if a longer beat fits them worse."""
+SLOWEST_BPM = 80.0
+"""A repaired tempo is from here to twice as fast."""
+MIN_RESULTANT = 0.6
+"""Of onsets within the tatum, for a constant tempo to explain them. Random onsets reach 0.35, the
+greatest of some 10,000 frequencies at 100 onsets; of aligned real songs 99 % exceed this."""
+TATUMS = np.array([1, 2, 3, 4, 6, 12])
+MAX_TATUMS_PER_SECOND = 12.0
+MIN_SECONDS, MAX_SECONDS = 8.0, 7200.0
+"""Shorter recordings have too few beats to find a tempo, for longer ones the periodogram would need
+too much memory: they keep their beat."""
+BIN = 0.004
+"""Seconds; of the periodogram's first look. A twentieth of the shortest tatum."""
+TICKS_PER_BEAT = 960
+"""Of a repaired recording: at most 0.8 ms each, so rounding moves an onset by 0.4 ms."""
+BEATS_PER_BAR = 4
+NEAR_BEAT = 0.125
+"""Beats; onsets this near a beat count for where the bar starts."""
+MAX_OCTAVES = 5
+"""Times that a beat is doubled or halved, at most: enough for the slowest tempo of a file."""
+MAX_DENOMINATOR = 128
+NEARLY = 0.98
+LOW_PITCH = 48
+KICK_DRUMS = (35, 36)
+LOW_WEIGHT = 3.0
+"""Bass notes and kick drums mark the beat more often than others do."""
+
+
+def repair_beat(recording: Recording, mode: str, steps_per_beat: int) -> Recording:
+    """Replace the beat of a recording whose onsets do not follow it; otherwise return it as it is.
+
+    The times between onsets, in seconds, stay the same within 1 ms per ten minutes.
+
+    Args:
+        recording: as heard.
+        mode: none; exact, which only doubles or halves; or all.
+        steps_per_beat: of the grid on which errors are measured.
+    """
+    if mode == "none" or not len(recording.notes):
+        return recording
+    repaired, repair = _plausible(recording, steps_per_beat)
+    if mode == "all" and _fit(repaired, steps_per_beat).unaligned:
+        constant = _constant_tempo(repaired)
+        if constant is not None:
+            repaired, repair = constant, "constant_tempo"
+    if repair == "none":
+        return recording
+    before = _fit(recording, steps_per_beat).quantiles(0.5)[0]
+    return dataclasses.replace(repaired, beat_repair=repair, onset_error_ms_before=before)
+
+
+def _fit(recording: Recording, steps_per_beat: int):
+    starts = recording.notes["start"].copy()
+    return grid_fit(starts, recording.tempos, recording.ticks_per_beat, steps_per_beat)
+
+
+def main_bpm(recording: Recording) -> float:
+    """The tempo in force for the most ticks, in beats per minute, as the file states it."""
+    tempos, end = _all_tempos(recording), int(recording.notes["end"].max())
+    held = np.diff(np.minimum(tempos["tick"], end), append=end)
+    return 60e6 / float(tempos["microseconds"][held.argmax()])
+
+
+def _all_tempos(recording: Recording) -> np.ndarray:
+    """The tempos, with the default one where the file states none at its start."""
+    tempos = recording.tempos
+    if len(tempos) and tempos["tick"][0] == 0:
+        return tempos
+    return np.concatenate([np.array([DEFAULT_TEMPO], TEMPO_DTYPE), tempos])
+
+
+def _plausible(recording: Recording, steps_per_beat: int) -> tuple[Recording, str]:
+    """Double or halve the beat where its tempo is not plausible."""
+    bpm = main_bpm(recording)
+    if PLAUSIBLE_BPM[0] <= bpm <= PLAUSIBLE_BPM[1]:
+        return recording, "none"
+    octaves = math.ceil(math.log2(SLOWEST_BPM / bpm))
+    if abs(octaves) > MAX_OCTAVES:
+        return recording, "none"
+    if octaves > 0:
+        return _doubled(recording, octaves), "doubled"
+    halved = _halved(recording, -octaves)
+    errors = [_fit(each, steps_per_beat).quantiles(0.95)[0] for each in (recording, halved)]
+    # Fewer steps per second: what was on the grid may fall beside it.
+    return (halved, "halved") if errors[1] <= errors[0] else (recording, "none")
+
+
+def _doubled(recording: Recording, octaves: int) -> Recording:
+    """Beats of a half, a quarter …: fewer ticks each, or more ticks where these do not divide."""
+    tempos, beat, factor = _all_tempos(recording).copy(), recording.ticks_per_beat, 1
+    for _ in range(octaves):
+        if beat % 2:
+            factor *= 2
+        else:
+            beat //= 2
+    tempos["microseconds"] = np.maximum(tempos["microseconds"] + (1 << octaves - 1) >> octaves, 1)
+    doubled = dataclasses.replace(recording, tempos=tempos, ticks_per_beat=beat)
+    return _with_ticks(doubled, lambda ticks: ticks * factor) if factor > 1 else doubled
+
+
+def _halved(recording: Recording, octaves: int) -> Recording:
+    """Beats of twice, four times … the length, in bars that are as long as they were."""
+    tempos, meters = _all_tempos(recording).copy(), recording.meters.copy()
+    tempos["microseconds"] <<= octaves
+    for _ in range(octaves):
+        is_even = meters["numerator"] % 2 == 0
+        meters["numerator"][is_even] //= 2
+        meters["denominator"][~is_even & (meters["denominator"] < MAX_DENOMINATOR)] *= 2
+    beat = recording.ticks_per_beat << octaves
+    return dataclasses.replace(recording, tempos=tempos, meters=meters, ticks_per_beat=beat)
+
+
+def _with_ticks(recording: Recording, convert) -> Recording:
+    """Move everything in time; the order of notes stays that of `Recording`."""
+    notes, changed = recording.notes.copy(), {}
+    notes["start"], notes["end"] = convert(notes["start"]), convert(notes["end"])
+    notes = notes[np.lexsort([notes[name] for name in ("pitch", "channel", "track", "start")])]
+    for name in ("tempos", "meters", "controls"):
+        changed[name] = getattr(recording, name).copy()
+        changed[name]["tick"] = convert(changed[name]["tick"])
+    return dataclasses.replace(recording, notes=notes, **changed)
+
+
+def _seconds(ticks: np.ndarray, recording: Recording) -> np.ndarray:
+    """Times in seconds, float64, of times in ticks."""
+    tempos = _all_tempos(recording)
+    per_tick = tempos["microseconds"] / (1e6 * recording.ticks_per_beat)
+    at_change = np.cumsum(np.diff(tempos["tick"], prepend=0) * np.append(0, per_tick[:-1]))
+    current = np.searchsorted(tempos["tick"], ticks, side="right") - 1
+    return at_change[current] + (ticks - tempos["tick"][current]) * per_tick[current]
+
+
+def _constant_tempo(recording: Recording) -> Recording | None:
+    """The recording at one tempo that explains its onsets; None where none does."""
+    notes = recording.notes
+    start, end = _seconds(notes["start"], recording), _seconds(notes["end"], recording)
+    if not MIN_SECONDS <= start[-1] - start[0] <= MAX_SECONDS:
+        return None
+    onsets, note_onset = np.unique(start, return_inverse=True)
+    tatums_per_second, resultant = strongest_period(onsets)
+    if resultant < MIN_RESULTANT:
+        return None
+    is_drum, pitch = notes["is_drum"], notes["pitch"]
+    weight = np.where(is_drum, 1.0, np.minimum(end - start, 1.0) + 0.125)
+    low = np.where(is_drum, np.isin(pitch, KICK_DRUMS), pitch < LOW_PITCH)
+    weight *= np.where(low, LOW_WEIGHT, 1.0)
+    beat, first = _beat_and_bar(onsets, np.bincount(note_onset, weight), tatums_per_second)
+
+    def convert(ticks: np.ndarray) -> np.ndarray:
+        beats = (_seconds(ticks, recording) - first) / (beat * 1e-6)
+        return np.maximum(np.rint(beats * TICKS_PER_BEAT), 0).astype(np.int64)
+
+    timed = _with_ticks(recording, convert)
+    tempos = np.array([(0, beat)], TEMPO_DTYPE)
+    return dataclasses.replace(
+        timed, tempos=tempos, meters=timed.meters[:0], ticks_per_beat=TICKS_PER_BEAT
+    )
+
+
+def strongest_period(onsets: np.ndarray) -> tuple[float, float]:
+    """The tatum that onsets follow best: how many per second, and their mean resultant length.
+
+    The maximum over frequencies f, from one tatum per beat at the slowest tempo up to
+    MAX_TATUMS_PER_SECOND, of |mean exp(2 pi i f onsets)|, on a grid of at least 32 points per
+    cycle of the whole recording. Where a slower tatum is nearly as good, that.
+
+    Args:
+        onsets: shape (onsets,), seconds, ascending; distinct, and at least a second of them.
+    """
+    times = onsets - onsets[0]
+    bins = np.bincount((times / BIN).astype(np.int64))
+    size = 1 << (2 * len(bins) - 1).bit_length()  # padded: two to four points per cycle
+    spectrum, step = np.abs(np.fft.rfft(bins, size)), 1 / (size * BIN)
+    slowest, fastest = SLOWEST_BPM / 60, MAX_TATUMS_PER_SECOND
+    low, high = math.ceil(slowest / step), int(fastest / step)
+    peak = (low + int(spectrum[low:high].argmax())) * step
+    near = np.clip(peak + step * np.linspace(-1, 1, 33), slowest, fastest)
+    lengths = _resultants(near, times)
+    # Onsets on eighths are on sixteenths, too.
+    slower = near[lengths.argmax()] / np.array([1, 2, 3, 4])
+    lengths = _resultants(slower[slower >= slowest], times)
+    chosen = np.flatnonzero(lengths >= NEARLY * lengths.max())[-1]
+    return float(slower[chosen]), float(lengths[chosen])
+
+
+def _resultants(frequencies: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """|mean exp(2 pi i f times)| of each frequency."""
+    return np.abs([np.exp(2j * np.pi * f * times).mean() for f in frequencies])
+
+
+def _beat_and_bar(
+    onsets: np.ndarray, weight: np.ndarray, tatums_per_second: float
+) -> tuple[int, float]:
+    """The beat in microseconds, and the second at which the first onset's bar starts.
+
+    The beat is the multiple of the tatum at which the weights gather most. Beats fall on the
+    tatums nearest to where they gather, so that onsets lie on the grid; the bar starts on the beat
+    with the most weight.
+    """
+    slowest = SLOWEST_BPM / 60
+    rates = tatums_per_second / TATUMS
+    tatums = TATUMS[(rates >= slowest) & (rates < 2 * slowest)]
+    cycles = onsets * tatums_per_second
+    sums = [(weight * np.exp(2j * np.pi / count * cycles)).sum() for count in tatums]
+    best = int(np.abs(sums).argmax())
+    tatum_phase = np.angle(np.exp(2j * np.pi * cycles).sum()) / (2 * np.pi)
+    beat_phase = np.angle(sums[best]) / (2 * np.pi) * tatums[best]  # in tatums, too
+    first_beat = tatum_phase + np.rint(beat_phase - tatum_phase)
+    beats = (cycles - first_beat) / tatums[best]
+    beat = round(1e6 * tatums[best] / tatums_per_second)
+    nearest = np.rint(beats).astype(np.int64)
+    near = np.abs(beats - nearest) < NEAR_BEAT
+    by_beat = np.bincount(nearest[near] % BEATS_PER_BAR, weight[near], BEATS_PER_BAR)
+    downbeat = int(by_beat.argmax())
+    into_bar = (beats[0] - downbeat) % BEATS_PER_BAR
+    return beat, onsets[0] - into_bar * beat * 1e-6
