@@ -113,7 +113,7 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "modulation_tokens": (pa.int32(), "Tokens that the modulations take, or would take."),
     "beat_repair": (
         pa.string(),
-        "What was done to the file's beat: none, doubled, halved or constant_tempo.",
+        "What was done to the file's beat: none, doubled, halved, constant_tempo or shifted.",
     ),
     "onset_error_ms_before": (
         pa.float32(),

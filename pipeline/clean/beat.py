@@ -7,6 +7,8 @@ this order, where the song's own beat does not fit:
                      Exact: no onset moves against another
     constant_tempo   onsets gather in no division of the beat (`GridFit.unaligned`), but they do in
                      one of another, constant tempo, found by their periodogram: that tempo, in 4/4
+    shifted          onsets gather at one place of the beat, but beside the grid: the whole song is
+                     moved against it
 
 Meters where the beat is doubled keep their numbers, so that a bar becomes two: old bar lines stay
 bar lines. Where it is halved, bars hold half the beats, and bar lines stay where they were: 4/4
@@ -25,7 +27,7 @@ import math
 
 import numpy as np
 
-from pipeline.clean.grid_fit import grid_fit
+from pipeline.clean.grid_fit import MIN_ONSETS, GridFit, grid_fit
 from pipeline.midi import TEMPO_DTYPE, Recording
 from shards.song import DEFAULT_TEMPO
 
@@ -34,6 +36,7 @@ BEAT_REPAIRS = {
     "doubled": "beats halved in length, once or more",
     "halved": "beats doubled in length, once or more",
     "constant_tempo": "another tempo, found from the onsets",
+    "shifted": "all onsets moved by the same time",
 }
 
 PLAUSIBLE_BPM = (40.0, 300.0)
@@ -44,6 +47,11 @@ SLOWEST_BPM = 80.0
 MIN_RESULTANT = 0.6
 """Of onsets within the tatum, for a constant tempo to explain them. Random onsets reach 0.35, the
 greatest of some 10,000 frequencies at 100 onsets; of aligned real songs 99 % exceed this."""
+MIN_SHIFT_ERROR_MS = 6.0
+"""Median onset error from which a song may lie beside the grid as a whole: 90 % of songs have less.
+It is moved if that halves the error."""
+SHIFT_DIVISIONS = np.array([4, 6, 12, 8])
+"""Of the beat, the likelier first; not the beat itself, for offbeats would be moved onto it."""
 TATUMS = np.array([1, 2, 3, 4, 6, 12])
 MAX_TATUMS_PER_SECOND = 12.0
 MIN_SECONDS, MAX_SECONDS = 8.0, 7200.0
@@ -79,17 +87,21 @@ def repair_beat(recording: Recording, mode: str, steps_per_beat: int) -> Recordi
     if mode == "none" or not len(recording.notes):
         return recording
     repaired, repair = _plausible(recording, steps_per_beat)
-    if mode == "all" and _fit(repaired, steps_per_beat).unaligned:
-        constant = _constant_tempo(repaired)
-        if constant is not None:
-            repaired, repair = constant, "constant_tempo"
+    if mode == "all":
+        fit = _fit(repaired, steps_per_beat)
+        if fit.unaligned:
+            changed, name = _constant_tempo(repaired), "constant_tempo"
+        else:
+            changed, name = _shifted(repaired, fit, steps_per_beat), "shifted"
+        if changed is not None:
+            repaired, repair = changed, name
     if repair == "none":
         return recording
     before = _fit(recording, steps_per_beat).quantiles(0.5)[0]
     return dataclasses.replace(repaired, beat_repair=repair, onset_error_ms_before=before)
 
 
-def _fit(recording: Recording, steps_per_beat: int):
+def _fit(recording: Recording, steps_per_beat: int) -> GridFit:
     starts = recording.notes["start"].copy()
     return grid_fit(starts, recording.tempos, recording.ticks_per_beat, steps_per_beat)
 
@@ -195,6 +207,32 @@ def _constant_tempo(recording: Recording) -> Recording | None:
     return dataclasses.replace(
         timed, tempos=tempos, meters=timed.meters[:0], ticks_per_beat=TICKS_PER_BEAT
     )
+
+
+def _shifted(recording: Recording, fit: GridFit, steps_per_beat: int) -> Recording | None:
+    """The recording on the grid, if it lies beside it as a whole; None where it does not.
+
+    Notes, tempos and controls move; bars stay. Nothing moves to before the start of the file.
+    """
+    error = fit.quantiles(0.5)[0]
+    if error < MIN_SHIFT_ERROR_MS or fit.onsets < MIN_ONSETS:
+        return None
+    starts, beat = recording.notes["start"], recording.ticks_per_beat
+    cycles = SHIFT_DIVISIONS[:, None] * (np.unique(starts) % beat) / beat
+    means = np.exp(2j * np.pi * cycles).mean(axis=1)
+    lengths = np.abs(means)
+    if lengths.max() < MIN_RESULTANT:
+        return None
+    best = int(np.flatnonzero(lengths >= NEARLY * lengths.max())[0])
+    late = round(float(np.angle(means[best])) / (2 * np.pi * int(SHIFT_DIVISIONS[best])) * beat)
+    if late > starts[0]:
+        return None
+    moved = _with_ticks(recording, lambda ticks: np.maximum(ticks - late, 0))
+    tempos = _all_tempos(recording).copy()
+    tempos["tick"][1:] = np.maximum(tempos["tick"][1:] - late, 0)
+    is_last = np.diff(tempos["tick"], append=-1) != 0
+    moved = dataclasses.replace(moved, meters=recording.meters, tempos=tempos[is_last])
+    return moved if _fit(moved, steps_per_beat).quantiles(0.5)[0] <= error / 2 else None
 
 
 def strongest_period(onsets: np.ndarray) -> tuple[float, float]:

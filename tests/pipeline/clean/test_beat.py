@@ -85,7 +85,7 @@ def test_onsets_at_random_have_no_tempo(seed, onsets):
 def test_a_song_that_fits_its_beat_is_the_same_object():
     for bpm in (40, 47, 120, 250, 300):
         tempos = [(0, round(6e7 / bpm)), (40_000, 500_000)]
-        played = recording(np.arange(0, 60_000, 120) + 7, tempos=tempos, meters=[(0, 7, 8)])
+        played = recording(np.arange(0, 60_000, 120) + 1, tempos=tempos, meters=[(0, 7, 8)])
         assert repair_beat(played, "all", STEPS) is played
 
 
@@ -175,6 +175,39 @@ def test_a_halved_beat_has_bars_as_long_as_before():
 def test_a_fast_beat_stays_where_a_longer_one_fits_worse():
     fast = recording(np.arange(0, 40 * 480, 40), tempos=[(0, 146_341)])  # twelfths of a beat
     assert repair_beat(fast, "all", STEPS) is fast
+
+
+@pytest.mark.parametrize("late", [-15, 1, 21])
+def test_a_song_beside_the_grid_is_shifted_onto_it(late):
+    sections = [(0, 600_000), (3840, 500_000), (9600, 700_000)]
+    beside = np.arange(960, 30_000, 120) + late
+    played = recording(beside, tempos=sections, meters=[(0, 3, 4)], controls=[0, 5000])
+    after = repair_beat(played, "all", STEPS)
+    if late == 1:
+        assert after is played  # 1 ms: nothing to mend
+        return
+    assert after.beat_repair == "shifted"
+    assert (after.notes["start"] % 120 == 0).all()
+    assert after.controls["tick"].tolist() == [max(-late, 0), 5000 - late]
+    assert after.meters.tolist() == played.meters.tolist()
+    assert onset_times(after) == pytest.approx(onset_times(played), abs=1e-9)
+
+
+def test_offbeats_beside_the_grid_stay_offbeats():
+    after = repair_beat(recording(np.arange(240, 60_000, 480) + 21), "all", STEPS)
+    assert (after.notes["start"] % 480 == 240).all()
+
+
+def test_a_song_is_not_shifted_to_before_the_start_of_its_file():
+    played = recording(np.array([5, *range(501, 20_000, 120)]))
+    assert repair_beat(played, "all", STEPS) is played
+
+
+def test_syncopation_and_swing_are_not_shifted():
+    offbeats = recording(np.arange(240, 60_000, 480))
+    swing = recording(np.concatenate([np.arange(0, 60_000, 480), np.arange(310, 60_000, 480)]))
+    for played in (offbeats, swing):
+        assert repair_beat(played, "all", STEPS) is played
 
 
 def test_each_mode_does_no_more_than_it_says():
