@@ -26,7 +26,7 @@ def test_a_prompt_is_encoded_with_the_settings_of_the_dataset(tmp_path, vocabula
     write_midi(song, tmp_path / "a.mid", vocabulary)
     for silence in (0, 2, 50):
         settings = {
-            "silence": {"max_silence": silence, "max_strays": 0},
+            "silence": {"max_silence": silence, "max_silence_seconds": 0, "max_strays": 0},
             "codec": {"steps_per_beat": 24},
         }
         bars[silence] = encode_midi(tmp_path / "a.mid", vocabulary, settings).bars[-1]
