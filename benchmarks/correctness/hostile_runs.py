@@ -173,9 +173,12 @@ def try_case(sound: Path, dataset: Path, work: Path, number: int) -> tuple[str, 
     """
     rng, folder = random.Random(number), work / "run"
     shutil.rmtree(folder, ignore_errors=True)
+    for out in work.glob("run.*"):  # none is replaced unasked
+        out.unlink()
     shutil.copytree(sound, folder)
     path = damage(folder, rng)
-    arguments = rng.choice(commands(folder, dataset))
+    ways = commands(folder, dataset)
+    arguments = ways[number % len(ways)]
     try:
         return path.name, arguments[0], outcome(arguments)
     except AssertionError as error:
