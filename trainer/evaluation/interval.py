@@ -27,7 +27,7 @@ from statistics import NormalDist
 import numpy as np
 
 MIN_SONGS = 8
-"""With fewer songs there is no interval: below, it is as wide as the mean itself."""
+"""With fewer songs there is no interval: at 4 it would often be longer than the mean is large."""
 
 
 def ratio_interval(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float] | None:
