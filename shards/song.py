@@ -77,6 +77,12 @@ class Song:
         tempo = np.searchsorted(starts, steps, side="right") - 1
         return before[tempo] + (steps - starts[tempo]) * scale[tempo]
 
+    def steps_at(self, seconds: np.ndarray) -> np.ndarray:
+        """The first step at or after each time, in seconds from the start of the song; int64."""
+        starts, before, scale = self.tempo_map()
+        tempo = np.searchsorted(before, seconds, side="right") - 1
+        return starts[tempo] + np.ceil((seconds - before[tempo]) / scale[tempo]).astype(np.int64)
+
     def tempo_map(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """When each tempo comes into force, in steps and in seconds, and its seconds per step.
 

@@ -12,6 +12,7 @@ Conventions
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,9 @@ from shards.song import Song
 MIN_SHARE = 0.5
 """Of the song's bars: a shorter passage that repeats is a part of the song's form."""
 
+MAX_BARS = 4096
+"""Longer songs are not searched: time grows with the square of their bars, and the rules reject
+them."""
 
 TEMPO, CONTROL = 1 << 16, 2 << 16
 """Kinds of events in a bar's hash; those of notes and meters are less."""
@@ -76,12 +80,6 @@ class Loop:
         return self.cut[1] - self.cut[0]
 
 
-def find_loop(song: Song, bars: Bars) -> Loop:
-    """The shortest loop that is at least half of the song's bars, from its first repetition on."""
-    hashes = bar_hashes(song, bars)
-    return Loop(*longest_repeat(hashes, int(np.ceil(MIN_SHARE * len(hashes)))))
-
-
 def cut_loop(
     song: Song, bar_steps: Mapping[tuple[int, int], int], limits: LoopSettings
 ) -> tuple[Song, Loop]:
@@ -96,10 +94,15 @@ def cut_loop(
         The song, canonical; and its loop, numbered by the bars of the song given.
     """
     bars = Bars(song.meters, bar_steps)
-    loop = find_loop(song, bars)
-    unit = loop.bars * -(-limits.min_turn_bars // loop.bars) if loop.bars else 1
+    count = int(bars.locate(song.notes["start"][-1:])[0][0]) + 1
+    if count > MAX_BARS:
+        return song, Loop()
+    loop = Loop(*longest_repeat(bar_hashes(song, bars, count), math.ceil(MIN_SHARE * count)))
+    if loop.turns < 2 or not limits.max_turns:
+        return song, loop
+    unit = loop.bars * -(-limits.min_turn_bars // loop.bars)
     excess = loop.bars * loop.turns // unit - limits.max_turns
-    if loop.turns < 2 or not limits.max_turns or excess <= 0:
+    if excess <= 0:
         return song, loop
     first = loop.first + (limits.max_turns - 1) * unit
     cut = first, first + excess * unit
@@ -111,27 +114,26 @@ def cut_loop(
     return shorter, dataclasses.replace(loop, cut=cut)
 
 
-def bar_hashes(song: Song, bars: Bars) -> np.ndarray:
-    """A hash of each bar's content, uint64, shape (bars up to the last onset,)."""
-    notes = song.notes
-    bar, step = bars.locate(notes["start"])
-    hashes = np.zeros(int(bar[-1]) + 1, np.uint64)
-    sound = notes["instrument"].astype(np.uint64) << np.uint64(8) | notes["pitch"]
-    add_events(hashes, bar, step, notes["duration"], sound)
-    lines = bars.first_steps(np.arange(len(hashes)))
-    ends = np.append(lines[1:], lines[-1] + bars.lengths[-1])
-    tempo = np.searchsorted(song.tempos["start"], lines, side="right") - 1
-    meter = bars.meter_at(lines)
-    shape = song.meters["numerator"].astype(np.uint64) << np.uint64(8) | song.meters["denominator"]
-    every = np.arange(len(hashes))
-    add_events(hashes, every, ends - lines, song.tempos["microseconds"][tempo], shape[meter])
-    bar, step = bars.locate(song.tempos["start"])
-    inside = np.flatnonzero(step)  # others are the tempo of their bar line
-    tempos = song.tempos["microseconds"][inside]
-    add_events(hashes, bar[inside], step[inside], tempos, np.full(len(inside), TEMPO))
-    controls = song.controls
-    kind = CONTROL + (controls["kind"].astype(np.int64) << 8) + controls["instrument"]
-    add_events(hashes, *bars.locate(controls["start"]), controls["value"], kind)
+def bar_hashes(song: Song, bars: Bars, count: int) -> np.ndarray:
+    """A hash of the content of each of the first `count` bars, which hold all onsets; uint64."""
+    notes, tempos, controls = song.notes, song.tempos, song.controls
+    hashes, every = np.zeros(count, np.uint64), np.arange(count)
+    sound = notes["instrument"].astype(np.int64) << 8 | notes["pitch"]
+    add_events(hashes, *bars.locate(notes["start"]), notes["duration"], sound)
+    lines = bars.first_steps(every)
+    lengths = np.diff(lines, append=lines[-1] + bars.lengths[-1])
+    tempo = np.searchsorted(tempos["start"], lines, side="right") - 1
+    shape = song.meters["numerator"].astype(np.int64) << 8 | song.meters["denominator"]
+    meter = shape[bars.meter_at(lines)]
+    add_events(hashes, every, lengths, tempos["microseconds"][tempo], meter)
+    if len(tempos) > 1:
+        bar, step = bars.locate(tempos["start"])
+        inside = np.flatnonzero(step)  # others are the tempo of their bar line
+        values = tempos["microseconds"][inside]
+        add_events(hashes, bar[inside], step[inside], values, np.full(len(inside), TEMPO))
+    if len(controls):
+        kind = CONTROL + (controls["kind"].astype(np.int64) << 8) + controls["instrument"]
+        add_events(hashes, *bars.locate(controls["start"]), controls["value"], kind)
     return hashes
 
 

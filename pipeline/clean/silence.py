@@ -77,8 +77,6 @@ class Removed:
 
 
 NO_SPANS = np.zeros((2, 0), np.int64)
-MOST_BARS = 4096
-"""Bars of one silence that are looked at: more seconds than anyone sets, unless bars are a step."""
 ROUNDING = 1e-6
 """Seconds: two bars of 4/4 at 120 are 4.0 seconds, whatever the sum of their floats is."""
 
@@ -101,11 +99,11 @@ def remove_silence(
     Returns:
         The shorter song, canonical, and what was removed.
     """
-    sounding_until = _sounding_until(song.notes, held)
-    if _has_no_long_silence(song, bar_steps, limits, sounding_until):
+    until = sounding_until(song.notes, held)
+    if _has_no_long_silence(song, bar_steps, limits, until):
         return song, Removed(0, 0.0)
     bars = Bars(song.meters, bar_steps)
-    after, first, last = _excess_bars(song, bars, limits, sounding_until)
+    after, first, last = _excess_bars(song, bars, limits, until)
     if not len(first):
         return song, Removed(0, 0.0)
     kept = _without_strays(after, len(song.notes), limits.max_strays)
@@ -153,13 +151,15 @@ def keep_notes(song: Song, kept: slice) -> Song:
     return Song(notes, meters, tempos, song.steps_per_beat, controls)
 
 
-def _sounding_until(notes: np.ndarray, held: np.ndarray) -> np.ndarray:
+def sounding_until(notes: np.ndarray, held: np.ndarray) -> np.ndarray:
     """The step at which all notes up to each one have ended; int64."""
     starts = notes["start"]
     until = np.maximum.accumulate(starts + notes["duration"])
-    for start, end in held.T.tolist():
-        first = np.searchsorted(starts, start)
-        np.maximum(until[first:], end, out=until[first:])
+    if held.size:
+        start, end = held[:, np.argsort(held[0])]
+        begun = np.searchsorted(start, starts, side="right")
+        latest = np.concatenate([[0], np.maximum.accumulate(end)])
+        until = np.maximum(until, latest[begun])
     return until
 
 
@@ -167,7 +167,7 @@ def _has_no_long_silence(
     song: Song,
     bar_steps: Mapping[tuple[int, int], int],
     limits: SilenceSettings,
-    sounding_until: np.ndarray,
+    until: np.ndarray,
 ) -> bool:
     """Fast check that settles most songs: no rest is long enough, wherever bar lines fall.
 
@@ -179,12 +179,12 @@ def _has_no_long_silence(
     starts = song.notes["start"]
     if starts[0] >= (limits.max_leading_silence + 1) * bar:
         return False
-    rests = starts[1:] - sounding_until[:-1]
+    rests = starts[1:] - until[:-1]
     return bool(rests.max(initial=0) <= limits.max_silence * bar)
 
 
 def _excess_bars(
-    song: Song, bars: Bars, limits: SilenceSettings, sounding_until: np.ndarray
+    song: Song, bars: Bars, limits: SilenceSettings, until: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The bars to remove.
 
@@ -192,18 +192,18 @@ def _excess_bars(
         shape (cuts,) each: the note after the silence; the half-open range of bars.
     """
     starts = song.notes["start"]
-    silent_from = np.concatenate([[0], sounding_until[:-1]])
+    silent_from = np.concatenate([[0], until[:-1]])
     bar, step = bars.locate(silent_from)
     first, last = bar + (step > 0), bars.locate(starts)[0]
     kept = np.full(len(starts), limits.max_silence)
     kept[0] = limits.max_leading_silence
     after = np.flatnonzero(first + kept < last)
     first, last, kept = first[after], last[after], kept[after]
-    for n in np.flatnonzero(after > 0).tolist():
-        lines = bars.first_steps(first[n] + np.arange(min(last[n] - first[n], MOST_BARS) + 1))
-        seconds = song.seconds(lines)
-        enough = np.searchsorted(seconds, seconds[0] + limits.max_silence_seconds - ROUNDING)
-        kept[n] = max(kept[n], enough)
+    inner = after > 0
+    if inner.any():
+        begins = song.seconds(bars.first_steps(first[inner]))
+        bar, step = bars.locate(song.steps_at(begins + limits.max_silence_seconds - ROUNDING))
+        kept[inner] = np.maximum(kept[inner], bar + (step > 0) - first[inner])
     cut = first + kept < last
     return after[cut], (first + kept)[cut], last[cut]
 

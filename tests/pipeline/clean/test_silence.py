@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.silence import NO_SPANS, Removed, SilenceSettings, remove_silence
+from pipeline.clean.silence import (
+    NO_SPANS,
+    Removed,
+    SilenceSettings,
+    remove_silence,
+    sounding_until,
+)
 from shards.bars import Bars
 from shards.vocabulary import Vocabulary
 from tests.shards.songs import canonical_songs, make_song
@@ -107,6 +113,26 @@ def test_a_note_longer_than_any_duration_token_is_not_silence():
     held = np.array([[0], [17 * BAR + 1]])
     assert shortened(song, held) == (song, Removed(0, 0.0))
     assert shortened(song, np.array([[0], [10 * BAR]]))[1].bars == 8
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 2000)), max_size=5)
+
+
+@given(songs, SPANS)
+def test_what_sounds_is_what_sounds_at_any_note_so_far(song, spans):
+    held = [(start, start + length) for start, length in spans]
+    table = np.array(held, np.int64).reshape(-1, 2).T
+    until = sounding_until(song.notes, table).tolist()
+    ends = (song.notes["start"] + song.notes["duration"]).tolist()
+    for n, start in enumerate(song.notes["start"].tolist()):
+        assert until[n] == max(ends[: n + 1] + [end for begin, end in held if begin <= start])
+
+
+@given(songs, st.floats(0, 1000))
+def test_the_step_at_a_time_is_the_first_that_is_not_before_it(song, seconds):
+    step = int(song.steps_at(np.array([seconds]))[0])
+    assert song.seconds(step) >= seconds - 1e-6
+    assert step == 0 or song.seconds(step - 1) < seconds + 1e-6
 
 
 @pytest.mark.parametrize(
