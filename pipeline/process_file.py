@@ -28,10 +28,10 @@ from pipeline.config import DataSettings
 from pipeline.duplicates.fingerprint import fingerprint, music_hash
 from pipeline.duplicates.splits import keyed_fraction
 from pipeline.midi import Recording, UnreadableMidi, read_midi
-from pipeline.midi.controls import PITCH_BEND
+from pipeline.midi.controls import PITCH_BEND, SUSTAIN
 from pipeline.midi.pedal import apply_pedal
 from pipeline.midi.reader import warm_up_file
-from pipeline.midi.volume import without_silent_notes
+from pipeline.midi.volume import VOLUME, without_silent_notes
 from pipeline.report.compute import note_counts
 from pipeline.report.compute.note_counts import NoteCounts
 from pipeline.sources.listing import SourceFile, read_bytes, read_source
@@ -42,6 +42,9 @@ from shards.errors import LakhxlError
 from shards.layout import LEDGER_SCHEMA
 from shards.song import Song
 from shards.vocabulary import Vocabulary
+
+LATE = 2**20
+"""Ticks; after the notes of the file that kernels are warmed up with."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +194,11 @@ def warm_up() -> None:
     for module in (midi, note_counts):
         module.warm_up()
     vocabulary = Vocabulary()
-    bent = np.zeros(1, midi.CONTROL_DTYPE)
-    bent["kind"], bent["value"] = PITCH_BEND, 100
-    recording = dataclasses.replace(read_midi(warm_up_file()), controls=bent)
+    controls = np.zeros(3, midi.CONTROL_DTYPE)
+    controls["kind"], controls["value"] = (PITCH_BEND, SUSTAIN, VOLUME), (100, 127, 0)
+    controls["tick"][1:] = LATE
+    recording = dataclasses.replace(read_midi(warm_up_file()), controls=controls)
+    recording = apply_pedal(without_silent_notes(recording), "extend")
     quantized = quantize(recording, vocabulary)
     song, loop = cut_loop(quantized.song, vocabulary.bar_steps, LoopSettings())
     features(recording, Cleaned(quantized, song, Removed(0, 0.0), loop), vocabulary)

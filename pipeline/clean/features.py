@@ -77,7 +77,7 @@ def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> 
         cleaned: the same, cleaned.
         vocabulary: of the dataset.
     """
-    quantized, song, removed, loop = vars(cleaned).values()
+    quantized, song, removed, loop = cleaned.quantized, cleaned.song, cleaned.removed, cleaned.loop
     notes, bars = np.ascontiguousarray(song.notes), Bars(song.meters, vocabulary.bar_steps)
     last_bar, onsets, on_beat, bar_similarity = rhythm(
         notes, bars.starts, bars.lengths, bars.first_bars, song.steps_per_beat

@@ -96,9 +96,11 @@ def extend_by_pedal(recording: Recording) -> Recording:
     the recording's last event. Drums are unchanged: a drum kit has no pedal.
     """
     notes, controls = recording.notes, recording.controls
-    changes = controls[np.isin(controls["kind"], (SUSTAIN, ALL_SOUND_OFF, ALL_CONTROLLERS_OFF))]
-    if not (changes["value"][changes["kind"] == SUSTAIN] >= DOWN).any():
+    kind = np.ascontiguousarray(controls["kind"])
+    if not (controls["value"][kind == SUSTAIN] >= DOWN).any():
         return recording
+    is_change = (kind == SUSTAIN) | (kind == ALL_SOUND_OFF) | (kind == ALL_CONTROLLERS_OFF)
+    changes = controls[is_change]
     last = max(int(notes["end"].max(initial=0)), int(controls["tick"][-1]))
     melodic = np.flatnonzero(~notes["is_drum"])
     chosen = notes[melodic]

@@ -8,12 +8,14 @@ Source:
 import dataclasses
 
 import numpy as np
+from numba import njit
 
 from pipeline.midi.controls import ALL_CONTROLLERS_OFF
 from pipeline.midi.reader import Recording
 
 VOLUME, EXPRESSION = 7, 11
-FOREVER = np.iinfo(np.int64).max
+PARTS = 256
+NEVER = np.int64(2**62)
 
 
 def without_silent_notes(recording: Recording) -> Recording:
@@ -23,36 +25,53 @@ def without_silent_notes(recording: Recording) -> Recording:
     does not.
     """
     notes, controls = recording.notes, recording.controls
-    is_level = np.isin(controls["kind"], (VOLUME, EXPRESSION))
+    kind = np.ascontiguousarray(controls["kind"])
+    is_level = (kind == VOLUME) | (kind == EXPRESSION)
     if not (controls["value"][is_level] == 0).any():
         return recording
-    levels = controls[is_level | (controls["kind"] == ALL_CONTROLLERS_OFF)]
-    is_silent = np.zeros(len(notes), bool)
-    for part in np.unique(levels["part"][levels["value"] == 0]).tolist():
-        own = np.flatnonzero(notes["part"] == part)
-        from_tick, until = _silences(levels[levels["part"] == part])
-        start = notes["start"][own]
-        silence = np.searchsorted(from_tick, start, side="right") - 1
-        is_silent[own] = (silence >= 0) & (notes["end"][own] <= until[silence])
-        is_silent[own] &= start < until[silence]
-    kept = dataclasses.replace(recording, notes=notes[~is_silent])
-    return dataclasses.replace(kept, silent_notes=int(is_silent.sum()))
+    levels = controls[is_level | (kind == ALL_CONTROLLERS_OFF)]
+    columns = (levels[name].astype(np.int64) for name in ("tick", "part", "kind", "value"))
+    heard = are_heard(notes["start"].copy(), notes["end"].copy(), notes["part"].copy(), *columns)
+    silent_notes = len(notes) - int(heard.sum())
+    return dataclasses.replace(recording, notes=notes[heard], silent_notes=silent_notes)
 
 
-def _silences(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end of each stretch of silence of one part, in ticks; at least one row."""
-    volume, expression, silent = 1, 1, False
-    spans = [[-1, -1]]
-    for tick, kind, value in levels[["tick", "kind", "value"]].tolist():
-        if kind == VOLUME:
-            volume = value
+@njit(cache=True)
+def are_heard(start, end, part, tick, of_part, kind, value):
+    """Which notes have a tick at which volume and expression of their part are not 0.
+
+    Args:
+        start, end, part: of the notes, by start; a note without length counts at its start.
+        tick, of_part, kind, value: of the changes, by tick.
+
+    Returns:
+        bool, shape (notes,).
+    """
+    volume, expression = np.ones(PARTS, np.int64), np.ones(PARTS, np.int64)
+    next_heard = np.empty(len(tick), np.int64)  # first tick with sound, from each change on
+    follows = np.full(PARTS, -1, np.int64)  # a part's change after the one looked at
+    is_loud = np.empty(len(tick), np.bool_)
+    for i in range(len(tick)):
+        if kind[i] == VOLUME:
+            volume[of_part[i]] = value[i]
         else:
-            expression = value if kind == EXPRESSION else 127
-        if silent and volume and expression:
-            spans[-1][1] = tick
-        elif not silent and not (volume and expression):
-            heard = spans[-1][1] < tick
-            spans.append([tick if heard else spans.pop()[0], FOREVER])
-        silent = not (volume and expression)
-    starts, ends = np.array(spans, np.int64).T
-    return starts, ends
+            expression[of_part[i]] = value[i] if kind[i] == EXPRESSION else 127
+        is_loud[i] = volume[of_part[i]] > 0 and expression[of_part[i]] > 0
+    for i in range(len(tick) - 1, -1, -1):
+        after = follows[of_part[i]]
+        if is_loud[i] and (after < 0 or tick[after] > tick[i]):
+            next_heard[i] = tick[i]
+        else:
+            next_heard[i] = NEVER if after < 0 else next_heard[after]
+        follows[of_part[i]] = i
+    heard = np.ones(len(start), np.bool_)
+    latest = np.full(PARTS, -1, np.int64)  # the part's last change so far
+    i = 0
+    for note in range(len(start)):
+        while i < len(tick) and tick[i] <= start[note]:
+            latest[of_part[i]] = i
+            i += 1
+        change = latest[part[note]]
+        if change >= 0 and not is_loud[change]:
+            heard[note] = next_heard[change] < end[note]
+    return heard
