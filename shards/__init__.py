@@ -10,6 +10,7 @@ Files:
     check             what is wrong with a manifest, a table or a song
     json_types        whether JSON has the types of a TypedDict
     plain_file        open files that others may have prepared; JSON of bounded size
+    file_lock         a file that one process at a time holds
     where, verify     select songs by an SQL condition; check a whole dataset
     render/           a song as a MIDI file, a picture or sound
     settings          settings classes with help texts and bounds

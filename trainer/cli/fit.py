@@ -134,7 +134,7 @@ def _lock(run_path: Path) -> RunLock:
     """Lock a run folder, and say if the training before was killed."""
     lock = RunLock(run_path)
     if lock.taken_over:
-        click.echo(lock.taken_over, err=True)
+        click.echo(f"{run_path}: took over from {lock.taken_over}", err=True)
     return lock
 
 

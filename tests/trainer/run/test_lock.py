@@ -44,7 +44,7 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with RunLock(tmp_path) as lock:
-        assert f"took over from process {holder.pid} on {socket.gethostname()}" in lock.taken_over
+        assert f"process {holder.pid} on {socket.gethostname()}" in lock.taken_over
 
 
 def test_so_is_one_that_another_host_left_behind(tmp_path):
