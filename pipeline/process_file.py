@@ -17,21 +17,20 @@ from typing import Any
 import numpy as np
 
 from pipeline import midi
-from pipeline.clean.beat import repair_beat
 from pipeline.clean.encode import encode
 from pipeline.clean.features import Cleaned, features
-from pipeline.clean.loops import LoopSettings, cut_loop
+from pipeline.clean.heard import hear
+from pipeline.clean.loops import cut_loop
 from pipeline.clean.quantize import quantize
 from pipeline.clean.rules import Rejection, rejection
-from pipeline.clean.silence import Removed, remove_silence
+from pipeline.clean.silence import remove_silence
 from pipeline.config import DataSettings
 from pipeline.duplicates.fingerprint import fingerprint, music_hash
 from pipeline.duplicates.splits import keyed_fraction
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.midi.controls import PITCH_BEND, SUSTAIN
-from pipeline.midi.pedal import apply_pedal
 from pipeline.midi.reader import warm_up_file
-from pipeline.midi.volume import VOLUME, without_silent_notes
+from pipeline.midi.volume import VOLUME
 from pipeline.report.compute import note_counts
 from pipeline.report.compute.note_counts import NoteCounts
 from pipeline.sources.listing import SourceFile, read_bytes, read_source
@@ -87,7 +86,7 @@ class FileProcessor:
                 "bytes": len(data),
                 "md5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
             }
-            recording = self.read(data)
+            recording = read_midi(data)
             row |= {"tier": recording.tier, "repairs": sorted(recording.repairs.items())}
             return self._process_recording(recording, row)
         except Refused as refused:
@@ -96,31 +95,24 @@ class FileProcessor:
         except UnreadableMidi as error:
             return dropped_file("unreadable", **row, rule=error.code, detail=str(error))
 
-    def read(self, data: bytes) -> Recording:
-        """Read a file's bytes, as they are heard: without silent notes, with the pedal.
-
-        The beat is the one that the music has, see `pipeline.clean.beat`.
-        """
-        ingest = self.settings.ingest
-        heard = apply_pedal(without_silent_notes(read_midi(data)), ingest.sustain)
-        return repair_beat(heard, ingest.beat_repair, self.settings.codec.steps_per_beat)
-
     def clean(self, recording: Recording) -> Cleaned | None:
-        """Quantize a recording, remove its silences, cut its loop; None if no note remains."""
-        quantized = quantize(recording, self.vocabulary)
-        if not len(quantized.song.notes):
-            return None
+        """Hear and quantize a recording, remove silences, cut a loop; None if no note remains."""
         bar_steps, settings = self.vocabulary.bar_steps, self.settings
+        ingest, steps_per_beat = settings.ingest, settings.codec.steps_per_beat
+        heard = hear(recording, ingest.sustain, ingest.beat_repair, steps_per_beat)
+        quantized = heard and quantize(heard.recording, self.vocabulary)
+        if heard is None or quantized is None or not len(quantized.song.notes):
+            return None
         song, removed = remove_silence(quantized.song, bar_steps, settings.silence, quantized.held)
         song, loop = cut_loop(song, bar_steps, settings.loops)
-        return Cleaned(quantized, song, removed.without_bars(*loop.cut), loop)
+        return Cleaned(heard, quantized, song, removed.without_bars(*loop.cut), loop)
 
     def _process_recording(self, recording: Recording, row: dict[str, Any]) -> FileResult:
         cleaned = self.clean(recording)
         if cleaned is None:
             return dropped_file("rejected", **row, rule="no_notes", value=0.0, threshold=1.0)
-        song = cleaned.song
-        measured = features(recording, cleaned, self.vocabulary)
+        song, recording = cleaned.song, cleaned.heard.recording
+        measured = features(cleaned, self.vocabulary)
         rejected = rejection(measured, self.settings.limits)
         if rejected:
             return dropped_file("rejected", **row, **vars(rejected))
@@ -177,7 +169,7 @@ def encode_file(
         raise LakhxlError(f"{path}: a folder; name one MIDI file")
     try:
         data = read_bytes(os.path.realpath(path), settings.ingest.max_file_size)
-        recording = processor.read(data)
+        recording = read_midi(data)
     except (Refused, UnreadableMidi) as error:
         raise LakhxlError(f"{path}: {error}") from error
     cleaned = processor.clean(recording)
@@ -198,9 +190,8 @@ def warm_up() -> None:
     controls["kind"], controls["value"] = (PITCH_BEND, SUSTAIN, VOLUME), (100, 127, 0)
     controls["tick"][1:] = LATE
     recording = dataclasses.replace(read_midi(warm_up_file()), controls=controls)
-    recording = apply_pedal(without_silent_notes(recording), "extend")
-    quantized = quantize(recording, vocabulary)
-    song, loop = cut_loop(quantized.song, vocabulary.bar_steps, LoopSettings())
-    features(recording, Cleaned(quantized, song, Removed(0, 0.0), loop), vocabulary)
+    cleaned = FileProcessor(DataSettings()).clean(recording)
+    assert cleaned is not None
+    features(cleaned, vocabulary)
     fingerprint(recording, "0" * 32)
-    encode(quantized.song, Codec(vocabulary))
+    encode(cleaned.song, Codec(vocabulary))

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from shards import Dataset
-from shards.console import visible
 from shards.errors import LakhxlError
 from shards.layout import LEDGER_SCHEMA
+from shards.text import visible
 
 MAX_LISTED = 5
 FIRST_TOKENS = 40

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from shards import Dataset
-from shards.console import visible
+from shards.text import visible
 from shards.where import matching_songs
 
 NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"

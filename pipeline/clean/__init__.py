@@ -4,6 +4,8 @@ quantize.py       ticks -> grid steps, everything in the vocabulary
 order.py          compiled: notes onto the grid, into canonical order, repeated notes merged
 grid_controls.py  compiled: pitch bend and modulation onto the grid
 grid_fit.py       compiled: onset errors and beat alignment
+heard.py          leave out silent notes, apply the pedal, repair the beat
+beat.py           give a recording a beat that its onsets follow
 silence.py        remove long silences by whole bars
 loops.py          find a loop that was written out, keep its first turns
 features.py       the columns of index.arrow that describe a song

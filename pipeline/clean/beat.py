@@ -24,6 +24,7 @@ Circular Data; Bilmes 1993, Timing is of the Essence (tatum).
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,31 +75,44 @@ LOW_WEIGHT = 3.0
 """Bass notes and kick drums mark the beat more often than others do."""
 
 
-def repair_beat(recording: Recording, mode: str, steps_per_beat: int) -> Recording:
+class Beat(NamedTuple):
+    """What was done to the beat of a recording.
+
+    Attributes:
+        repair: a key of BEAT_REPAIRS.
+        fit: how the onsets lie on the grid.
+        fit_before: the same before the repair; the same object where there was none.
+    """
+
+    repair: str
+    fit: GridFit
+    fit_before: GridFit
+
+
+def repair_beat(recording: Recording, mode: str, steps_per_beat: int) -> tuple[Recording, Beat]:
     """Replace the beat of a recording whose onsets do not follow it; otherwise return it as it is.
 
     The times between onsets, in seconds, stay the same within 1 ms per ten minutes.
 
     Args:
-        recording: as heard.
+        recording: at least one note.
         mode: none; exact, which only doubles or halves; or all.
         steps_per_beat: of the grid on which errors are measured.
     """
-    if mode == "none" or not len(recording.notes):
-        return recording
-    repaired, repair = _plausible(recording, steps_per_beat)
-    if mode == "all":
+    before = fit = _fit(recording, steps_per_beat)
+    if mode == "none":
+        return recording, Beat("none", fit, before)
+    repaired, repair = _plausible(recording, fit, steps_per_beat)
+    if repair != "none":
         fit = _fit(repaired, steps_per_beat)
+    if mode == "all":
         if fit.unaligned:
             changed, name = _constant_tempo(repaired), "constant_tempo"
         else:
             changed, name = _shifted(repaired, fit, steps_per_beat), "shifted"
         if changed is not None:
-            repaired, repair = changed, name
-    if repair == "none":
-        return recording
-    before = _fit(recording, steps_per_beat).quantiles(0.5)[0]
-    return dataclasses.replace(repaired, beat_repair=repair, onset_error_ms_before=before)
+            repaired, repair, fit = changed, name, _fit(changed, steps_per_beat)
+    return repaired, Beat(repair, fit, before)
 
 
 def _fit(recording: Recording, steps_per_beat: int) -> GridFit:
@@ -121,7 +135,7 @@ def _all_tempos(recording: Recording) -> np.ndarray:
     return np.concatenate([np.array([DEFAULT_TEMPO], TEMPO_DTYPE), tempos])
 
 
-def _plausible(recording: Recording, steps_per_beat: int) -> tuple[Recording, str]:
+def _plausible(recording: Recording, fit: GridFit, steps_per_beat: int) -> tuple[Recording, str]:
     """Double or halve the beat where its tempo is not plausible."""
     bpm = main_bpm(recording)
     if PLAUSIBLE_BPM[0] <= bpm <= PLAUSIBLE_BPM[1]:
@@ -132,9 +146,9 @@ def _plausible(recording: Recording, steps_per_beat: int) -> tuple[Recording, st
     if octaves > 0:
         return _doubled(recording, octaves), "doubled"
     halved = _halved(recording, -octaves)
-    errors = [_fit(each, steps_per_beat).quantiles(0.95)[0] for each in (recording, halved)]
     # Fewer steps per second: what was on the grid may fall beside it.
-    return (halved, "halved") if errors[1] <= errors[0] else (recording, "none")
+    fits = _fit(halved, steps_per_beat).error_ms_95 <= fit.error_ms_95
+    return (halved, "halved") if fits else (recording, "none")
 
 
 def _doubled(recording: Recording, octaves: int) -> Recording:
@@ -214,7 +228,7 @@ def _shifted(recording: Recording, fit: GridFit, steps_per_beat: int) -> Recordi
 
     Notes, tempos and controls move; bars stay. Nothing moves to before the start of the file.
     """
-    error = fit.quantiles(0.5)[0]
+    error = fit.error_ms
     if error < MIN_SHIFT_ERROR_MS or fit.onsets < MIN_ONSETS:
         return None
     starts, beat = recording.notes["start"], recording.ticks_per_beat
@@ -232,7 +246,7 @@ def _shifted(recording: Recording, fit: GridFit, steps_per_beat: int) -> Recordi
     tempos["tick"][1:] = np.maximum(tempos["tick"][1:] - late, 0)
     is_last = np.diff(tempos["tick"], append=-1) != 0
     moved = dataclasses.replace(moved, meters=recording.meters, tempos=tempos[is_last])
-    return moved if _fit(moved, steps_per_beat).quantiles(0.5)[0] <= error / 2 else None
+    return moved if _fit(moved, steps_per_beat).error_ms <= error / 2 else None
 
 
 def strongest_period(onsets: np.ndarray) -> tuple[float, float]:

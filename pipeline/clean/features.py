@@ -26,13 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.clean.beat import main_bpm
+from pipeline.clean.beat import Beat, main_bpm
 from pipeline.clean.feature_kernels import busiest_second, histograms, polyphony, rhythm
-from pipeline.clean.grid_fit import GridFit
+from pipeline.clean.heard import Heard
 from pipeline.clean.loops import Loop
 from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
-from pipeline.midi import Recording
 from shards.bars import Bars
 from shards.song import BEND, Song
 from shards.vocabulary import Vocabulary
@@ -57,27 +56,29 @@ class Cleaned:
     """A song, and what cleaning did to it.
 
     Attributes:
+        heard: the recording that it was made from.
         quantized: the recording on the grid, before anything was removed.
         song: what is left, at least one note.
         removed: the silences that were taken out.
         loop: the loop that the song mostly is.
     """
 
+    heard: Heard
     quantized: Quantized
     song: Song
     removed: Removed
     loop: Loop
 
 
-def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
+def features(cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
     """Measure one song: every column that needs neither its tokens nor other songs.
 
     Args:
-        recording: the file as read.
-        cleaned: the same, cleaned.
+        cleaned: the song.
         vocabulary: of the dataset.
     """
     quantized, song, removed, loop = cleaned.quantized, cleaned.song, cleaned.removed, cleaned.loop
+    heard, recording = cleaned.heard, cleaned.heard.recording
     notes, bars = np.ascontiguousarray(song.notes), Bars(song.meters, vocabulary.bar_steps)
     last_bar, onsets, on_beat, bar_similarity = rhythm(
         notes, bars.starts, bars.lengths, bars.first_bars, song.steps_per_beat
@@ -96,13 +97,13 @@ def features(recording: Recording, cleaned: Cleaned, vocabulary: Vocabulary) -> 
         "onsets": onsets,
         "on_beat": on_beat / len(notes),
         "bar_similarity": bar_similarity,
-        **_grid(quantized.fit, recording),
+        **_grid(heard.beat),
         "silence_seconds": removed.seconds,
         "silence_bars": removed.bars,
         "silences": removed.cuts,
         "strays": removed.strays,
-        "silent_notes": recording.silent_notes,
-        "pedal_notes": recording.pedal_notes,
+        "silent_notes": heard.silent_notes,
+        "pedal_notes": heard.pedal_notes,
         "loop_bars": loop.bars or None,
         "loop_turns": loop.turns,
         "loop_bars_cut": loop.bars_cut,
@@ -187,14 +188,13 @@ def _key(sounding: np.ndarray) -> dict[str, Any]:
     return {"key": name, "key_fit": float(correlations[best])}
 
 
-def _grid(fit: GridFit, recording: Recording) -> dict[str, Any]:
-    median, percentile_95 = fit.quantiles(0.5, 0.95)
-    before = recording.onset_error_ms_before
+def _grid(beat: Beat) -> dict[str, Any]:
+    fit = beat.fit
     return {
-        "beat_repair": recording.beat_repair,
-        "onset_error_ms_before": median if before is None else before,
-        "onset_error_ms": median,
-        "onset_error_ms_95": percentile_95,
+        "beat_repair": beat.repair,
+        "onset_error_ms_before": beat.fit_before.error_ms,
+        "onset_error_ms": fit.error_ms,
+        "onset_error_ms_95": fit.error_ms_95,
         "beat_alignment": fit.beat_alignment,
         "unaligned": fit.unaligned,
     }

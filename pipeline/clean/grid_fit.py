@@ -11,6 +11,7 @@ Source: Fisher 1993, Statistical Analysis of Circular Data (mean resultant lengt
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -41,11 +42,21 @@ class GridFit:
         """Whether ticks are unrelated to beats: played freely, or to another tempo."""
         return self.onsets >= MIN_ONSETS and self.beat_alignment < MIN_ALIGNMENT
 
-    def quantiles(self, *shares: float) -> list[float]:
-        """The errors in milliseconds that these shares of the notes stay within."""
-        ranks = [int(share * (len(self.errors) - 1)) for share in shares]
+    @property
+    def error_ms(self) -> float:
+        """The median error: half of the notes are no further from their steps."""
+        return self._quantiles[0]
+
+    @property
+    def error_ms_95(self) -> float:
+        """The error in milliseconds that 95 % of the notes stay within."""
+        return self._quantiles[1]
+
+    @cached_property
+    def _quantiles(self) -> tuple[float, ...]:
+        ranks = [int(share * (len(self.errors) - 1)) for share in (0.5, 0.95)]
         partitioned = np.partition(self.errors, ranks)
-        return [float(partitioned[rank]) for rank in ranks]
+        return tuple(float(partitioned[rank]) for rank in ranks)
 
 
 def grid_fit(

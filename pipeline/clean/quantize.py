@@ -16,7 +16,6 @@ import numpy as np
 
 from pipeline.clean import order
 from pipeline.clean.grid_controls import grid_controls
-from pipeline.clean.grid_fit import GridFit, grid_fit
 from pipeline.midi import Recording
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
 from shards.vocabulary import Vocabulary
@@ -28,7 +27,6 @@ class Quantized:
 
     Attributes:
         song: canonical.
-        fit: how the onsets of all notes of the recording lie on the grid.
         counts: notes_outside_map, notes_merged, durations_shortened, durations_lengthened,
             meters_dropped.
         held: shape (2, spans), steps: starts and ends of the notes whose duration was shortened.
@@ -37,7 +35,6 @@ class Quantized:
     """
 
     song: Song
-    fit: GridFit
     counts: dict[str, int]
     controls: np.ndarray
     held: np.ndarray
@@ -65,13 +62,10 @@ def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
         controls[_in_vocabulary(controls, vocabulary)],
     )
     counts = {**counts, "meters_dropped": dropped}
-    fit = grid_fit(
-        recording.notes["start"].copy(), recording.tempos, snap.ticks_per_beat, snap.steps_per_beat
-    )
     held = np.zeros((2, 0), np.int64)
     if counts["durations_shortened"]:
         held = _long_notes(recording.notes, snap, vocabulary.max_duration)
-    return Quantized(song, fit, counts, controls, held)
+    return Quantized(song, counts, controls, held)
 
 
 def _long_notes(played: np.ndarray, snap: "Snap", max_duration: int) -> np.ndarray:

@@ -67,19 +67,22 @@ def extend_ends(start, end, key, pedal_tick, pedal_part, pedal_kind, last):
     return extended
 
 
-def apply_pedal(recording: Recording, mode: str) -> Recording:
-    """Count the notes that the sustain pedal holds; lengthen them if the mode says so.
+def apply_pedal(recording: Recording, mode: str) -> tuple[Recording, int]:
+    """Lengthen the notes that the sustain pedal holds, if the mode says so.
 
     Args:
         recording: as read.
         mode: extend, ignore, or auto: extend what is for one player at a keyboard.
+
+    Returns:
+        The recording, and how many notes the pedal holds beyond their end.
     """
     extended = extend_by_pedal(recording)
     if extended is recording:
-        return recording
+        return recording, 0
     held = int((extended.notes["end"] > recording.notes["end"]).sum())
     wanted = mode == "extend" or (mode == "auto" and is_solo_keyboard(recording.notes))
-    return dataclasses.replace(extended if wanted else recording, pedal_notes=held)
+    return extended if wanted else recording, held
 
 
 def is_solo_keyboard(notes: np.ndarray) -> bool:

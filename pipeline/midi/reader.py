@@ -93,14 +93,6 @@ class Recording:
     """Count of each repair of `events.REPAIRS` that was made."""
     percussion: dict[str, int] = field(default_factory=dict)
     """Number of notes by the evidence that made them drums or not; see `percussion`."""
-    silent_notes: int = 0
-    """Notes left out by `volume.without_silent_notes`; none by the reader."""
-    pedal_notes: int = 0
-    """Notes that the sustain pedal holds beyond their end, as counted by `pedal.apply_pedal`."""
-    beat_repair: str = "none"
-    """What `clean.beat.repair_beat` did to the beat."""
-    onset_error_ms_before: float | None = None
-    """Median onset error before that; None where it did nothing."""
 
 
 @dataclass(frozen=True)

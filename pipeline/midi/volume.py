@@ -18,7 +18,7 @@ PARTS = 256
 NEVER = np.int64(2**62)
 
 
-def without_silent_notes(recording: Recording) -> Recording:
+def without_silent_notes(recording: Recording) -> tuple[Recording, int]:
     """The recording without the notes that are silent from start to end, and their number.
 
     A change on the tick where a note starts counts for the note; one on the tick where it ends
@@ -28,12 +28,11 @@ def without_silent_notes(recording: Recording) -> Recording:
     kind = np.ascontiguousarray(controls["kind"])
     is_level = (kind == VOLUME) | (kind == EXPRESSION)
     if not (controls["value"][is_level] == 0).any():
-        return recording
+        return recording, 0
     levels = controls[is_level | (kind == ALL_CONTROLLERS_OFF)]
     columns = (levels[name].astype(np.int64) for name in ("tick", "part", "kind", "value"))
     heard = are_heard(notes["start"].copy(), notes["end"].copy(), notes["part"].copy(), *columns)
-    silent_notes = len(notes) - int(heard.sum())
-    return dataclasses.replace(recording, notes=notes[heard], silent_notes=silent_notes)
+    return dataclasses.replace(recording, notes=notes[heard]), len(notes) - int(heard.sum())
 
 
 @njit(cache=True)

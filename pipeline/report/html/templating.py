@@ -4,7 +4,7 @@ The content security policy of a page allows one style, by its hash, so bars get
 class.
 
 Every value that a template prints is escaped, unless it is Markup made by our own code; control
-and formatting characters are shown by their code, as `shards.console.visible` has it.
+and formatting characters are shown by their code, as `shards.text.visible` has it.
 """
 
 from base64 import b64encode
@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report import number_format
-from shards.console import visible
+from shards.text import visible
 
 STYLE = files("pipeline.report.html") / "style.css"
 WIDTHS = 400

@@ -11,7 +11,7 @@ from tests.pipeline.midi.test_midi import DOWN, UP, after, control, midi, note, 
 
 
 def heard(*events):
-    recording = without_silent_notes(read_midi(midi(track(*events))))
+    recording, _ = without_silent_notes(read_midi(midi(track(*events))))
     return recording.notes["pitch"].tolist()
 
 
@@ -19,8 +19,8 @@ def test_a_note_at_volume_or_expression_zero_is_left_out_and_counted():
     mute, unmute = control(VOLUME, 0), control(VOLUME, 90)
     assert heard(note(60), mute, note(61), unmute, note(62)) == [60, 62]
     assert heard(control(EXPRESSION, 0), note(60), control(121, 0), note(61)) == [61]
-    recording = without_silent_notes(read_midi(midi(track(mute, note(60), note(61), unmute))))
-    assert recording.silent_notes == 2
+    _, silent = without_silent_notes(read_midi(midi(track(mute, note(60), note(61), unmute))))
+    assert silent == 2
 
 
 def test_a_note_that_swells_or_fades_is_heard():
@@ -58,13 +58,13 @@ def test_a_note_is_heard_if_any_of_its_ticks_is(changes, start, duration):
     for tick in range(start + duration):
         level.update({kind: value for at, kind, value in changes if at == tick})
         audible.append(level[VOLUME] > 0 and level[EXPRESSION] > 0)
-    assert len(without_silent_notes(tempo).notes) == any(audible[start:])
+    assert len(without_silent_notes(tempo)[0].notes) == any(audible[start:])
 
 
 def test_auto_lengthens_what_only_keyboards_play():
     def ends(mode, *events):
-        recording = apply_pedal(read_midi(midi(track(*events))), mode)
-        return recording.notes["end"].tolist(), recording.pedal_notes
+        recording, held = apply_pedal(read_midi(midi(track(*events))), mode)
+        return recording.notes["end"].tolist(), held
 
     piano = DOWN, note(60, 100), after(300, UP)
     assert ends("auto", *piano) == ends("extend", *piano) == ([400], 1)
@@ -76,6 +76,6 @@ def test_auto_lengthens_what_only_keyboards_play():
 
 def test_a_file_without_such_controls_is_unchanged():
     recording = read_midi(midi(track(note(60))))
-    assert without_silent_notes(recording) is recording
-    assert apply_pedal(recording, "auto") is recording
+    assert without_silent_notes(recording)[0] is recording
+    assert apply_pedal(recording, "auto")[0] is recording
     assert np.array_equal(recording.notes["pitch"], [60])
