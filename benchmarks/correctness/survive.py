@@ -66,6 +66,16 @@ def run(midi: Path, out: Path, settings: DataSettings, **options: Any) -> Datase
     return execute(prepare([midi], out, settings, restart=False), QUICK, **options)
 
 
+def wait_for_workers(group: int) -> None:
+    """Wait until the workers of a killed run are gone; one may just be renaming the dataset."""
+    for _ in range(250):  # not for ever: some containers keep the dead
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.002)
+
+
 @command.command()
 @times_option
 @click.pass_obj
@@ -96,6 +106,7 @@ def kills(work: Path, times: int) -> None:
             else:
                 run.kill()
             run.wait()
+            wait_for_workers(run.pid)
         slices[len(list(out.glob("lakh.partial/ledger-*")))] += 1
         if not (out / "lakh").exists():
             again = subprocess.run(run_command(work / "midi", out), capture_output=True, text=True)
