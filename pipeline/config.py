@@ -6,7 +6,7 @@ dataset, are in `pipeline.running.pool_settings`.
 
 from dataclasses import dataclass, field
 
-from pipeline.clean.loops import LoopSettings
+from pipeline.clean.loop_settings import LoopSettings
 from pipeline.clean.rules import Limits
 from pipeline.clean.silence import SilenceSettings
 from pipeline.duplicates.settings import DuplicateSettings

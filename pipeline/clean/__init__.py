@@ -8,6 +8,7 @@ heard.py          leave out silent notes, apply the pedal, repair the beat
 beat.py           give a recording a beat that its onsets follow
 silence.py        remove long silences by whole bars
 loops.py          find a loop that was written out, keep its first turns
+loop_settings.py  how many of them
 features.py       the columns of index.arrow that describe a song
 feature_kernels.py  the compiled counting behind features.py
 rules.py          the table of rules that reject songs, and their limits

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from pipeline.clean.loop_settings import LoopSettings
 from pipeline.clean.silence import remove_steps
-from shards import settings
 from shards.bars import Bars
-from shards.settings import setting
 from shards.song import Song
 
 MIN_SHARE = 0.5
@@ -34,28 +33,6 @@ them."""
 
 TEMPO, CONTROL = 1 << 16, 2 << 16
 """Kinds of events in a bar's hash; those of notes and meters are less."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopSettings:
-    """How much of a loop a song may keep."""
-
-    max_turns: int = setting(
-        2,
-        "Turns of a loop that stay, of a song that is mostly one loop; 0 keeps all. Two show that "
-        "it repeats; what leads into it and what ends it stays.",
-        low=0,
-    )
-    min_turn_bars: int = setting(
-        8,
-        "Bars of a turn, at least: a shorter loop counts as one of so many bars. A groove of one "
-        "bar then keeps 16.",
-        low=1,
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their bounds."""
-        settings.check(self)
 
 
 @dataclass(frozen=True)

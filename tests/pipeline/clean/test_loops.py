@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.loops import Loop, LoopSettings, bar_hashes, cut_loop, longest_repeat
+from pipeline.clean.loop_settings import LoopSettings
+from pipeline.clean.loops import Loop, bar_hashes, cut_loop, longest_repeat
 from shards.bars import Bars
 from shards.vocabulary import Vocabulary
 from tests.shards.songs import canonical_songs, make_song
