@@ -113,7 +113,7 @@ def test_no_files_import_each_other_in_a_circle(package):
     ("module", "absent"),
     [
         ("shards", ["torch", "numba", "mido", "matplotlib"]),
-        ("pipeline.cli", ["numba", "torch", "matplotlib", "duckdb", "pebble", "mido"]),
+        ("pipeline.cli", ["numba", "torch", "matplotlib", "duckdb", "pebble"]),
         ("pipeline.running.slice_task", ["torch", "matplotlib", "jinja2"]),
         ("trainer.model", ["numba", "pebble"]),
     ],
