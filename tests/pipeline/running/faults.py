@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 
+from pipeline import process_file
 from pipeline.midi import read_midi
-from pipeline.process_file import FileProcessor
 from pipeline.running import slice_task, worker
 
 
-def read_with_faults(self, data):
-    """Replaces `FileProcessor.read`: some files hang, kill or fill the process."""
+def read_with_faults(data):
+    """Replaces `read_midi`: some files hang, kill or fill the process."""
     if data.startswith(b"HANG"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(3600)
@@ -35,7 +35,7 @@ def read_with_faults(self, data):
         try:
             os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return read_with_faults(self, music)
+            return read_with_faults(music)
         if data.startswith(b"KILL"):
             os.kill(os.getpid(), signal.SIGKILL)
         os._exit(3)
@@ -44,12 +44,11 @@ def read_with_faults(self, data):
 
 def run_slice_with_faults(task):
     """Replaces `run_slice` in the chaos tests."""
-    real = FileProcessor.read
-    FileProcessor.read = read_with_faults
+    process_file.read_midi = read_with_faults
     try:
         return slice_task.run_slice(task)
     finally:
-        FileProcessor.read = real
+        process_file.read_midi = read_midi
 
 
 def run_slice_on_a_full_disk(task):
