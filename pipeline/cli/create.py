@@ -138,25 +138,26 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
     start_server()  # it loads its libraries while the files are listed
 
     from pipeline.report.compute.timing import timings_page_path
-    from pipeline.running.execute import execute
+    from pipeline.running.execute import engine, execute
     from pipeline.running.prepare import prepare
     from pipeline.running.progress_bars import ListingBar, RunBar
 
     try:
-        with ListingBar() as bar:
-            prepared = prepare(
-                sources or (Path("data"),),
-                folder,
-                data_settings,
-                restart=restart,
-                on_listing=bar.show,
-            )
-        if prepared.lock.note:
-            click.echo(prepared.lock.note, err=True)
-        if prepared.passed_over:
-            click.echo(f"not read: {', '.join(prepared.passed_over)}; see the ledger", err=True)
-        with RunBar(prepared.files, prepared.earlier.files) as bar:
-            dataset = execute(prepared, pool_settings, bar.show)
+        with engine(pool_settings):
+            with ListingBar() as bar:
+                prepared = prepare(
+                    sources or (Path("data"),),
+                    folder,
+                    data_settings,
+                    restart=restart,
+                    on_listing=bar.show,
+                )
+            if prepared.lock.note:
+                click.echo(prepared.lock.note, err=True)
+            if prepared.passed_over:
+                click.echo(f"not read: {', '.join(prepared.passed_over)}; see the ledger", err=True)
+            with RunBar(prepared.files, prepared.earlier.files) as bar:
+                dataset = execute(prepared, pool_settings, bar.show)
     except KeyboardInterrupt:
         click.echo(
             f"stopped; {folder}.partial keeps what is done: the same command resumes", err=True

@@ -1,7 +1,9 @@
 """Execute a prepared run: process the slices that are left, then finalize the dataset."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 from pipeline.running import worker_entry
 from pipeline.running.messages import RunContext, SliceResult, SliceTask
@@ -10,6 +12,19 @@ from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.prepare import PreparedRun
 from pipeline.running.status import RunStatus
 from shards.reader import Dataset
+
+
+def engine(pool_settings: PoolSettings) -> AbstractContextManager[Any]:
+    """Make sure that what is to run the slices is there, before any work is done.
+
+    Raises:
+        PoolError: on entry, if there is no Ray cluster to run them.
+    """
+    if pool_settings.engine != "ray":
+        return nullcontext()
+    from pipeline.running.ray_engine import connected
+
+    return connected(pool_settings.ray_address)
 
 
 def execute(

@@ -42,6 +42,7 @@ class RunBar(AbstractContextManager):
         self._bar = progress_bar(
             total=files, initial=done, unit=" files", smoothing=0.1, desc="starting"
         )
+        self._told = 0
         self._second_line = None
         if sys.stderr.isatty():
             self._second_line = progress_bar(bar_format="{desc}", position=1, leave=False)
@@ -53,6 +54,9 @@ class RunBar(AbstractContextManager):
 
     def show(self, status: RunStatus) -> None:
         """Update the bar; the count falls when a worker is killed before it has published."""
+        for note in status.notes[self._told :]:
+            self._bar.write(note, file=sys.stderr)
+        self._told = len(status.notes)
         all_done = status.counts.files == self._bar.total
         self._bar.set_description("finalizing" if all_done else "reading", refresh=False)
         if self._second_line is not None:

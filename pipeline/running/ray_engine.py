@@ -11,7 +11,9 @@ Only tasks are sent: each node reads the sources and writes the unfinished datas
 
 import contextlib
 import logging
+import os
 import socket
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ from typing import Any
 
 from pipeline.running.feed import Feed
 from pipeline.running.fragments import published_counts
+from pipeline.running.journal import JournalEntry, journal_path, read_journal
 from pipeline.running.messages import RunContext, SliceTask
 from pipeline.running.pool import SlicePool
 from pipeline.running.quarantine import read_quarantine
@@ -30,7 +33,10 @@ from pipeline.sources.listing import Slice
 from shards.python_process import ROOT, child_environment
 
 POLL_SECONDS = 0.5
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 7.0
+"""For the cluster to answer; Ray itself would try for 40 seconds to 2 minutes."""
+WAIT_SECONDS = 5.0
+"""The user is told that no CPU is free once none has been for this long."""
 COOLDOWN_SECONDS = 10.0
 """A node that was lost gets nothing for this long; Ray may not have noticed the loss yet."""
 VISIBLE_SECONDS = 60.0
@@ -97,6 +103,8 @@ class RayEngine:
         self._cooling_until: dict[str, float] = {}
         self._retries: deque[SliceTask] = deque()
         self._batches: list[Batch] = []
+        self._entries: dict[int, tuple[JournalEntry, float]] = {}  # by slice; when it last changed
+        self._waiting_since: float | None = None
 
     def run(self, slices: Sequence[Slice]) -> FileCounts:
         """Run every slice; returns when all are published.
@@ -108,7 +116,7 @@ class RayEngine:
             PoolError: no cluster, no node, or an error that ends the run on a node.
             KeyboardInterrupt: passed on once the nodes are stopped.
         """
-        with _connected(self._settings.ray_address) as ray:
+        with connected(self._settings.ray_address) as ray:
             max_bytes = self._settings.spool_limit * 1_000_000
             max_slices = 2 * SLICES_PER_CPU * sum(_cpus_by_node(ray).values())
             try:
@@ -129,8 +137,9 @@ class RayEngine:
             if time.monotonic() - last_seen > NO_NODE_SECONDS:
                 raise PoolError("no node of the Ray cluster is left; what is done is kept")
             busy = {batch.node for batch in self._batches if batch.ended is None}
-            for node, cpus in nodes.items():
-                if node not in busy and self._cooling_until.get(node, 0.0) < time.monotonic():
+            for node, cpus in _free_cpus_by_node(ray).items():
+                cool = self._cooling_until.get(node, 0.0) < time.monotonic()
+                if node in nodes and node not in busy and cool:
                     self._start_batch(ray, feed, node, cpus, -(-left // (2 * len(nodes))))
             futures = [batch.future for batch in self._batches if batch.ended is None]
             if futures:
@@ -139,7 +148,37 @@ class RayEngine:
                 time.sleep(POLL_SECONDS)
             for batch in list(self._batches):
                 left -= self._check(ray, feed, batch)
-            self._on_status(self._status)
+            self._show_status()
+            self._note_waiting(sum(nodes.values()))
+
+    def _show_status(self) -> None:
+        """Report what is published, and what the journals of the other slices say."""
+        status, now = replace(self._status), time.monotonic()
+        for batch in self._batches:
+            for number, task in batch.tasks.items():
+                entry = read_journal(self._context.folder, number)
+                if entry != self._entries.get(number, (None, 0.0))[0]:
+                    self._entries[number] = entry, now
+                status.counts += entry.counts
+                if 0 <= entry.file_index < len(task.files):
+                    seconds = now - self._entries[number][1]
+                    name = task.files[entry.file_index].name
+                    status.current = max(status.current, (seconds, name))
+        self._on_status(status)
+
+    def _note_waiting(self, cpus: int) -> None:
+        """Tell the user, once, if nothing has run for some time."""
+        now, numbers = time.monotonic(), [n for batch in self._batches for n in batch.tasks]
+        if any(self._entries[number][0].process for number in numbers if number in self._entries):
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
+        elif now - self._waiting_since > WAIT_SECONDS:
+            self._note(f"waiting: none of the {cpus} CPUs of the Ray cluster is free")
+            self._waiting_since = float("inf")
+
+    def _note(self, text: str) -> None:
+        self._status.notes = (*self._status.notes, text)
 
     def _start_batch(self, ray: Any, feed: Feed, node: str, cpus: int, max_tasks: int) -> None:
         """Give a node some slices, if any are ready."""
@@ -150,6 +189,8 @@ class RayEngine:
             if task is None:
                 break
             tasks[task.number] = task
+            self._entries.pop(task.number, None)
+            journal_path(self._context.folder, task.number).unlink(missing_ok=True)
         if not tasks:
             return
         affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
@@ -198,6 +239,10 @@ class RayEngine:
 
     def _handle_loss(self, batch: Batch) -> None:
         """A node, or its process, is gone: give the unpublished slices to other nodes."""
+        self._note(
+            f"a node of the Ray cluster was lost ({batch.node[:8]}); its {len(batch.tasks)} slices "
+            "go to other nodes"
+        )
         self._cooling_until[batch.node] = time.monotonic() + COOLDOWN_SECONDS
         self._batches.remove(batch)
         for number, task in batch.tasks.items():
@@ -213,35 +258,82 @@ def _cpus_by_node(ray: Any) -> dict[str, int]:
     return {
         node["NodeID"]: int(node["Resources"]["CPU"])
         for node in ray.nodes()
-        if node["Alive"] and "CPU" in node["Resources"]
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
     }
 
 
+def _free_cpus_by_node(ray: Any) -> dict[str, int]:
+    """CPUs of each node that nobody uses; Ray has no public function for that."""
+    resources = ray._private.state.available_resources_per_node()
+    cpus = {node: int(free.get("CPU", 0)) for node, free in resources.items()}
+    return {node: free for node, free in cpus.items() if free}
+
+
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Connect to a running Ray cluster; gives the module `ray`."""
+def connected(address: str) -> Iterator[Any]:
+    """Connect to a running Ray cluster, unless that is done; gives the module `ray`.
+
+    Raises:
+        PoolError: there is no Ray here, or no cluster that can be used.
+    """
     try:
         import ray
         import ray.util.scheduling_strategies
     except ImportError:
         raise PoolError("--engine ray needs Ray: pip install 'lakhxl[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    _connect(ray, address)
     try:
-        if address.count(":") == 1:  # Ray itself would try for minutes
-            host, _, port = address.partition(":")
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        with contextlib.chdir(ROOT):  # Ray puts the current folder on its workers' import path
+        if not _cpus_by_node(ray):
+            raise PoolError(
+                f"no node of the Ray cluster at {address!r} has a CPU: start one with `ray start "
+                "--address HEAD:6379`"
+            )
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Connect within CONNECT_SECONDS."""
+    place = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
+    if "://" in place:
+        raise PoolError(
+            f"{place} is the address of a Ray Client server: give the cluster's own to "
+            "--ray-address, as HEAD:6379"
+        )
+    errors: list[Exception | None] = []
+
+    def connect() -> None:
+        try:
+            if place.count(":") == 1:
+                host, _, port = place.partition(":")
+                socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
             ray.init(
-                address=address,
+                address=place,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 runtime_env={"env_vars": child_environment()},
             )
-    except (OSError, RuntimeError, ValueError) as error:
+            errors.append(None)
+        except Exception as error:  # noqa: BLE001 (raised below)
+            errors.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)  # Ray cannot be told when to give up
+    with contextlib.chdir(ROOT):  # Ray puts the current folder on its workers' import path
+        thread.start()
+        thread.join(CONNECT_SECONDS)
+    if not errors:
         raise PoolError(
-            f"no Ray cluster at {address!r} ({error}): start one with `ray start --head`, or name "
-            "one with --ray-address"
+            f"the Ray cluster at {place!r} does not answer within {CONNECT_SECONDS:g} s: is it "
+            f"running, and with this Ray, {ray.__version__}?"
+        )
+    (error,) = errors
+    if error is not None:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise PoolError(
+            f"no Ray cluster at {place!r} ({why}): start one with `ray start --head`, or name one "
+            "with --ray-address"
         ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()

@@ -33,8 +33,10 @@ class RunStatus:
         counts: files processed so far.
         slowest: elapsed seconds and name of the file that took longest so far.
         current: elapsed seconds and name of the file that a worker has been on longest right now.
+        notes: sentences about what has happened so far, in order; each is to be told once.
     """
 
     counts: FileCounts = field(default_factory=FileCounts)
     slowest: tuple[float, str] = (0.0, "")
     current: tuple[float, str] = (0.0, "")
+    notes: tuple[str, ...] = ()
