@@ -37,6 +37,8 @@ CONNECT_SECONDS = 7.0
 """For the cluster to answer; Ray itself would try for 40 seconds to 2 minutes."""
 WAIT_SECONDS = 5.0
 """The user is told that no CPU is free once none has been for this long."""
+START_SECONDS = 30.0
+"""The same once a batch that was given out has not started for this long."""
 COOLDOWN_SECONDS = 10.0
 """A node that was lost gets nothing for this long; Ray may not have noticed the loss yet."""
 VISIBLE_SECONDS = 60.0
@@ -137,7 +139,8 @@ class RayEngine:
             if time.monotonic() - last_seen > NO_NODE_SECONDS:
                 raise PoolError("no node of the Ray cluster is left; what is done is kept")
             busy = {batch.node for batch in self._batches if batch.ended is None}
-            for node, cpus in _free_cpus_by_node(ray).items():
+            free = _free_cpus_by_node(ray)
+            for node, cpus in free.items():
                 cool = self._cooling_until.get(node, 0.0) < time.monotonic()
                 if node in nodes and node not in busy and cool:
                     self._start_batch(ray, feed, node, cpus, -(-left // (2 * len(nodes))))
@@ -149,7 +152,7 @@ class RayEngine:
             for batch in list(self._batches):
                 left -= self._check(ray, feed, batch)
             self._show_status()
-            self._note_waiting(sum(nodes.values()))
+            self._note_waiting(sum(nodes.values()), bool(free))
 
     def _show_status(self) -> None:
         """Report what is published, and what the journals of the other slices say."""
@@ -166,15 +169,15 @@ class RayEngine:
                     status.current = max(status.current, (seconds, name))
         self._on_status(status)
 
-    def _note_waiting(self, cpus: int) -> None:
-        """Tell the user, once, if nothing has run for some time."""
-        now, numbers = time.monotonic(), [n for batch in self._batches for n in batch.tasks]
-        if any(self._entries[number][0].process for number in numbers if number in self._entries):
-            self._waiting_since = None
-        elif self._waiting_since is None:
+    def _note_waiting(self, cpus: int, any_free: bool) -> None:
+        """Tell the user, once, if nothing runs for lack of a CPU."""
+        now = time.monotonic()
+        numbers = [number for batch in self._batches for number in batch.tasks]
+        runs = any(self._entries[number][0].process for number in numbers)
+        if runs or any_free or self._waiting_since is None:
             self._waiting_since = now
-        elif now - self._waiting_since > WAIT_SECONDS:
-            self._note(f"waiting: none of the {cpus} CPUs of the Ray cluster is free")
+        elif now - self._waiting_since > (START_SECONDS if numbers else WAIT_SECONDS):
+            self._note(f"waiting for a free CPU of the Ray cluster, which has {cpus}")
             self._waiting_since = float("inf")
 
     def _note(self, text: str) -> None:

@@ -70,7 +70,7 @@ def test_a_cluster_in_use_is_waited_for_and_the_user_told(demo, dataset, cluster
                     ray.cancel(other, force=True)
 
         made = execute(run, PoolSettings(engine="ray"), free_the_cluster)
-    assert notes[0][1:] == ("waiting: none of the 2 CPUs of the Ray cluster is free",)
+    assert notes[0][1:] == ("waiting for a free CPU of the Ray cluster, which has 2",)
     assert_same_bytes(made, dataset)
 
 
