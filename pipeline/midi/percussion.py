@@ -9,7 +9,12 @@ first of these that applies to its part (port and channel) when it starts:
     xg_bank         XG bank 127 (kits) or 126 (effect kits), selected by a program change
     gm2_bank        General MIDI 2 bank 120 (kits), or 121 (melodic, even on channel 10)
     channel_10      General MIDI
-    track_name      weakest: the track's name says "drums" and the notes look like drums
+    track_name      weakest: the track's name says "drums", the notes look like drums, and neither
+                    name nor program is a percussion instrument with pitches, such as timpani
+
+Keys 41 to 53 of the orchestra kit are timpani from F to F, so they are melodic: program 47, decided
+by orchestra_kit. XG's kit of that number has toms there. If the file names no maker, a part that
+looks like drums is taken for an ordinary kit: many files leave any program on channel 10.
 
 A decision for "not drums" has the same name with _off. In GS, banks 126 and 127 hold the melodic
 sounds of older machines; if a file names neither maker or both, banks 126 and 127 count as
@@ -18,7 +23,7 @@ port to its default. A part is assumed to listen on the channel of its own numbe
 
 Source:
     Roland GS (address 40 1x 15, use for rhythm part), Yamaha XG (multi part 08 nn 07, part mode),
-    General MIDI 2 (RP-024, bank select of rhythm and melody channels).
+    General MIDI 2 (RP-024, bank select of rhythm and melody channels; orchestra set).
 """
 
 import re
@@ -44,9 +49,11 @@ DECISIONS = (
     "gm2_bank_off",
     "track_name",
     "ambiguous_bank",  # 126 or 127 of an unknown maker: the notes decide
+    "orchestra_kit",
 )
 (
-    NONE, CHANNEL_10, GS_ON, GS_OFF, XG_ON, XG_OFF, XG_BANK, GM2_ON, GM2_OFF, NAME, AMBIGUOUS
+    NONE, CHANNEL_10, GS_ON, GS_OFF, XG_ON, XG_OFF, XG_BANK, GM2_ON, GM2_OFF, NAME, AMBIGUOUS,
+    ORCHESTRA_KIT,
 ) = range(len(DECISIONS))  # fmt: skip
 IS_DRUM = np.array([code in (1, 2, 4, 6, 7, 9) for code in range(len(DECISIONS))])
 
@@ -57,6 +64,13 @@ NAMES_DRUMS = re.compile(
     rb"\x83h\x83\x89\x83\x80|\xe3\x83\x89\xe3\x83\xa9\xe3\x83\xa0",  # do-ra-mu: Shift JIS, UTF-8
     re.IGNORECASE,
 )
+NAMES_PITCHES = re.compile(rb"timpan|timbal|pauke|kettle|steel|taiko|melodic", re.IGNORECASE)
+"""Names of percussion with pitches, "steel drums" among them."""
+ORCHESTRA, TIMPANI, TIMPANI_KEYS = 48, 47, (41, 53)
+"""The orchestra kit's number, the program that its timpani become, and their keys."""
+PITCHED_PERCUSSION = np.zeros(128, bool)
+PITCHED_PERCUSSION[[*range(8, 16), TIMPANI, *range(112, 120)]] = True
+"""Programs: General MIDI's chromatic and percussive families, and timpani."""
 KICKS, SNARES, HATS = (35, 36), (38, 40), (42, 44, 46)
 MIN_NOTES = 8  # needed before the notes can be judged
 
@@ -87,10 +101,10 @@ def is_reset(data, at, length):
 
 @njit(cache=True)
 def find_resets(metas, data):
-    """GM, GM2, GS and XG resets, and whether the file's SysEx messages are XG's alone.
+    """GM, GM2, GS and XG resets, and the maker that the file's SysEx messages name.
 
     Returns:
-        (int64 rows key, port of the resets, sorted by key; whether the file speaks XG)
+        (int64 rows key, port of the resets, sorted by key; the maker, as `dialect` says)
     """
     x = np.flatnonzero(metas[3] == SYSEX)
     found = np.empty((2, len(x)), np.int64)
@@ -104,7 +118,7 @@ def find_resets(metas, data):
     resets = np.empty((2, count), np.int64)
     for i in range(count):
         resets[0, i], resets[1, i] = found[0, order[i]], found[1, order[i]]
-    return resets, dialect(data, metas[1][x], metas[2][x]) == XG
+    return resets, dialect(data, metas[1][x], metas[2][x])
 
 
 @njit(cache=True)
@@ -260,18 +274,22 @@ def groups(*labels: np.ndarray) -> Iterator[np.ndarray]:
     yield from np.split(order, np.flatnonzero(changes) + 1)
 
 
-def resolve_hints(decisions: np.ndarray, packed: np.ndarray, named: np.ndarray) -> None:
+def resolve_hints(
+    decisions: np.ndarray, packed: np.ndarray, program: np.ndarray, named: np.ndarray
+) -> None:
     """Let the notes decide where there is only a hint; in place.
 
     Args:
         decisions: one per note; none is AMBIGUOUS afterwards.
         packed: one per note; see `events.read_track`.
+        program: one per note.
         named: bool, one per track: its name says drums.
     """
     track, channel = packed & 0xFFFF, (packed >> 32) & 15
     ambiguous = decisions == AMBIGUOUS
     decisions[ambiguous] = np.where(channel[ambiguous] == DRUM_CHANNEL, CHANNEL_10, NONE)
-    for hint, decision in ((ambiguous, XG_BANK), (np.append(named, False)[track], NAME)):
+    is_named = np.append(named, False)[track] & ~PITCHED_PERCUSSION[program]
+    for hint, decision in ((ambiguous, XG_BANK), (is_named, NAME)):
         at = np.flatnonzero(hint & (decisions == NONE))
         if at.size == 0:
             continue
@@ -298,13 +316,36 @@ def named_tracks(metas: np.ndarray, data: bytes, tracks: int) -> np.ndarray:
     """Whether each track's name or instrument name says drums, in any encoding."""
     named = np.zeros(tracks, bool)
     for at, length, track in zip(*name_metas(metas).tolist(), strict=True):
-        if NAMES_DRUMS.search(data, at, at + length):
+        says_drums = NAMES_DRUMS.search(data, at, at + length)
+        if says_drums and not NAMES_PITCHES.search(data, at, at + length):
             named[track] = True
     return named
 
 
+def find_timpani(
+    decisions: np.ndarray, packed: np.ndarray, program: np.ndarray, maker: int
+) -> None:
+    """Make the timpani of the orchestra kit notes of their program; in place.
+
+    Args:
+        decisions, packed, program: one per note; see `events.read_track`.
+        maker: that the file names.
+    """
+    at = np.flatnonzero(program == ORCHESTRA)
+    at = at[IS_DRUM[decisions[at]]]
+    if not len(at) or maker == XG:
+        return
+    at = at[(decisions[at] != XG_ON) & (decisions[at] != XG_BANK)]
+    pitch, part = (packed[at] >> 16) & 127, packed[at] >> 56 << 4 | ((packed[at] >> 32) & 15)
+    is_timpani = (pitch >= TIMPANI_KEYS[0]) & (pitch <= TIMPANI_KEYS[1])
+    for group in groups(part) if len(at) and maker == UNKNOWN_MAKER else ():
+        is_timpani[group] &= not look_like_drums(pitch[group])
+    decisions[at[is_timpani]], program[at[is_timpani]] = ORCHESTRA_KIT, TIMPANI
+
+
 def decide(
     notes: tuple,
+    program: np.ndarray,
     messages: np.ndarray,
     metas: np.ndarray,
     counts: np.ndarray,
@@ -316,6 +357,7 @@ def decide(
 
     Args:
         notes: (start, packed, offset) of each note, in the order of the file.
+        program: of each note.
         messages: rows as in `events.read_track`, sorted by (tick, offset).
         metas: likewise, in file order.
         counts: as `events.read_tracks` returns them.
@@ -337,7 +379,7 @@ def decide(
         messages, x_key[order], m_offset[x], length[x], origin[x] >> 16, padded, default, home
     )
     decisions = in_force(start, offset, packed, *changes, default)
-    resolve_hints(decisions, packed, named)
+    resolve_hints(decisions, packed, program, named)
     return decisions
 
 

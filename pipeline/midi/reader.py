@@ -256,16 +256,19 @@ def read_bytes(data: bytes) -> Recording:
     else:
         home = parts.own_ports(counts[3])
     first = parts.first_ticks(start, packed, counts[3])
-    resets, is_xg = percussion.find_resets(metas, padded)
-    program_changes, tunings = parts.part_changes(messages, resets, home, first, is_xg)
+    resets, maker = percussion.find_resets(metas, padded)
+    program_changes, tunings = parts.part_changes(
+        messages, resets, home, first, maker == percussion.XG
+    )
     program = in_force(start, offset, packed, *program_changes, np.zeros(counts[3], np.uint8))
     decisions = percussion.decide(
-        (start, packed, offset), messages, metas, counts, padded, data, home
+        (start, packed, offset), program, messages, metas, counts, padded, data, home
     )
     if len(tunings[0]):
         centre = np.full(counts[3], parts.CENTRE, np.uint8)
         semitones = in_force(start, offset, packed, *tunings, centre)
         parts.tune(packed, semitones, percussion.IS_DRUM[decisions])
+    percussion.find_timpani(decisions, packed, program, maker)
     numbers = parts.part_numbers(packed, messages, counts[3])
     records, decided = note_records(
         notes, packed, program, decisions, percussion.IS_DRUM, numbers, counts

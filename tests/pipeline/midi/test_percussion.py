@@ -18,7 +18,8 @@ from tests.pipeline.midi.midi_bytes import (
 GM_ON, GM2_ON = sysex("7e7f0901f7"), sysex("7e7f0903f7")
 GS_RESET, XG_ON = sysex("411042124000 7f0041f7"), sysex("43104c00007e00f7")
 TONE = note(60)
-BEAT = [note(key, 120, channel=2) for key in (36, 42, 38, 42, 36, 42, 38, 46)]
+ROCK = (36, 42, 38, 42, 36, 42, 38, 46)
+BEAT = [note(key, 120, channel=2) for key in ROCK]
 TUNE = [note(key, 120, channel=2) for key in (60, 62, 64, 65, 67, 69, 71, 72)]
 
 
@@ -148,6 +149,36 @@ KITS = {
         [False] * 8,
         {},
     ),
+    "a track named Taiko Drum that seems to drum": (
+        [track(name("Taiko Drum"), *BEAT)],
+        [False] * 8,
+        {},
+    ),
+    "a track named Drums that plays timpani, steel drums and a celesta": (
+        [track(name("Drums"), *(program(n, 2) + b"".join(BEAT) for n in (47, 114, 8)))],
+        [False] * 24,
+        {},
+    ),
+    "timpani of the orchestra kit, and its other drums": (
+        [track(program(48, 9), *(note(key, channel=9) for key in (40, 41, 53, 54)))],
+        [True, False, False, True],
+        {"channel_10": 2, "orchestra_kit": 2},
+    ),
+    "a rock beat under the orchestra kit's number": (
+        [track(program(48, 9), *(note(key, 120, channel=9) for key in ROCK))],
+        [True] * 8,
+        {"channel_10": 8},
+    ),
+    "a beat of the orchestra kit in a file that speaks GS": (
+        [track(GS_RESET, program(48, 9), *(note(key, 120, channel=9) for key in ROCK))],
+        [True, False, True, False, True, False, True, False],
+        {"channel_10": 4, "orchestra_kit": 4},
+    ),
+    "XG's classic kit, which has toms there": (
+        [track(XG_ON, program(48, 9), note(41, channel=9))],
+        [True],
+        {"channel_10": 1},
+    ),
     "a track named Guitar that seems to drum": ([track(name("Guitar"), *BEAT)], [False] * 8, {}),
     "a track named Kitty that seems to drum": ([track(name("Kitty"), *BEAT)], [False] * 8, {}),
     "three notes named Drums are too few to tell": (
@@ -168,6 +199,13 @@ def test_a_kit_is_told_by_what_the_file_says(kind):
 
 def test_the_fixtures_are_twenty_or_more():
     assert len(KITS) >= 20
+
+
+def test_timpani_of_the_orchestra_kit_have_their_program_and_pitch():
+    tuned = control(101, 0, 9) + control(100, 2, 9) + control(6, 76, 9)  # 12 semitones up
+    played = track(tuned, program(48, 9), note(45, channel=9), program(0, 9), note(45, channel=9))
+    notes = read_midi(midi(played)).notes
+    assert notes[["program", "pitch", "is_drum"]].tolist() == [(47, 45, 0), (0, 45, 1)]
 
 
 def test_a_kit_may_come_and_go_within_a_chord():
