@@ -204,8 +204,29 @@ def _excess_bars(
         begins = song.seconds(bars.first_steps(first[inner]))
         bar, step = bars.locate(song.steps_at(begins + limits.max_silence_seconds - ROUNDING))
         kept[inner] = np.maximum(kept[inner], bar + (step > 0) - first[inner])
+    for n, (begin, end) in enumerate(zip((first + kept).tolist(), last.tolist(), strict=True)):
+        fewer_first = range(begin - int(first[n]) + 1)  # bars kept after the cut, not before it
+        shifts = (k for k in fewer_first if _keeps_bar_lines(song, bars, begin - k, end - k))
+        shift = next(shifts, None)
+        if shift is None:
+            last[n] = first[n]  # nothing is cut
+        else:
+            kept[n], last[n] = kept[n] - shift, end - shift
     cut = first + kept < last
     return after[cut], (first + kept)[cut], last[cut]
+
+
+def _keeps_bar_lines(song: Song, bars: Bars, begin: int, end: int) -> bool:
+    """Whether bar `end` begins a bar once bars [begin, end) are removed.
+
+    It does not where the meter before `begin` was cut short by another and returns at `end`: the
+    two then are one meter.
+    """
+    steps = bars.first_steps(np.array([begin, end]))
+    before, after = bars.meter_at(steps - [1, 0])
+    meters = song.meters[["numerator", "denominator"]]
+    past = (steps[0] - bars.starts[before]) % bars.lengths[before]
+    return before < 0 or before == after or meters[before] != meters[after] or past == 0
 
 
 def _without_strays(after: np.ndarray, notes: int, most: int) -> slice:

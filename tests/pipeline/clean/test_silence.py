@@ -17,7 +17,7 @@ from shards.vocabulary import Vocabulary
 from tests.shards.songs import canonical_songs, make_song
 
 VOCABULARY = Vocabulary()
-BAR = 48
+BAR = 96
 songs = canonical_songs(VOCABULARY)
 
 
@@ -93,6 +93,13 @@ def test_the_cuts_account_for_every_bar(song):
     assert (after + missing).tolist() == before.tolist()
 
 
+def test_a_meter_that_returns_after_a_silence_still_begins_a_bar():
+    song = make_song([(74, 6, 0, 60, 66)], meters=[(0, 3, 8), (73, 1, 2), (74, 3, 8)])
+    shorter, removed = shortened(song, max_leading_silence=3)
+    assert steps_in_bars(shorter) == [0]
+    assert removed.bars == 1
+
+
 def test_ten_bars_of_silence_become_two():
     song = make_song([(0, 12, 0, 60, 66), (11 * BAR + 5, 12, 0, 62, 66)])
     shorter, removed = shortened(song)
@@ -102,13 +109,13 @@ def test_ten_bars_of_silence_become_two():
 
 def test_a_note_held_through_the_others_rests_is_not_silence():
     song = make_song(
-        [(0, 384, 0, 60, 66), (0, 12, 40, 72, 66), (384, 12, 40, 72, 66)],
+        [(0, 768, 0, 60, 66), (0, 12, 40, 72, 66), (768, 12, 40, 72, 66)],
     )
     assert shortened(song) == (song, Removed(0, 0.0))
 
 
 def test_a_note_longer_than_any_duration_token_is_not_silence():
-    song = make_song([(0, 384, 0, 60, 66), (20 * BAR, 12, 0, 62, 66)])
+    song = make_song([(0, 768, 0, 60, 66), (20 * BAR, 12, 0, 62, 66)])
     assert shortened(song)[1].bars == 10
     held = np.array([[0], [17 * BAR + 1]])
     assert shortened(song, held) == (song, Removed(0, 0.0))
@@ -154,7 +161,7 @@ def with_gaps(*groups):
     """Groups of notes, one a beat, with twenty bars of silence between them."""
     rows, start = [], 0
     for notes in groups:
-        rows += [(start + 12 * n, 12, 0, 60 + n % 9, 66) for n in range(notes)]
+        rows += [(start + 24 * n, 24, 0, 60 + n % 9, 66) for n in range(notes)]
         start = rows[-1][0] // BAR * BAR + 20 * BAR
     return make_song(rows)
 
@@ -187,7 +194,7 @@ def test_a_meter_and_tempo_changed_inside_the_silence_hold_after_it():
     assert shorter.meters.tolist() == [(0, 4, 4), (3 * BAR, 3, 4)]
     assert shorter.tempos.tolist() == [(0, 500_000), (3 * BAR, 250_000)]
     assert shorter.notes["start"].tolist() == [0, 3 * BAR]
-    assert removed.bars == 2 + 15 * 48 // 36
+    assert removed.bars == 2 + 15 * 96 // 72
 
 
 def stretched(song, bars):
