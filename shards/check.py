@@ -172,7 +172,8 @@ def id_fault(song: EncodedSong, vocabulary: Vocabulary) -> str | None:
     the arrays must satisfy is left to `checked_song`: this is done for every song trained on.
     """
     tokens = song.tokens
-    is_note = tokens - np.uint16(vocabulary.pitch0) < np.uint16(128)  # what is below wraps
+    notes = np.uint16(vocabulary.duration0 - vocabulary.pitch0)  # pitches and drums
+    is_note = tokens - np.uint16(vocabulary.pitch0) < notes  # what is below wraps
     has_class = is_note
     if controls := vocabulary.unused0 - vocabulary.bend0:
         has_class = is_note | (tokens - np.uint16(vocabulary.bend0) < np.uint16(controls))

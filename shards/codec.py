@@ -2,13 +2,16 @@
 
 The stream
     <sos>
-    <sep> d7                 rest of 7 steps; one beyond the longest duration takes several pairs
+    r7                       rest: time moves on by 7 steps; a long one takes several tokens, each
+                             the longest that fits
     [m3/4] [t120.0]          meter and tempo, where they change; always both at the song's start
     b50 w18 …                bends and modulations that change: by class, bend first
-    n60 d12  n36 d3 …        a pair per note: by instrument class, then pitch from high to low
+    n60 d12  n36 d3 …        pitch and duration of each melodic note: by instrument class, then
+                             pitch from high to low
+    k36 k42 …                drums: by key; a drum note lasts `drum_duration` steps
     <eos>
 
-Parallel to the tokens: the instrument class at both tokens of a note and at a control, and the
+Parallel to the tokens: the instrument class at every token of a note and at a control, and the
 velocity bin at the first token of a note, 255 elsewhere; the bar, and the step in the bar, at
 which the token takes effect. For a rest that is where it starts, for <eos> the last onset.
 
@@ -58,7 +61,7 @@ class EncodedSong:
 
     Attributes:
         tokens: uint16, ids of the vocabulary.
-        instruments: uint8, class at both tokens of a note and at a control, 255 elsewhere.
+        instruments: uint8, class at every token of a note and at a control, 255 elsewhere.
         velocities: uint8, bin 0-31 at the first token of a note, 255 elsewhere.
         bars: uint16, bar counted from 0.
         steps: uint8 or uint16 (`vocabulary.step_dtype`), steps into the bar.
@@ -94,13 +97,15 @@ class Codec:
 
         Raises:
             ValueError: the song has no notes, has more than 65,536 bars, or has a grid, meter,
-                tempo, control, duration or instrument that the vocabulary lacks.
+                tempo, control, duration, instrument or drum that the vocabulary lacks.
         """
         self.check(song)
+        self.check_notes(song.notes)
+        vocabulary, notes = self.vocabulary, song.notes
         steps, ids, widths, note_items, control_items = self._items(song)
         gaps = np.diff(steps, prepend=0)
-        pairs = -(-gaps // self.vocabulary.max_duration)
-        ends = 1 + np.cumsum(2 * pairs + widths)
+        rests = vocabulary.rest_counts(gaps)
+        ends = 1 + np.cumsum(rests + widths)
         at = ends - widths
 
         length = int(ends[-1]) + 1
@@ -109,17 +114,21 @@ class Codec:
         instruments = np.full(length, NO_INSTRUMENT, np.uint8)
         velocities = np.full(length, NO_VELOCITY, np.uint8)
 
-        tokens[0], tokens[-1] = self.vocabulary.sos, self.vocabulary.eos
+        tokens[0], tokens[-1] = vocabulary.sos, vocabulary.eos
         times[0], times[-1] = 0, steps[-1]
         tokens[at] = ids
         times[at] = steps
-        self._write_rests(tokens, times, at - 2 * pairs, pairs, gaps, steps)
+        self._write_rests(tokens, times, at - rests, rests, gaps, steps)
 
         note_at = at[note_items]
-        tokens[note_at + 1] = self.vocabulary.duration1 - 1 + song.notes["duration"]
-        times[note_at + 1] = song.notes["start"]
-        instruments[note_at] = instruments[note_at + 1] = song.notes["instrument"]
-        velocities[note_at] = velocity_bin(song.notes["velocity"])
+        instruments[note_at] = notes["instrument"]
+        velocities[note_at] = velocity_bin(notes["velocity"])
+        melodic = notes["instrument"] < PROGRAMS
+        duration_at = note_at[melodic] + 1
+        durations = vocabulary.nearest_durations[notes["duration"][melodic]]
+        tokens[duration_at] = vocabulary.duration0 + durations
+        times[duration_at] = notes["start"][melodic]
+        instruments[duration_at] = notes["instrument"][melodic]
         instruments[at[control_items]] = song.controls["instrument"]
 
         bars, within = self.bars(song, int(steps[-1])).locate(times)
@@ -128,7 +137,7 @@ class Codec:
             instruments,
             velocities,
             bars.astype(np.uint16),
-            within.astype(self.vocabulary.step_dtype),
+            within.astype(vocabulary.step_dtype),
         )
 
     def _items(self, song: Song) -> tuple[np.ndarray, ...]:
@@ -138,8 +147,14 @@ class Codec:
             Step, first token's id and number of tokens of each item, shape (items,); and the
             indices of the notes among the items, shape (notes,), and of the controls.
         """
+        vocabulary, instrument = self.vocabulary, song.notes["instrument"].astype(np.int64)
         steps, ids, classes = self.changes(song)
-        note_ids = self.vocabulary.pitch0 + song.notes["pitch"].astype(np.int64)
+        note_ids = np.where(
+            instrument < PROGRAMS,
+            vocabulary.pitch0 + song.notes["pitch"],
+            vocabulary.drum0 + instrument - PROGRAMS,
+        )
+        widths = np.concatenate([np.ones(len(ids), np.int64), 1 + (instrument < PROGRAMS)])
         steps = np.concatenate([steps, song.notes["start"]])
         order = np.argsort(steps, kind="stable")  # changes before notes
         is_note = order >= len(ids)
@@ -148,7 +163,7 @@ class Codec:
         return (
             steps[order],
             np.concatenate([ids, note_ids])[order],
-            np.where(is_note, 2, 1),
+            widths[order],
             np.flatnonzero(is_note),
             np.flatnonzero(is_control),
         )
@@ -206,21 +221,21 @@ class Codec:
         tokens: np.ndarray,
         times: np.ndarray,
         at: np.ndarray,
-        pairs: np.ndarray,
+        counts: np.ndarray,
         gaps: np.ndarray,
         steps: np.ndarray,
     ) -> None:
-        """Write each item's `pairs` of <sep> and duration; all but the last have the longest."""
-        longest = self.vocabulary.max_duration
-        nth = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-        first = np.repeat(at, pairs) + 2 * nth
-        tokens[first] = self.vocabulary.sep
-        left = np.repeat(gaps, pairs) - nth * longest
-        tokens[first + 1] = self.vocabulary.duration1 - 1 + np.minimum(left, longest)
-        times[first] = times[first + 1] = np.repeat(steps - gaps, pairs) + nth * longest
+        """Write the rests before each item, `counts` tokens each, the longest that fits first."""
+        vocabulary, left, here = self.vocabulary, gaps.copy(), at.copy()
+        while len(open_ := np.flatnonzero(left)):
+            rests = vocabulary.longest_rests[np.minimum(left[open_], vocabulary.rests[-1])]
+            tokens[here[open_]] = vocabulary.rest0 + rests
+            times[here[open_]] = steps[open_] - left[open_]
+            left[open_] -= vocabulary.rests[rests]
+            here[open_] += 1
 
     def check(self, song: Song) -> None:
-        """Raise ValueError for a song that cannot be encoded; see `encode`."""
+        """Raise ValueError for a song that cannot be encoded, whatever its durations and keys."""
         vocabulary, notes = self.vocabulary, song.notes
         settings = vocabulary.settings
         if song.steps_per_beat != settings.steps_per_beat:
@@ -230,8 +245,6 @@ class Codec:
             )
         if not len(notes):
             raise ValueError("a song without notes cannot be encoded")
-        if notes["duration"].min() < 1 or notes["duration"].max() > vocabulary.max_duration:
-            raise ValueError(f"a duration is outside 1 to {vocabulary.max_duration} steps")
         if notes["instrument"].max() >= vocabulary.instruments:
             raise ValueError(
                 f"instrument {notes['instrument'].max()} is not among the vocabulary's "
@@ -242,6 +255,23 @@ class Codec:
         if not settings.tempos and song.tempos.tolist() != [DEFAULT_TEMPO]:
             raise ValueError("the vocabulary has no tempos, so the song must be at 120")
         self._check_controls(song.controls)
+
+    def check_notes(self, notes: np.ndarray) -> None:
+        """Raise ValueError for a note whose duration has no token, or a drum with another's key."""
+        vocabulary, duration = self.vocabulary, notes["duration"]
+        if duration.min() < 1 or duration.max() > vocabulary.max_duration:
+            raise ValueError(f"a duration is outside 1 to {vocabulary.max_duration} steps")
+        unknown = duration[~vocabulary.has_duration[duration]]
+        if len(unknown):
+            raise ValueError(f"the vocabulary has no note of {unknown[0]} steps")
+        drums = np.flatnonzero(notes["instrument"] >= PROGRAMS)
+        unknown = duration[drums][duration[drums] != vocabulary.drum_duration]
+        if len(unknown):
+            raise ValueError(f"the vocabulary has no drum of {unknown[0]} steps")
+        keys, classes = notes["pitch"][drums], notes["instrument"][drums]
+        wrong = np.flatnonzero(vocabulary.drum_classes[keys] != classes)
+        if len(wrong):
+            raise ValueError(f"key {keys[wrong[0]]} is not of drum {classes[wrong[0]]}")
 
     def _check_controls(self, controls: np.ndarray) -> None:
         if controls["instrument"].max(initial=0) >= PROGRAMS:
@@ -258,21 +288,23 @@ class Codec:
         Raises:
             ValueError: the tokens do not follow the grammar; names the first that does not.
         """
-        tokens = encoded.tokens.astype(np.int64)
-        kind = self.vocabulary.kind(tokens)
+        vocabulary, tokens = self.vocabulary, encoded.tokens.astype(np.int64)
+        kind = vocabulary.kind(tokens)
         self._check_grammar(tokens, kind)
-        after_pitch = np.roll(kind == Kind.PITCH, 1)
-        after_sep = np.roll(kind == Kind.SEP, 1)
-        duration = np.where(kind == Kind.DURATION, tokens - self.vocabulary.duration1 + 1, 0)
-        time = np.cumsum(np.where(after_sep, duration, 0))
+        rests = np.where(kind == Kind.REST, tokens - vocabulary.rest0, -1)
+        time = np.cumsum(np.append(vocabulary.rests, 0)[rests])
 
-        pitched = np.flatnonzero(kind == Kind.PITCH)
-        notes = np.empty(len(pitched), NOTE)
-        notes["start"] = time[pitched]
-        notes["duration"] = duration[after_pitch]
-        notes["instrument"] = encoded.instruments[pitched]
-        notes["pitch"] = tokens[pitched] - self.vocabulary.pitch0
-        notes["velocity"] = velocity_of_bin(encoded.velocities[pitched])
+        at = np.flatnonzero(vocabulary.is_note(tokens))
+        is_drum = kind[at] == Kind.DRUM
+        drums, durations = tokens[at] - vocabulary.drum0, tokens[kind == Kind.DURATION]
+        notes = np.empty(len(at), NOTE)
+        notes["start"] = time[at]
+        notes["duration"][is_drum] = vocabulary.drum_duration
+        notes["duration"][~is_drum] = vocabulary.durations[durations - vocabulary.duration0]
+        notes["instrument"] = np.where(is_drum, PROGRAMS + drums, encoded.instruments[at])
+        notes["pitch"] = tokens[at] - vocabulary.pitch0
+        notes["pitch"][is_drum] = vocabulary.low_key + drums[is_drum]
+        notes["velocity"] = velocity_of_bin(encoded.velocities[at])
         return Song(
             sort_notes(notes),
             self._decode_meters(tokens, kind, time),
@@ -311,15 +343,14 @@ class Codec:
         return changes(tempos, DEFAULT_TEMPO)
 
     def _check_grammar(self, tokens: np.ndarray, kind: np.ndarray) -> None:
-        """A stream opens with <sos>, ends with <eos>; a duration follows each pitch and <sep>."""
+        """A stream opens with <sos>, ends with <eos>; a duration follows each pitch."""
         if len(tokens) < 2 or kind[0] != Kind.SOS or kind[-1] != Kind.EOS:
             raise ValueError("a song's tokens open with <sos> and end with <eos>")
-        inner, outer = kind[1:-1], kind[:-2]
-        wants_duration = (outer == Kind.PITCH) | (outer == Kind.SEP)
-        wrong = (inner == Kind.DURATION) != wants_duration
-        wrong |= (inner < Kind.SEP) | (inner > Kind.MODULATION)
-        if wrong.any() or kind[-2] in (Kind.PITCH, Kind.SEP):
-            index = 1 + (int(wrong.argmax()) if wrong.any() else len(inner))
+        inner, outer = kind[1:], kind[:-1]
+        wrong = (inner == Kind.DURATION) != (outer == Kind.PITCH)
+        wrong[:-1] |= (inner[:-1] < Kind.PITCH) | (inner[:-1] > Kind.MODULATION)
+        if wrong.any():
+            index = 1 + int(wrong.argmax())
             name, before = self._name(tokens[index]), self._name(tokens[index - 1])
             raise ValueError(f"token {index} is {name} after {before}")
 

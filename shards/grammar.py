@@ -16,6 +16,7 @@ class Cursor:
         bar, step: where the last token is, as in the arrays.
         time: the same in steps from the start of the song.
         bar_steps: steps in a bar of the meter in force.
+        due: steps of rest between the last token, if that is a rest, and the next.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -28,10 +29,9 @@ class Cursor:
         self._next = _mask(vocabulary, [vocabulary.sos])
         self._controls = _range(vocabulary, vocabulary.bend0, len(vocabulary.bends))
         self._controls |= _range(vocabulary, vocabulary.modulation0, len(vocabulary.modulations))
-        self._after_change = _pitches(vocabulary) | _mask(vocabulary, [vocabulary.sep])
-        self._after_change |= self._controls
-        self._rest_starts = False
-        self._due = 0  # steps of the rest just read; time advances at the next token
+        self._rests = _range(vocabulary, vocabulary.rest0, len(vocabulary.rests))
+        self._after_change = _notes(vocabulary) | self._rests | self._controls
+        self.due = 0
 
     def allowed(self) -> np.ndarray:
         """The tokens that may come next, shape (len(vocabulary),), bool; after <eos> only <pad>."""
@@ -45,15 +45,15 @@ class Cursor:
         """
         if not 0 <= token < len(self.vocabulary) or not self._next[token]:
             raise ValueError(f"token id {token} may not come here")
-        self._advance(self._due)
-        self._due = 0
+        self.time += self.due
+        self.bar, self.step = self.next_bar(), (self.step + self.due) % self.bar_steps
+        self.due = 0
         getattr(self, self._readers[token])(token)
         return self.bar, self.step
 
-    def _advance(self, steps: int) -> None:
-        self.time += steps
-        bars, self.step = divmod(self.step + steps, self.bar_steps)
-        self.bar += bars
+    def next_bar(self) -> int:
+        """The bar in which the next token stands, unless that is a meter."""
+        return self.bar + (self.step + self.due) // self.bar_steps
 
     def _read_pad(self, token: int) -> None:
         pass
@@ -70,24 +70,22 @@ class Cursor:
     def _read_eos(self, token: int) -> None:
         self._next = _mask(self.vocabulary, [self.vocabulary.pad])
 
-    def _read_sep(self, token: int) -> None:
-        v = self.vocabulary
-        self._rest_starts = True
-        self._next = _range(v, v.duration1, v.max_duration)
-
     def _read_pitch(self, token: int) -> None:
         v = self.vocabulary
-        self._rest_starts = False
-        self._next = _range(v, v.duration1, v.max_duration)
+        self._next = _range(v, v.duration0, len(v.durations))
 
     def _read_duration(self, token: int) -> None:
-        v, steps = self.vocabulary, token - self.vocabulary.duration1 + 1
-        if not self._rest_starts:
-            self._next = _pitches(v) | _mask(v, [v.sep, v.eos])
-            return
-        self._due = steps
-        self._next = _pitches(v) | self._controls | self._other_meters() | self._other_tempos()
-        self._next[v.sep] = steps == v.max_duration
+        self._next = _notes(self.vocabulary) | self._rests
+        self._next[self.vocabulary.eos] = True
+
+    _read_drum = _read_duration
+
+    def _read_rest(self, token: int) -> None:
+        v, rest = self.vocabulary, token - self.vocabulary.rest0
+        self.due = int(v.rests[rest])
+        self._next = _notes(v) | self._controls | self._other_meters() | self._other_tempos()
+        shorter = np.searchsorted(v.rests, v.rest_room[rest], side="right")
+        self._next |= _range(v, v.rest0, int(shorter))
 
     def _read_meter(self, token: int) -> None:
         v, opening = self.vocabulary, self._meter < 0
@@ -134,5 +132,5 @@ def _range(vocabulary: Vocabulary, first: int, count: int) -> np.ndarray:
     return mask
 
 
-def _pitches(vocabulary: Vocabulary) -> np.ndarray:
-    return _range(vocabulary, vocabulary.pitch0, 128)
+def _notes(vocabulary: Vocabulary) -> np.ndarray:
+    return _range(vocabulary, vocabulary.pitch0, vocabulary.duration0 - vocabulary.pitch0)

@@ -155,10 +155,14 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "loop_bars_cut": (pa.int32(), "Bars of it that were removed."),
     "notes_merged": (
         pa.int32(),
-        "Notes lost because a longer one has the same step, instrument class and pitch.",
+        "Notes lost because a longer one has the same step, instrument class and pitch; it takes "
+        "the velocity of the loudest.",
     ),
     "notes_outside_map": (pa.int32(), "Drum notes lost because the map has no such key."),
-    "durations_shortened": (pa.int32(), "Notes cut to the longest duration token."),
+    "durations_shortened": (
+        pa.int32(),
+        "Notes cut to the longest duration token, drums not counted.",
+    ),
     "durations_lengthened": (
         pa.int32(),
         "Notes shorter than half a step that became one step long, drums not counted.",

@@ -101,22 +101,22 @@ def sort_notes(notes: np.ndarray) -> np.ndarray:
         notes: shape (notes,), dtype NOTE, any order.
 
     Returns:
-        shape (at most notes,), dtype NOTE. The longest note is kept, among those the loudest.
+        shape (at most notes,), dtype NOTE. The longest note is kept, with the velocity of the
+        loudest.
     """
     if _is_canonical(notes):
         return notes
-    keys = (
-        -notes["velocity"].astype(np.int64),
-        -notes["duration"],
-        -notes["pitch"].astype(np.int64),
-        notes["instrument"],
-        notes["start"],
-    )
-    notes = notes[np.lexsort(keys)]
-    same = np.ones(max(len(notes) - 1, 0), bool)
+    keys = (-notes["duration"], -notes["pitch"].astype(np.int64), notes["instrument"])
+    notes = notes[np.lexsort((*keys, notes["start"]))]
+    differs = np.ones(len(notes), bool)
+    differs[1:] = False
     for field in ("start", "instrument", "pitch"):
-        same &= notes[field][1:] == notes[field][:-1]
-    return notes[np.concatenate([[True], ~same])] if len(notes) else notes
+        differs[1:] |= notes[field][1:] != notes[field][:-1]
+    kept = np.flatnonzero(differs)
+    loudest = np.maximum.reduceat(notes["velocity"], kept)
+    notes = notes[kept]
+    notes["velocity"] = loudest
+    return notes
 
 
 def _is_canonical(notes: np.ndarray) -> bool:

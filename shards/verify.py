@@ -19,7 +19,6 @@ from shards.layout import (
 )
 from shards.mapped_files import is_plain_file
 from shards.reader import Dataset, find_dataset, read_manifest
-from shards.vocabulary import NO_VELOCITY
 from shards.writer import checksum, json_text, manifest_checksum
 
 
@@ -106,7 +105,7 @@ def _song_fault(dataset: Dataset, number: int, notes: int) -> str | None:
     except ShardError as error:
         return str(error)
     fault = check.song_fault(encoded, dataset.codec)
-    found = np.count_nonzero(encoded.velocities != NO_VELOCITY)  # one per note
+    found = int(dataset.vocabulary.is_note(encoded.tokens).sum())
     if fault is None and found != notes:
         fault = f"{found} notes, {INDEX} says {notes}"
     return fault and f"{dataset.path}: song {number}: {fault}"

@@ -8,6 +8,7 @@ Conventions
     instrument  class in [0, instruments): 0-127 a General MIDI program, 128 + n the n-th key of
                 the percussion map; 255 in the arrays: no instrument
     step        one cell of the grid; `steps_per_beat` of them make a quarter note
+    whole note  a bar of 4/4: 4 * steps_per_beat steps
     bin         velocities have 32 bins, tempos 16 per octave, pitch bends one per 25 cents up
                 to an octave, modulation 8 levels
 
@@ -16,6 +17,7 @@ Source: General MIDI 1 (percussion keys 35-81) and General MIDI 2 (27-87), MIDI 
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -34,9 +36,16 @@ NO_VELOCITY = 255
 VELOCITY_BINS = 32
 VELOCITY_SHIFT = 2
 """A velocity's bin is the velocity shifted right by this many bits."""
-PERCUSSION_MAPS = {"gm": (35, 81), "gm2": (27, 87), "full": (0, 127)}
-"""First and last percussion key of each map. In `full`, key 127 would be class 255, which means
-none in the arrays; no drum is known there, so it counts as outside the map."""
+PERCUSSION_MAPS = {"gm": (35, 81), "gm2": (27, 87), "full": (0, 126)}
+"""First and last percussion key of each map. Key 127, where no drum is known, would be class 255,
+which means none in the arrays."""
+
+DURATIONS_PER_OCTAVE = 16
+MAX_REST_BARS = 8
+"""Whole notes in the longest rest token."""
+
+NO_LIMIT = 1 << 62
+"""More steps than any song has."""
 
 MIN_BPM, TEMPO_OCTAVES, TEMPOS_PER_OCTAVE = 15, 5, 16
 
@@ -53,10 +62,10 @@ MAX_NUMERATORS = {2: 8, 4: 16, 8: 24, 16: 24}
 class Kind(IntEnum):
     """Kinds of token, in the order of their ids."""
 
-    PAD, SOS, EOS, SEP, PITCH, DURATION, METER, TEMPO, BEND, MODULATION, UNUSED = range(11)
+    PAD, SOS, EOS, PITCH, DRUM, DURATION, REST, METER, TEMPO, BEND, MODULATION, UNUSED = range(12)
 
 
-SPECIAL = ("<pad>", "<sos>", "<eos>", "<sep>")
+SPECIAL = ("<pad>", "<sos>", "<eos>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +73,24 @@ class CodecSettings:
     """What a song's token stream can express, and how finely."""
 
     steps_per_beat: int = setting(
-        12,
+        24,
         "Grid cells in a quarter note. 12 holds sixteenths and eighth triplets; 24 holds "
-        "thirty-seconds too, at the price of more duration tokens.",
+        "thirty-seconds and sixteenth triplets too, for 1 to 2 % more tokens.",
         low=4,
         high=96,
     )
     max_duration: int = setting(
         8,
-        "Bars of 4/4 in the longest duration token. Longer notes are cut to it and counted "
-        "(2 in 10,000 real notes); longer rests take several tokens.",
+        "Bars of 4/4 in the longest duration token. Longer notes are cut to it and counted: 2 in "
+        "10,000 real notes.",
         low=1,
         high=64,
     )
     percussion: str = setting(
-        "gm",
-        "Percussion map: gm keys 35-81 (175 instrument classes), gm2 27-87 (189), full 0-127 "
-        "(256). Keys outside are dropped and counted.",
+        "gm2",
+        "Percussion map: gm keys 35-81 (175 instrument classes), gm2 27-87 (189), full 0-126 "
+        "(255). Keys outside are dropped and counted: 1 % of real drum notes with gm, which lacks "
+        "the main drum of some songs, 0.1 % with gm2.",
         choices=tuple(PERCUSSION_MAPS),
     )
     meters: bool = setting(
@@ -104,19 +114,36 @@ class CodecSettings:
 class Vocabulary:
     """Names and ids of every token, for one choice of settings.
 
-    Ids in this order: `<pad> <sos> <eos> <sep>`, pitches n0..n127, durations d1..dD, meters,
-    tempos, bends, modulations, then unused names up to a multiple of eight, which makes
-    matrix products on GPUs faster.
+    Ids in this order: `<pad> <sos> <eos>`, pitches n0..n127, drums by key (k27..k87), durations
+    d1.., rests r1.., meters, tempos, bends, modulations, then unused names up to a multiple of
+    eight, which makes matrix products on GPUs faster.
+
+    Attributes:
+        durations: steps of each duration token, ascending, int64; see `_durations`.
+        rests: steps of each rest token, ascending, int64: every step to a whole note, then whole
+            notes up to MAX_REST_BARS.
+        rest_room: shape (rests,), int64; how many more steps of rest may follow each rest token.
+            A long rest is written longest token first, and this is what is left at most.
+        drum_duration: steps that a drum note lasts, since its token does not say: a sixteenth.
     """
 
-    pad, sos, eos, sep = range(4)
+    pad, sos, eos = range(3)
     pitch0 = len(SPECIAL)
-    duration1 = pitch0 + 128
+    drum0 = pitch0 + 128
 
     def __init__(self, codec_settings: CodecSettings | None = None) -> None:
         self.settings = codec_settings or CodecSettings()
         steps = self.settings.steps_per_beat
+        self.low_key, self.high_key = PERCUSSION_MAPS[self.settings.percussion]
+        self.drums = self.high_key - self.low_key + 1
+        self.instruments = PROGRAMS + self.drums
         self.max_duration = self.settings.max_duration * 4 * steps
+        self.durations = _durations(4 * steps, self.max_duration)
+        self.drum_duration = steps // 4
+        self.rests = np.concatenate(
+            [np.arange(1, 4 * steps), 4 * steps * np.arange(1, MAX_REST_BARS + 1)]
+        )
+        self.rest_room = np.append(np.diff(self.rests) - 1, NO_LIMIT)
         self.meters: tuple[tuple[int, int], ...] = (
             tuple(_meters(steps)) if self.settings.meters else ()
         )
@@ -124,19 +151,21 @@ class Vocabulary:
         controls = self.settings.controls.split(",")
         self.bends = BEND_VALUES if "bend" in controls else np.zeros(0, np.int64)
         self.modulations = MODULATION_VALUES if "mod" in controls else np.zeros(0, np.int64)
-        self.meter0 = self.duration1 + self.max_duration
+        self.duration0 = self.drum0 + self.drums
+        self.rest0 = self.duration0 + len(self.durations)
+        self.meter0 = self.rest0 + len(self.rests)
         self.tempo0 = self.meter0 + len(self.meters)
         self.bend0 = self.tempo0 + len(self.tempos)
         self.modulation0 = self.bend0 + len(self.bends)
         self.unused0 = self.modulation0 + len(self.modulations)
         self.names = self._names()
-        self.low_key, self.high_key = PERCUSSION_MAPS[self.settings.percussion]
-        self.instruments = PROGRAMS + self.high_key - self.low_key + 1
 
     def _names(self) -> tuple[str, ...]:
         names = [*SPECIAL]
         names += [f"n{pitch}" for pitch in range(128)]
-        names += [f"d{steps}" for steps in range(1, self.max_duration + 1)]
+        names += [f"k{key}" for key in range(self.low_key, self.high_key + 1)]
+        names += [f"d{steps}" for steps in self.durations.tolist()]
+        names += [f"r{steps}" for steps in self.rests.tolist()]
         names += [f"m{numerator}/{denominator}" for numerator, denominator in self.meters]
         names += [f"t{bpm_text(tempo)}" for tempo in self.tempos.tolist()]
         names += [f"b{cents}" for cents in self.bends]
@@ -161,7 +190,7 @@ class Vocabulary:
     @cached_property
     def _first_ids(self) -> np.ndarray:
         """The first id of each kind, ascending."""
-        groups = [self.pitch0, self.duration1, self.meter0, self.tempo0]
+        groups = [self.pitch0, self.drum0, self.duration0, self.rest0, self.meter0, self.tempo0]
         groups += [self.bend0, self.modulation0, self.unused0]
         return np.array([*range(len(SPECIAL)), *groups])
 
@@ -169,8 +198,12 @@ class Vocabulary:
         """The `Kind` of each token; same shape, int64. An id beyond the vocabulary is UNUSED."""
         return np.searchsorted(self._first_ids, tokens, side="right") - 1
 
+    def is_note(self, tokens: np.ndarray) -> np.ndarray:
+        """Whether each token starts a note, melodic or a drum; same shape, bool."""
+        return (tokens >= self.pitch0) & (tokens < self.duration0)
+
     def has_instrument(self, tokens: np.ndarray) -> np.ndarray:
-        """Whether each token starts a note or a control, whose class a model has to predict.
+        """Whether each token comes with a class that it does not imply: a pitch or a control.
 
         Same shape, bool.
         """
@@ -216,16 +249,34 @@ class Vocabulary:
         edges = _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE) + 0.5)
         return len(edges) - np.searchsorted(edges[::-1], np.asarray(microseconds), side="left")
 
-    def instrument_allows(self, pitch: int) -> np.ndarray:
-        """The classes that a note of this pitch may have: every program, and its own drum.
+    @cached_property
+    def nearest_durations(self) -> np.ndarray:
+        """Index of the nearest duration token, by ratio, of 0 to `max_duration` steps; int64.
 
-        Returns:
-            shape (instruments,), bool.
+        A duration just between two tokens, their geometric mean, takes the longer; 0 takes the
+        shortest.
         """
-        allowed = np.arange(self.instruments) < PROGRAMS
-        if self.drum_classes[pitch] != NO_INSTRUMENT:
-            allowed[self.drum_classes[pitch]] = True
-        return allowed
+        steps, tokens = np.arange(self.max_duration + 1), self.durations
+        return np.searchsorted(tokens[:-1] * tokens[1:], steps * steps, side="right")
+
+    @cached_property
+    def has_duration(self) -> np.ndarray:
+        """Whether a duration token has exactly so many steps, of 0 to `max_duration`; bool."""
+        return np.isin(np.arange(self.max_duration + 1), self.durations)
+
+    @cached_property
+    def longest_rests(self) -> np.ndarray:
+        """Index of the longest rest token of at most so many steps, of 0 to `rests[-1]`; int64.
+
+        -1 for 0 steps.
+        """
+        return np.searchsorted(self.rests, np.arange(self.rests[-1] + 1), side="right") - 1
+
+    def rest_counts(self, steps: np.ndarray) -> np.ndarray:
+        """How many tokens a rest of so many steps takes; same shape, int64."""
+        whole_note = 4 * self.settings.steps_per_beat
+        longest, left = np.divmod(steps, self.rests[-1])
+        return longest + (left >= whole_note) + (left % whole_note > 0)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -260,6 +311,20 @@ class Vocabulary:
                 f"{vocabulary.fingerprint} in this version: make the dataset again"
             )
         return vocabulary
+
+
+def _durations(whole_note: int, longest: int) -> np.ndarray:
+    """Steps of the duration tokens, ascending, int64.
+
+    Every step to a whole note, then DURATIONS_PER_OCTAVE in each doubling, evenly spaced within it
+    as floating-point numbers are, so that two, three and five whole notes are exact. A duration
+    moves by at most 3.1 %.
+    """
+    octaves = np.arange(math.ceil(math.log2(longest / whole_note)))
+    mantissas = np.arange(DURATIONS_PER_OCTAVE, 2 * DURATIONS_PER_OCTAVE)
+    spaced = (whole_note * np.outer(2**octaves, mantissas)).ravel()
+    spaced = (spaced + DURATIONS_PER_OCTAVE // 2) // DURATIONS_PER_OCTAVE
+    return np.concatenate([np.arange(1, whole_note), spaced[spaced < longest], [longest]])
 
 
 def _meters(steps_per_beat: int) -> Iterator[tuple[int, int]]:

@@ -29,9 +29,9 @@ FROM_VOCABULARY = ("vocab_size", "instrument_classes", "max_bar_steps")
 class ModelConfig:
     """Sizes and options of a Transformer-XL."""
 
-    vocab_size: int = setting(512, "Tokens in the vocabulary; given by the dataset.", low=1)
-    instrument_classes: int = setting(175, "Instrument classes; given by the dataset.", low=1)
-    max_bar_steps: int = setting(192, "Steps in the longest bar; given by the dataset.", low=1)
+    vocab_size: int = setting(592, "Tokens in the vocabulary; given by the dataset.", low=1)
+    instrument_classes: int = setting(189, "Instrument classes; given by the dataset.", low=1)
+    max_bar_steps: int = setting(384, "Steps in the longest bar; given by the dataset.", low=1)
     layers: int = setting(
         6, "Layers, each of attention and a feed-forward network.", low=1, high=1024
     )

@@ -126,7 +126,7 @@ def lost(corpus: Path) -> None:
         keys.update(notes["pitch"][outside].tolist())
         kinds["notes"] += len(notes)
         notes, classes = notes[~outside], classes[~outside]
-        steps = Snap(recording.ticks_per_beat, 12)(notes["start"])
+        steps = Snap(recording.ticks_per_beat, vocabulary.settings.steps_per_beat)(notes["start"])
         sound = (steps * 256 + classes) * 128 + notes["pitch"]
         order = np.lexsort((notes["start"], sound))
         merged = np.flatnonzero(np.diff(sound[order]) == 0)

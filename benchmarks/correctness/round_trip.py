@@ -30,8 +30,8 @@ from shards.vocabulary import CodecSettings, Vocabulary
 OPTIONS = (
     {},
     *({"controls": controls} for controls in ("bend", "mod", "bend,mod")),
-    *({"percussion": percussion} for percussion in ("gm2", "full")),
-    *({"steps_per_beat": steps} for steps in (4, 6, 8, 16, 24, 32, 48, 96)),
+    *({"percussion": percussion} for percussion in ("gm", "full")),
+    *({"steps_per_beat": steps} for steps in (4, 6, 8, 12, 16, 32, 48, 96)),
     {"meters": False},
     {"tempos": False},
     {"max_duration": 1},

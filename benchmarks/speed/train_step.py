@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.arguments import Measurements
-from shards.vocabulary import VELOCITY_BINS, Vocabulary
+from shards.vocabulary import PROGRAMS, VELOCITY_BINS, Vocabulary
 from trainer import device as devices
 from trainer.config import ModelConfig, TrainConfig
 from trainer.data.batches import Batch
@@ -27,7 +27,7 @@ from trainer.training import optimizers as optim
 from trainer.training.trainer import score_batch
 
 VOCABULARY = Vocabulary()
-CLASSES = len(VOCABULARY) + VOCABULARY.instruments
+CLASSES = len(VOCABULARY) + PROGRAMS
 CPU_SHAPE = {"layers": 6, "d_model": 384, "heads": 6, "memory": 256, "dropout": 0.0}
 LANES, BLOCK = 8, 256
 GPU_SHAPES = (
@@ -61,7 +61,7 @@ def random_batch(lanes: int, block: int, device: torch.device) -> Batch:
         velocities=draw(VELOCITY_BINS),
         positions=draw(1000),
         targets=draw(len(VOCABULARY)),
-        instrument_targets=draw(VOCABULARY.instruments),
+        instrument_targets=draw(PROGRAMS),
         velocity_targets=draw(VELOCITY_BINS),
     )
 

@@ -170,3 +170,15 @@ def _agreement(here, before, length):
     for step in range(length):
         equal += here[step] == before[step]
     return equal / length
+
+
+@njit(cache=True)
+def count_rests(steps, whole_note, longest):
+    """Count the rest tokens between a song's ascending steps; equals `Vocabulary.rest_counts`."""
+    count, now = 0, 0
+    for step in steps:
+        if step != now:
+            left = (step - now) % longest
+            count += (step - now) // longest + (left >= whole_note) + (left % whole_note > 0)
+            now = step
+    return count

@@ -20,14 +20,19 @@ Sources:
                     pattern similarity), who compare all pairs of bars
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.clean.beat import Beat, main_bpm
-from pipeline.clean.feature_kernels import busiest_second, histograms, polyphony, rhythm
+from pipeline.clean.feature_kernels import (
+    busiest_second,
+    count_rests,
+    histograms,
+    polyphony,
+    rhythm,
+)
 from pipeline.clean.heard import Heard
 from pipeline.clean.loops import Loop
 from pipeline.clean.quantize import Quantized
@@ -108,7 +113,7 @@ def features(cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
         "loop_turns": loop.turns,
         "loop_bars_cut": loop.bars_cut,
         **quantized.counts,
-        **_controls(quantized),
+        **_controls(quantized, vocabulary),
         "tier": recording.tier,
         # lost_byte counts bytes, not repairs
         "repairs": sum(n for code, n in recording.repairs.items() if code != "lost_byte"),
@@ -200,26 +205,28 @@ def _grid(beat: Beat) -> dict[str, Any]:
     }
 
 
-def _controls(quantized: Quantized) -> dict[str, int]:
+def _controls(quantized: Quantized, vocabulary: Vocabulary) -> dict[str, int]:
     """Bends and modulations on the grid, and the tokens that each kind costs or would cost."""
     controls = quantized.controls
     if not len(controls):
         return dict.fromkeys(("bends", "modulations", "bend_tokens", "modulation_tokens"), 0)
-    song = quantized.song
-    occupied = [events["start"] for events in (song.notes, song.meters, song.tempos)]
-    is_bend = controls["kind"] == BEND
+    song, is_bend = quantized.song, controls["kind"] == BEND
+    occupied = np.concatenate(
+        [events["start"] for events in (song.notes, song.meters, song.tempos)]
+    )
     bends, modulations = controls["start"][is_bend], controls["start"][~is_bend]
     return {
         "bends": len(bends),
         "modulations": len(modulations),
-        "bend_tokens": len(bends) + 2 * count_missing(bends, occupied),
-        "modulation_tokens": len(modulations) + 2 * count_missing(modulations, occupied),
+        "bend_tokens": len(bends) + added_rests(bends, occupied, vocabulary),
+        "modulation_tokens": len(modulations) + added_rests(modulations, occupied, vocabulary),
     }
 
 
-def count_missing(steps: np.ndarray, others: Iterable[np.ndarray]) -> int:
-    """Count the distinct steps that are in none of the other arrays."""
-    missing = np.unique(steps)
-    for other in others:
-        missing = missing[~np.isin(missing, other)]
-    return len(missing)
+def added_rests(steps: np.ndarray, occupied: np.ndarray, vocabulary: Vocabulary) -> int:
+    """Count the rest tokens that a song takes more if something happens at these steps too."""
+    if not len(steps):
+        return 0
+    both = np.sort(np.concatenate([occupied, steps]), kind="stable")
+    sizes = 4 * vocabulary.settings.steps_per_beat, int(vocabulary.rests[-1])
+    return count_rests(both, *sizes) - count_rests(np.sort(occupied, kind="stable"), *sizes)

@@ -18,14 +18,15 @@ INSERTION_SORT_NOTES = 64
 def canonical_order(start, duration, instrument, pitch, velocity):
     """Find the indices of the notes to keep, in canonical order.
 
-    Of notes with equal start, instrument and pitch the longest is kept, then the loudest, then
-    the first. Equal to np.lexsort by start, instrument, -pitch, -duration, -velocity with all but
-    the first of each (start, instrument, pitch) left out, as `shards.song.sort_notes` does it.
+    Of notes with equal start, instrument and pitch the longest is kept, then the first; `velocity`
+    of the kept one becomes that of the loudest. Equal to np.lexsort by start, instrument, -pitch,
+    -duration with all but the first of each (start, instrument, pitch) left out, as
+    `shards.song.sort_notes` does it.
 
     Args:
         start: ascending. All arguments have shape (notes,), fewer than MAX_NOTES.
         duration: below 2**20.
-        instrument, pitch, velocity: uint8.
+        instrument, pitch, velocity: uint8; velocity changes in place.
 
     Returns:
         shape (notes kept,), int64.
@@ -38,8 +39,7 @@ def canonical_order(start, duration, instrument, pitch, velocity):
         last = first
         while last < count and start[last] == start[first]:
             sound = np.int64(instrument[last]) << 7 | (127 - np.int64(pitch[last]))
-            rank = (np.int64(2**20) - 1 - duration[last]) << 7 | (127 - np.int64(velocity[last]))
-            keys[last] = (sound << 27 | rank) << 21 | last
+            keys[last] = (sound << 20 | np.int64(2**20) - 1 - duration[last]) << 21 | last
             last += 1
         group = keys[first:last]
         if last - first > INSERTION_SORT_NOTES:
@@ -53,26 +53,32 @@ def canonical_order(start, duration, instrument, pitch, velocity):
                 group[j] = key
         before = np.int64(-1)
         for key in group:
-            if key >> 48 != before:
-                kept[filled] = key & (MAX_NOTES - 1)
+            note = key & (MAX_NOTES - 1)
+            if key >> 41 != before:
+                kept[filled] = note
                 filled += 1
-                before = key >> 48
+                before = key >> 41
+            else:
+                longest = kept[filled - 1]
+                velocity[longest] = max(velocity[longest], velocity[note])
         first = last
     return kept[:filled]
 
 
 @njit(cache=True)
-def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, max_duration):
+def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, durations, drum_duration):
     """Round notes to steps as `quantize.Snap` does, without those outside the percussion map.
 
     Args:
         played: dtype NOTE_DTYPE, by start.
         drum_classes: of the vocabulary.
-        max_duration: longer notes are shortened to this many steps.
+        durations: what a note of 0, 1, 2 … steps becomes; a longer one becomes the last.
+        drum_duration: of every drum, in steps.
 
     Returns:
         start, duration, instrument, pitch and velocity of the notes inside the map, in order; and
-        three counts: notes outside, durations shortened, durations lengthened (without drums).
+        three counts, the last two without drums: notes outside, durations shortened to the longest,
+        durations lengthened to one step.
     """
     start = np.empty(len(played), np.int64)
     duration = np.empty(len(played), np.int64)
@@ -80,6 +86,7 @@ def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, max_duratio
     pitch = np.empty(len(played), np.uint8)
     velocity = np.empty(len(played), np.uint8)
     filled, shortened, lengthened = 0, 0, 0
+    longest = len(durations) - 1
     twice, tick, step = 2 * ticks_per_beat, np.int64(-1), np.int64(0)
     for i in range(len(played)):
         note = played[i]
@@ -91,9 +98,9 @@ def snap_notes(played, drum_classes, ticks_per_beat, steps_per_beat, max_duratio
             step = (2 * steps_per_beat * tick + ticks_per_beat) // twice
         held = (2 * steps_per_beat * note.end + ticks_per_beat) // twice - step
         lengthened += held == 0 and not note.is_drum
-        shortened += held > max_duration
+        shortened += held > longest and not note.is_drum
         start[filled] = step
-        duration[filled] = min(max(held, 1), max_duration)
+        duration[filled] = drum_duration if note.is_drum else durations[min(held, longest)]
         instrument[filled], pitch[filled] = class_, note.pitch
         velocity[filled] = (note.velocity >> VELOCITY_SHIFT << VELOCITY_SHIFT) + 2
         filled += 1

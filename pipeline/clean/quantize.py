@@ -1,12 +1,15 @@
 """Ticks -> steps: a recording as played, onto the grid and into the vocabulary.
 
+A duration between two duration tokens takes the nearer, by ratio; that is not counted. A drum lasts
+as long as the vocabulary says, since only its start matters.
+
 What does not fit is changed or dropped by a named rule, and counted:
 
     notes_outside_map     dropped: the percussion map has no class for the key
-    notes_merged          dropped: same step, class and pitch as a longer note (or a louder one)
+    notes_merged          dropped: same step, class and pitch as a longer note, which takes the
+                          velocity of the loudest
     durations_shortened   longer than the longest duration token, shortened to it
-    durations_lengthened  shorter than half a step, lengthened to one; drums, where only the start
-                          matters, are lengthened too but not counted
+    durations_lengthened  shorter than half a step, lengthened to one
     meters_dropped        no meter token has this bar length; the meter before stays in force
 """
 
@@ -106,7 +109,8 @@ def _notes(
         vocabulary.drum_classes,
         snap.ticks_per_beat,
         snap.steps_per_beat,
-        vocabulary.max_duration,
+        vocabulary.durations[vocabulary.nearest_durations],
+        vocabulary.drum_duration,
     )
     count = len(played) - outside
     fits_kernel = count < order.MAX_NOTES

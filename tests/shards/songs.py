@@ -21,7 +21,7 @@ from shards.vocabulary import Vocabulary, velocity_bin, velocity_of_bin
 
 
 def make_song(
-    notes, meters=(COMMON_TIME,), tempos=(DEFAULT_TEMPO,), steps_per_beat=12, controls=()
+    notes, meters=(COMMON_TIME,), tempos=(DEFAULT_TEMPO,), steps_per_beat=24, controls=()
 ) -> Song:
     """A song from tuples: (start, duration, instrument, pitch, velocity), …"""
     return Song(
@@ -36,19 +36,10 @@ def make_song(
 @st.composite
 def canonical_songs(draw, vocabulary: Vocabulary, max_notes: int = 40) -> Song:
     """Any canonical song on the vocabulary's grid, with small steps and very long rests."""
-    longest = vocabulary.max_duration
-    rests = st.one_of(st.integers(0, 3), st.integers(0, 5 * longest))
+    rests = st.one_of(st.integers(0, 3), st.integers(0, 5 * int(vocabulary.rests[-1])))
     starts = np.cumsum(draw(st.lists(rests, min_size=1, max_size=max_notes)))
-    rows = [
-        (
-            start,
-            draw(st.integers(1, longest)),
-            draw(st.integers(0, min(vocabulary.instruments, 255) - 1)),
-            draw(st.integers(0, 127)),
-            draw(st.integers(1, 127)),
-        )
-        for start in starts.tolist()
-    ]
+    sounds = st.one_of(_melodic_sounds(vocabulary), _drum_sounds(vocabulary))
+    rows = [(start, *draw(sounds), draw(st.integers(1, 127))) for start in starts.tolist()]
     notes = sort_notes(np.array(rows, NOTE))
     notes["velocity"] = velocity_of_bin(velocity_bin(notes["velocity"]))
     when = st.integers(0, int(starts[-1]))
@@ -67,6 +58,19 @@ def canonical_songs(draw, vocabulary: Vocabulary, max_notes: int = 40) -> Song:
         vocabulary.settings.steps_per_beat,
         draw(_controls(vocabulary, notes)),
     )
+
+
+def _melodic_sounds(vocabulary: Vocabulary) -> st.SearchStrategy[tuple[int, int, int]]:
+    """Duration, program and pitch."""
+    durations = st.sampled_from(vocabulary.durations.tolist())
+    return st.tuples(durations, st.integers(0, 127), st.integers(0, 127))
+
+
+def _drum_sounds(vocabulary: Vocabulary) -> st.SearchStrategy[tuple[int, int, int]]:
+    """Duration, class and key."""
+    keys = st.integers(vocabulary.low_key, vocabulary.high_key)
+    classes = vocabulary.drum_classes.tolist()
+    return keys.map(lambda key: (vocabulary.drum_duration, classes[key], key))
 
 
 @st.composite

@@ -15,13 +15,14 @@ from tests.shards.songs import canonical_songs, make_song
 VOCABULARIES = [
     Vocabulary(),
     Vocabulary(CodecSettings(steps_per_beat=4, max_duration=1, percussion="full")),
-    Vocabulary(CodecSettings(steps_per_beat=96, percussion="gm2", meters=False)),
+    Vocabulary(CodecSettings(steps_per_beat=96, percussion="gm", meters=False)),
+    Vocabulary(CodecSettings(steps_per_beat=5, max_duration=3)),
     Vocabulary(CodecSettings(meters=False, tempos=False)),
     Vocabulary(CodecSettings(controls="bend,mod")),
     Vocabulary(CodecSettings(controls="mod", meters=False, tempos=False)),
 ]
 WALTZ = make_song(
-    [(0, 36, 0, 60, 66), (0, 36, 0, 48, 66), (0, 12, 40, 72, 66), (30, 6, 128, 35, 102)],
+    [(0, 72, 0, 60, 66), (0, 96, 0, 48, 66), (0, 24, 40, 72, 66), (60, 6, 136, 35, 102)],
     meters=[(0, 3, 4)],
 )
 vocabularies = st.sampled_from(VOCABULARIES)
@@ -38,15 +39,34 @@ def names(encoded, vocabulary):
 def test_a_waltz_has_the_documented_tokens():
     vocabulary = Vocabulary()
     encoded = Codec(vocabulary).encode(WALTZ)
-    assert names(encoded, vocabulary) == (
-        "<sos> m3/4 t120.0 n60 d36 n48 d36 n72 d12 <sep> d30 n35 d6 <eos>"
-    )
-    classes = [[255] * 3, [0] * 4, [40] * 2, [255] * 2, [128] * 2, [255]]
+    assert names(encoded, vocabulary) == ("<sos> m3/4 t120.0 n60 d72 n48 d96 n72 d24 r60 k35 <eos>")
+    classes = [[255] * 3, [0] * 4, [40] * 2, [255], [136], [255]]
     assert encoded.instruments.tolist() == list(chain(*classes))
-    bins = [[255] * 3, [16, 255] * 3, [255] * 2, [25, 255], [255]]
+    bins = [[255] * 3, [16, 255] * 3, [255], [25], [255]]
     assert encoded.velocities.tolist() == list(chain(*bins))
     assert encoded.bars.tolist() == [0] * len(encoded)
-    assert encoded.steps.tolist() == [0] * 11 + [30] * 3
+    assert encoded.steps.tolist() == [0] * 10 + [60] * 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "tokens"),
+    [
+        (1, "r1"),
+        (96, "r96"),
+        (97, "r96 r1"),
+        (191, "r96 r95"),
+        (192, "r192"),
+        (200, "r192 r8"),
+        (768, "r768"),
+        (863, "r768 r95"),
+        (864, "r768 r96"),
+        (2 * 768 + 300, "r768 r768 r288 r12"),
+    ],
+)
+def test_a_rest_is_written_longest_token_first(steps, tokens):
+    vocabulary = Vocabulary()
+    encoded = Codec(vocabulary).encode(make_song([(steps, 6, 136, 35, 66)]))
+    assert names(encoded, vocabulary) == f"<sos> m4/4 t120.0 {tokens} k35 <eos>"
 
 
 def test_controls_precede_the_notes_of_their_step_and_have_their_class():
@@ -57,9 +77,9 @@ def test_controls_precede_the_notes_of_their_step_and_have_their_class():
     )
     encoded = Codec(vocabulary).encode(song)
     assert names(encoded, vocabulary) == (
-        "<sos> m4/4 t120.0 w127 n60 d12 <sep> d3 b-200 <sep> d3 b0 b25 n72 d12 <eos>"
+        "<sos> m4/4 t120.0 w127 n60 d12 r3 b-200 r3 b0 b25 n72 d12 <eos>"
     )
-    classes = [[255] * 3, [30] * 3, [255] * 2, [30], [255] * 2, [30], [40] * 3, [255]]
+    classes = [[255] * 3, [30] * 3, [255], [30], [255], [30], [40] * 3, [255]]
     assert encoded.instruments.tolist() == list(chain(*classes))
 
 
@@ -93,21 +113,20 @@ def test_any_stream_that_the_cursor_allows_decodes(seed, vocabulary, length):
         tokens.append(int(random.choice(choices)))
         cursor.push(tokens[-1])
     tokens = np.array(tokens, np.uint16)
-    is_note = (tokens >= vocabulary.pitch0) & (tokens < vocabulary.duration1)
     zeros = np.zeros(len(tokens), np.uint8)
     song = Codec(vocabulary).decode(EncodedSong(tokens, zeros, zeros, zeros, zeros))
-    assert 1 <= len(song.notes) <= is_note.sum()
+    assert 1 <= len(song.notes) <= vocabulary.is_note(tokens).sum()
     assert Codec(vocabulary).decode(Codec(vocabulary).encode(song)) == song
 
 
 def test_a_meter_change_inside_a_bar_starts_a_new_bar():
     song = make_song(
-        [(0, 1, 0, 60, 66), (60, 1, 0, 60, 66), (97, 1, 0, 60, 66)],
+        [(0, 1, 0, 60, 66), (60, 1, 0, 60, 66), (133, 1, 0, 60, 66)],
         meters=[(0, 4, 4), (60, 3, 4)],
     )
     encoded = Codec(Vocabulary()).encode(song)
     onsets = encoded.instruments == 0
-    assert encoded.bars[onsets].tolist() == [0, 0, 2, 2, 3, 3]
+    assert encoded.bars[onsets].tolist() == [0, 0, 1, 1, 2, 2]
     assert encoded.steps[onsets].tolist() == [0, 0, 0, 0, 1, 1]
 
 
@@ -119,13 +138,15 @@ def test_a_meter_change_inside_a_bar_starts_a_new_bar():
         ("<sos> n60 n61 d1 <eos>", "token 2 is n61 after n60"),
         ("<sos> d1 <eos>", "token 1 is d1 after <sos>"),
         ("<sos> n60 <eos>", "token 2 is <eos> after n60"),
-        ("<sos> <sep> m4/4 <eos>", "token 2 is m4/4 after <sep>"),
+        ("<sos> k36 d1 <eos>", "token 2 is d1 after k36"),
+        ("<sos> r3 d1 <eos>", "token 2 is d1 after r3"),
         ("<sos> n60 d1 <pad> <eos>", "token 3 is <pad> after d1"),
+        ("<sos> n60 d1 <eos> <eos>", "token 3 is <eos> after d1"),
         ("<sos> <unused0> <eos>", "token 1 is <unused0> after <sos>"),
     ],
 )
 def test_the_first_token_that_breaks_the_grammar_is_named(tokens, complaint):
-    vocabulary = Vocabulary()
+    vocabulary = Vocabulary(CodecSettings(percussion="gm"))  # it has unused tokens
     ids = np.array([vocabulary.ids[name] for name in tokens.split()], np.uint16)
     zeros = np.zeros(len(ids), np.uint8)
     with pytest.raises(ValueError, match=complaint):
@@ -136,13 +157,16 @@ def test_the_first_token_that_breaks_the_grammar_is_named(tokens, complaint):
     ("song", "complaint"),
     [
         (make_song([]), "without notes"),
-        (make_song([(0, 385, 0, 60, 66)]), "outside 1 to 384"),
-        (make_song([(0, 0, 0, 60, 66)]), "outside 1 to 384"),
-        (make_song([(0, 1, 175, 60, 66)]), "instrument 175"),
-        (make_song([(0, 1, 0, 60, 66)], steps_per_beat=24), "24 steps per beat"),
+        (make_song([(0, 769, 0, 60, 66)]), "outside 1 to 768"),
+        (make_song([(0, 0, 0, 60, 66)]), "outside 1 to 768"),
+        (make_song([(0, 97, 0, 60, 66)]), "no note of 97 steps"),
+        (make_song([(0, 5, 128, 27, 66)]), "no drum of 5 steps"),
+        (make_song([(0, 6, 128, 28, 66)]), "key 28 is not of drum 128"),
+        (make_song([(0, 1, 189, 60, 66)]), "instrument 189"),
+        (make_song([(0, 1, 0, 60, 66)], steps_per_beat=12), "12 steps per beat"),
         (make_song([(2**24, 1, 0, 60, 66)]), "bars"),
         (make_song([(0, 1, 0, 60, 66)], controls=[(0, 0, 0, 25)]), "no token for 25"),
-        (make_song([(0, 1, 128, 60, 66)], controls=[(0, 128, 0, 25)]), "a drum has neither"),
+        (make_song([(0, 6, 128, 27, 66)], controls=[(0, 128, 0, 25)]), "a drum has neither"),
     ],
 )
 def test_a_song_off_the_grid_is_refused(song, complaint):

@@ -49,14 +49,14 @@ def compose(notes: int, *, seed: int) -> Song:
     """A song with a pattern: a rising scale over drums."""
     random = np.random.default_rng(seed)
     rows = np.empty(notes, NOTE)
-    rows["start"] = np.arange(notes) // 2 * 6
-    rows["duration"] = random.choice([3, 6, 12], notes)
-    rows["instrument"] = np.where(np.arange(notes) % 2, 0, 128)
+    rows["start"] = np.arange(notes) // 2 * 12
+    rows["instrument"] = np.where(np.arange(notes) % 2, 0, 136)
+    rows["duration"] = np.where(rows["instrument"] == 0, random.choice([6, 12, 24], notes), 6)
     melody = 60 + (seed + np.arange(notes)) % 12
     rows["pitch"] = np.where(rows["instrument"] == 0, melody, 35)
     rows["velocity"] = random.integers(1, 128, notes)
     meters, tempos = np.array([COMMON_TIME], METER), np.array([DEFAULT_TEMPO], TEMPO)
-    return Song(sort_notes(rows), meters, tempos, 12)
+    return Song(sort_notes(rows), meters, tempos, 24)
 
 
 def encode_songs(lengths: Sequence[int]) -> list[EncodedSong]:

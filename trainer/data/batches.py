@@ -36,13 +36,13 @@ class Batch(NamedTuple):
 
     Attributes:
         tokens: ids; <pad> in padding.
-        instruments: class at both tokens of a note; elsewhere the number of classes, for none.
+        instruments: class at every token of a note; elsewhere the number of classes, for none.
         bars, steps: bar, and step within the bar, at which the token stands.
         segment_ids, positions: see above.
-        velocities: bin at a pitch; elsewhere the number of bins, for none.
+        velocities: bin at a pitch or drum; elsewhere the number of bins, for none.
         targets: the next token; IGNORED in padding.
-        instrument_targets: class of the next token if that is a pitch or control, else IGNORED.
-        velocity_targets: bin of the next token if that is a pitch, else IGNORED.
+        instrument_targets: program of the next token if that is a pitch or control, else IGNORED.
+        velocity_targets: bin of the next token if that is a pitch or drum, else IGNORED.
         min_distance: how many tokens back the nearest key is that a query may attend to. None: 0,
             its own.
         masked_inputs: bool; True where a learned vector replaces the input.
@@ -118,6 +118,7 @@ class Blocks(Dataset[BatchBuffer]):
         self._counting = np.arange(block_size)
         ids = np.arange(len(dataset.vocabulary))
         self._lacks_instrument = ~dataset.vocabulary.has_instrument(ids)
+        self._is_not_note = ~dataset.vocabulary.is_note(ids)
 
     def __getitem__(self, spans: tuple[Span, ...] | None) -> BatchBuffer:
         """One lane's block, as a batch of one lane."""
@@ -173,9 +174,11 @@ class Blocks(Dataset[BatchBuffer]):
             ("velocity_targets", NO_VELOCITY, IGNORED),
         ):
             np.putmask(arrays[name], arrays[name] == none, value)
-        # clip takes IGNORED to token 0, <pad>, which has none
-        is_ignored = self._lacks_instrument.take(arrays["targets"], mode="clip")
-        np.putmask(arrays["instrument_targets"], is_ignored, IGNORED)
+        for name, is_ignored in (
+            ("instrument_targets", self._lacks_instrument),
+            ("velocity_targets", self._is_not_note),
+        ):  # clip takes IGNORED to token 0, <pad>, which has neither
+            np.putmask(arrays[name], is_ignored.take(arrays["targets"], mode="clip"), IGNORED)
 
     def _count_to(self, stop: int) -> np.ndarray:
         """0, 1, 2 … to at least `stop` - 1."""

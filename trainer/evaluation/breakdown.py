@@ -14,7 +14,12 @@ from trainer.evaluation.interval import ratio_interval
 from trainer.evaluation.token_loss import SongLosses
 from trainer.model.loss import POSITION_EDGES, POSITION_NAMES
 
-KINDS = ("pitch", "duration", "rest", "rest duration", "meter", "tempo", "end", "control")
+KINDS = ("pitch", "drum", "duration", "rest", "meter", "tempo", "control", "end")
+KIND_NUMBERS = {
+    Kind.PITCH: 0, Kind.DRUM: 1, Kind.DURATION: 2, Kind.REST: 3, Kind.METER: 4, Kind.TEMPO: 5,
+    Kind.BEND: 6, Kind.MODULATION: 6, Kind.EOS: 7,
+}  # fmt: skip
+"""Kind of token -> index into KINDS."""
 FAMILY_NAMES = (*(name for name, _ in FAMILIES), "Drums")
 
 
@@ -73,11 +78,12 @@ class Targets:
 
     Attributes:
         kinds: index into KINDS.
-        families: index into FAMILY_NAMES at both tokens of a note, else -1.
+        families: index into FAMILY_NAMES at every token of a note, else -1.
         positions: index into POSITION_NAMES.
         meters: index into `meter_names`, of the meter in force.
         meter_names: those that occur, the one with most targets first.
-        notes: 1 at a pitch, else 0.
+        notes: 1 at a pitch or drum, else 0.
+        instrument_targets: 1 where a program is predicted, else 0.
         seconds: shape (songs,); duration of each song.
     """
 
@@ -87,6 +93,7 @@ class Targets:
     meters: np.ndarray
     meter_names: tuple[str, ...]
     notes: np.ndarray
+    instrument_targets: np.ndarray
     seconds: np.ndarray
 
     @classmethod
@@ -117,31 +124,19 @@ def _labels(song: EncodedSong, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """The arrays of `Targets` for one song; meters as token ids."""
     tokens = song.tokens.astype(np.int64)
     kind = vocabulary.kind(tokens)
-    after_pitch = np.roll(kind, 1) == Kind.PITCH
-    kinds = np.select(
-        [
-            kind == Kind.PITCH,
-            (kind == Kind.DURATION) & after_pitch,
-            kind == Kind.SEP,
-            kind == Kind.DURATION,
-            kind == Kind.METER,
-            kind == Kind.TEMPO,
-            kind == Kind.EOS,
-        ],
-        range(7),
-        KINDS.index("control"),
-    )
+    numbers = np.array([KIND_NUMBERS.get(kind, -1) for kind in Kind])
     instruments = song.instruments.astype(np.int64)
     family = np.where(instruments < PROGRAMS, instruments // 8, len(FAMILIES))
     last_meter = np.maximum.accumulate(np.where(kind == Kind.METER, np.arange(len(tokens)), 0))
     default = vocabulary.meter_id(4, 4) if vocabulary.meters else vocabulary.sos
     positions = np.searchsorted(POSITION_EDGES, np.arange(len(tokens) - 1), side="right") - 1
     return {
-        "kinds": kinds[1:],
+        "kinds": numbers[kind[1:]],
         "families": np.where(instruments == NO_INSTRUMENT, -1, family)[1:],
         "meters": np.where(last_meter > 0, tokens[last_meter], default)[1:],
         "positions": positions,
-        "notes": (kind == Kind.PITCH)[1:].astype(np.int64),
+        "notes": vocabulary.is_note(tokens[1:]).astype(np.int64),
+        "instrument_targets": vocabulary.has_instrument(tokens[1:]).astype(np.int64),
     }
 
 
@@ -150,8 +145,13 @@ def overall(losses: SongLosses, targets: Targets) -> dict[str, Estimate]:
     total, songs = losses.total, losses.songs
     ones = np.ones(len(songs))
     wanted = {"loss": (total, ones)}
+    counts = {
+        "tokens": ones,
+        "instruments": targets.instrument_targets,
+        "velocities": targets.notes,
+    }
     for name, head in losses.heads.items():
-        wanted[name] = head, ones if name == "tokens" else targets.notes
+        wanted[name] = head, counts[name]
     wanted["bits_per_note"] = total / math.log(2), targets.notes
     seconds = targets.seconds / np.diff(losses.starts)  # a song's duration, shared by its targets
     wanted["bits_per_second"] = total / math.log(2), seconds[songs]

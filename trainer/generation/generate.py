@@ -1,13 +1,13 @@
 """Write songs with a trained model, one token at a time, several songs at once.
 
-Each step samples one token per song; for a pitch or a control also the instrument; for a pitch
-also the velocity, if the model predicts it. Tokens and instruments that are not allowed get
+Each step samples one token per song; for a pitch or a control also the program; for a pitch or a
+drum also the velocity, if the model predicts it. Tokens and instruments that are not allowed get
 probability 0. If the instrument head does not depend on the next token, pitch and instrument are
 sampled from the product of both distributions, restricted to pairs that are allowed: the
 probability of a pitch is multiplied by the probability that a sampled instrument may play it.
 
 Conventions
-    B songs, one per lane; V tokens in the vocabulary, I instrument classes, P = 128 pitches
+    B songs, one per lane; V tokens in the vocabulary, P = 128 programs
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from trainer.generation.logits import (
     with_temperature,
 )
 from trainer.generation.prompt import Prompt
-from trainer.generation.writer import PITCHES, Constraints, SongWriter
+from trainer.generation.writer import Constraints, SongWriter
 from trainer.model.transformer import TransformerXL
 
 DEFAULT_BARS = 32
@@ -133,12 +133,12 @@ class SongSampler:
 
         Args:
             logits: shape (V,).
-            instrument_logits: shape (I,), where they do not depend on the next token.
+            instrument_logits: shape (P,), where they do not depend on the next token.
         """
         due = self.is_long_enough()
         allowed = self.writer.allowed_tokens(note_due=due, due_bar=self._due_bar())
         logits = np.where(allowed, logits, -np.inf)
-        pitches = slice(self.vocabulary.pitch0, self.vocabulary.pitch0 + PITCHES)
+        pitches = slice(self.vocabulary.pitch0, self.vocabulary.drum0)
         if instrument_logits is not None and allowed[pitches].any():
             logits[pitches] += self._log_prob_playable(allowed[pitches], instrument_logits)
         return self._sample(logits, self.config.top_p)
@@ -157,7 +157,7 @@ class SongSampler:
         Args:
             pitches: shape (128,), bool; the allowed ones. Only instruments that may play at least
                 one of them are sampled.
-            logits: shape (I,), of the instruments.
+            logits: shape (P,), of the programs.
         """
         allowed = self.writer.allowed_notes() & pitches[:, None]
         logits = np.where(allowed.any(axis=0), logits, -np.inf)
@@ -166,7 +166,7 @@ class SongSampler:
             return np.log(allowed @ probs)
 
     def sample_instrument(self, token: int, logits: np.ndarray) -> int:
-        """Sample the instrument of a pitch or a control, by logits of shape (I,)."""
+        """Sample the program of a pitch or a control, by logits of shape (P,)."""
         allowed = self.writer.allowed_instruments(token)
         return self._sample(np.where(allowed, logits, -np.inf), self.config.instrument_top_p)
 
@@ -190,8 +190,11 @@ class SongSampler:
         return goal if self.done else min(max(bars if unit == "bar" else seconds, 0), goal)
 
     def _written(self) -> tuple[int, float]:
-        """Bars and seconds after the prompt."""
-        return self.writer.cursor.bar - self._first_bar, self.writer.seconds - self._first_second
+        """Bars and seconds from the end of the prompt to the next token."""
+        return (
+            self.writer.cursor.next_bar() - self._first_bar,
+            self.writer.seconds - self._first_second,
+        )
 
     def is_long_enough(self) -> bool:
         """Whether the song has reached its bars, its seconds or its limit of tokens."""
@@ -268,12 +271,14 @@ def sample_step(samplers: list[SongSampler], model: IncrementalModel) -> None:
     for n in active:
         known = None if instrument_logits is None else instrument_logits[n]
         tokens[n] = samplers[n].sample_token(token_logits[n], known)
-    notes = [n for n in active if samplers[n].writer.has_instrument(int(tokens[n]))]
+    with_program = [n for n in active if samplers[n].writer.has_instrument(int(tokens[n]))]
+    if with_program and instrument_logits is None:
+        instrument_logits = model.instrument_logits_given(tokens)
+    for n in with_program:
+        assert instrument_logits is not None
+        instruments[n] = samplers[n].sample_instrument(int(tokens[n]), instrument_logits[n])
+    notes = [n for n in active if samplers[n].vocabulary.is_note(tokens[n])]
     if notes:
-        if instrument_logits is None:
-            instrument_logits = model.instrument_logits_given(tokens)
-        for n in notes:
-            instruments[n] = samplers[n].sample_instrument(int(tokens[n]), instrument_logits[n])
         velocity_logits = model.velocity_logits(tokens, instruments)
         if velocity_logits is not None:
             for n in notes:

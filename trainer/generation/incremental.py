@@ -9,7 +9,7 @@ keys are kept rotated, and no mask is needed, because all stored keys belong to 
 
 Conventions
     B lanes, all at the same position of their block; V tokens in the vocabulary
-    I instrument classes, H attention heads, E head width
+    P = 128 programs, H attention heads, E head width
     T tokens in a block, M tokens in the memory
     slot     one of M + T; position t of a block has slot M + t, the memory comes just before
 """
@@ -150,7 +150,7 @@ class IncrementalModel:
         return _last(self._last.token_logits)
 
     def instrument_logits(self) -> np.ndarray | None:
-        """Logits of the next token's instrument, shape (B, I), float64.
+        """Logits of the next token's instrument, shape (B, P), float64.
 
         None if the head needs to know that token: see `instrument_logits_given`.
         """
@@ -159,7 +159,7 @@ class IncrementalModel:
 
     @torch.inference_mode()
     def instrument_logits_given(self, tokens: np.ndarray) -> np.ndarray:
-        """Logits of the next token's instrument, shape (B, I), float64; `tokens`: shape (B,)."""
+        """Logits of the next token's instrument, shape (B, P), float64; `tokens`: shape (B,)."""
         return _last(self.model.instrument_logits(self._last.hidden[:, -1:], self._tensor(tokens)))
 
     @torch.inference_mode()

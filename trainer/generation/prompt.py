@@ -20,7 +20,7 @@ from shards.errors import LakhxlError, SettingError
 from shards.layout import ARRAYS, MANIFEST, VOCABULARY
 from shards.python_process import child_environment
 from shards.text import visible
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Vocabulary
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Kind, Vocabulary
 from shards.writer import write_json
 
 
@@ -49,7 +49,7 @@ class Prompt:
         """
         bars = min(int(song.bars[-1]) + 1, MAX_BARS if bars is None else bars)
         tokens = int(np.searchsorted(song.bars[:-1], bars))
-        beginning = _first_notes(song, tokens, codec.vocabulary.eos)
+        beginning = _first_notes(song, tokens, codec.vocabulary)
         if beginning is None:
             raise SettingError(f"the first {bars} bars of the prompt hold no note")
         decoded = codec.decode(beginning)
@@ -57,13 +57,14 @@ class Prompt:
         return cls(beginning, bars, end, float(decoded.seconds(end)))
 
 
-def _first_notes(song: EncodedSong, tokens: int, eos: int) -> EncodedSong | None:
+def _first_notes(song: EncodedSong, tokens: int, vocabulary: Vocabulary) -> EncodedSong | None:
     """The first tokens up to their last complete note, then <eos>; None if there is no note."""
-    pitches = np.flatnonzero(song.velocities[: max(tokens - 1, 0)] != NO_VELOCITY)
-    if not len(pitches):
+    kind = vocabulary.kind(song.tokens[:tokens])
+    ends = np.flatnonzero((kind == Kind.DRUM) | (kind == Kind.DURATION))
+    if not len(ends):
         return None
-    last = int(pitches[-1]) + 1  # its duration
-    ending = {"tokens": eos, "instruments": NO_INSTRUMENT, "velocities": NO_VELOCITY}
+    last = int(ends[-1])
+    ending = {"tokens": vocabulary.eos, "instruments": NO_INSTRUMENT, "velocities": NO_VELOCITY}
     ending |= {"bars": song.bars[last], "steps": song.steps[last]}
     return EncodedSong(
         **{

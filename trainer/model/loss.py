@@ -51,8 +51,9 @@ class LossSums(NamedTuple):
         instruments: of the instrument head.
         velocities: of the velocity head; 0 without one.
         targets: number of next-token targets.
-        instrument_targets: number of those that carry an instrument: the notes; with controls in
-            the tokens also bends and modulations, which then count in `bits_per_note`.
+        instrument_targets: number of those whose program is predicted: pitches, bends and
+            modulations.
+        notes: number of those that start a note: pitches and drums.
     """
 
     tokens: Tensor
@@ -60,6 +61,7 @@ class LossSums(NamedTuple):
     velocities: Tensor
     targets: Tensor
     instrument_targets: Tensor
+    notes: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -76,11 +78,11 @@ class LossSums(NamedTuple):
 
         The bits per note are those of all tokens, rests, durations and meters included.
         """
-        notes = self.instrument_targets.clamp(min=1)
+        notes = self.notes.clamp(min=1)
         means = {
             "loss": float(self.loss),
             "tokens": float(self.tokens / self.targets.clamp(min=1)),
-            "instruments": float(self.instruments / notes),
+            "instruments": float(self.instruments / self.instrument_targets.clamp(min=1)),
         }
         if self.velocities > 0:
             means["velocities"] = float(self.velocities / notes)
@@ -115,6 +117,7 @@ def sum_losses(losses: TokenLosses, batch: Batch) -> LossSums:
         tokens.new_zeros(()) if velocities is None else velocities.sum(),
         _is_target(batch.targets).sum(),
         _is_target(batch.instrument_targets).sum(),
+        _is_target(batch.velocity_targets).sum(),
     )
 
 

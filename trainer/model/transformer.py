@@ -7,7 +7,7 @@ a feed-forward network, and the heads: the next token, its instrument, and optio
 Conventions
     B lanes, T tokens in a block, M tokens in the memory, K = M + T keys
     C model width, H attention heads, E = C / H head width
-    V tokens in the vocabulary, I instrument classes
+    V tokens in the vocabulary, P = 128 programs
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shards.errors import SettingError
-from shards.vocabulary import VELOCITY_BINS
+from shards.vocabulary import PROGRAMS, VELOCITY_BINS
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
 from trainer.model.attention import Attention, Retrieve
@@ -141,9 +141,10 @@ class Output(NamedTuple):
     Attributes:
         token_logits: shape (B, T, V).
         hidden: shape (B, T, C); the input of the other heads.
-        instrument_logits: shape (B, T, I); meaningful where a pitch follows. None if the head
-            needs to know the next token and the batch has no targets.
-        velocity_logits: shape (B, T, bins), likewise; None also without a velocity head.
+        instrument_logits: shape (B, T, P); meaningful where a pitch or control follows. None if the
+            head needs to know the next token and the batch has no targets.
+        velocity_logits: shape (B, T, bins), likewise, also for a drum; None also without a velocity
+            head.
     """
 
     token_logits: Tensor
@@ -169,10 +170,10 @@ class TransformerXL(nn.Module):
         self.token_head = Linear(config.d_model, config.vocab_size, bias=False)
         is_conditional = config.instrument_head == "conditional"
         self.instrument_head = Head(
-            config, config.instrument_classes, (config.vocab_size,) if is_conditional else ()
+            config, PROGRAMS, (config.vocab_size,) if is_conditional else ()
         )
         self.velocity_head = (
-            Head(config, VELOCITY_BINS, (config.vocab_size, config.instrument_classes))
+            Head(config, VELOCITY_BINS, (config.vocab_size, PROGRAMS))
             if config.velocity_head
             else None
         )
@@ -247,16 +248,16 @@ class TransformerXL(nn.Module):
                 head.
 
         Returns:
-            shape (B, T, I).
+            shape (B, T, P).
         """
         return self.instrument_head(hidden, tokens)
 
     def velocity_logits(self, hidden: Tensor, tokens: Tensor, instruments: Tensor) -> Tensor | None:
-        """Logits of the velocity of the next token, a pitch.
+        """Logits of the velocity of the next token, a pitch or drum.
 
         Args:
             hidden, tokens: as for `instrument_logits`.
-            instruments: shape (B, T), of the next token; negative for none.
+            instruments: shape (B, T), of the next token; negative for none, as for a drum.
 
         Returns:
             shape (B, T, bins); None without a velocity head.

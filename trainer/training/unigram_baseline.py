@@ -3,6 +3,7 @@
 import numpy as np
 
 from shards.reader import SongSource
+from shards.vocabulary import PROGRAMS
 
 
 def unigram_baseline(dataset: SongSource, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
@@ -28,10 +29,10 @@ def unigram_baseline(dataset: SongSource, train: np.ndarray, valid: np.ndarray) 
 
 
 def _count_targets(dataset: SongSource, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often each token, (V,), and each instrument class, (I,), is a target; int64."""
+    """How often each token, (V,), and each program, (128,), is a target; int64."""
     vocabulary = dataset.vocabulary
     tokens = np.zeros(len(vocabulary), np.int64)
-    classes = np.zeros(vocabulary.instruments, np.int64)
+    classes = np.zeros(PROGRAMS, np.int64)
     for number in numbers.tolist():
         song = dataset.song(number)
         targets = song.tokens[1:]

@@ -18,7 +18,7 @@ from pipeline.report.html.svg import (
 )
 from pipeline.report.number_format import count
 
-MAX_STEPS_SHOWN = 48
+MAX_STEPS_SHOWN = 96
 """Longer notes are one column of the chart of durations."""
 MAX_SOUNDING_SHOWN = 16
 NOTE_VALUES = {8: "1/8", 4: "1/4", 2: "1/2", 1: "1/1"}

@@ -58,14 +58,14 @@ BENDING = Vocabulary(CodecSettings(controls="bend,mod"))
 def bent_song(seed):
     """Three programs and a drum, each program bent and modulated at random, silent or not."""
     random = np.random.default_rng(seed)
-    parts = [0, 33, 61, 130]
+    parts = [0, 33, 61, 138]
     rows = [
         (int(random.integers(0, 300)), int(random.integers(1, 60)), int(random.choice(parts)),
          int(random.integers(30, 90)), 66)
         for _ in range(int(random.integers(1, 40)))
     ]  # fmt: skip
     for n, row in enumerate(rows):
-        rows[n] = (*row[:3], 37, 66) if row[2] == 130 else row
+        rows[n] = (row[0], 6, 138, 37, 66) if row[2] == 138 else row
     values = {BEND: BENDING.bends.tolist(), MODULATION: BENDING.modulations.tolist()}
     controls = [
         (int(random.integers(0, 300)), int(random.choice(parts[:3])), kind,

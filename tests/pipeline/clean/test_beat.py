@@ -12,7 +12,7 @@ from pipeline.clean.beat import TICKS_PER_BEAT, main_bpm, repair_beat, strongest
 from pipeline.clean.grid_fit import grid_fit
 from pipeline.clean.quantize import quantize
 from pipeline.midi import CONTROL_DTYPE, METER_DTYPE, NOTE_DTYPE, TEMPO_DTYPE, Recording
-from shards.vocabulary import Vocabulary
+from shards.vocabulary import CodecSettings, Vocabulary
 
 STEPS = 12
 RANDOM_SEEDS = range(5)
@@ -143,7 +143,7 @@ def test_notes_that_meet_on_one_tick_are_in_the_order_of_recordings():
 
 
 def bar_lines(played, end):
-    vocabulary = Vocabulary()
+    vocabulary = Vocabulary(CodecSettings(steps_per_beat=STEPS))
     song = quantize(played, vocabulary).song
     meters = [*song.meters.tolist(), (end, 4, 4)]
     return [

@@ -19,6 +19,7 @@ CODECS = [
         CodecSettings(controls="bend,mod"),
         CodecSettings(meters=False, tempos=False),
         CodecSettings(steps_per_beat=96),
+        CodecSettings(steps_per_beat=5, max_duration=1, percussion="full"),
     )
 ]
 
@@ -37,7 +38,7 @@ def test_the_compiled_encoder_equals_the_codec(data, codec):
     [
         make_song([(0, 12, 0, 60, 66), (2**25, 12, 0, 60, 66)]),
         make_song([]),
-        make_song([(0, 12, 0, 60, 66)], steps_per_beat=24),
+        make_song([(0, 12, 0, 60, 66)], steps_per_beat=12),
     ],
 )
 def test_it_raises_the_errors_of_the_codec(song):

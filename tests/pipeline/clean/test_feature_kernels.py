@@ -74,6 +74,6 @@ def test_rhythm_equals_a_table_of_bars(song: Song):
     )
     assert last == max(table)
     assert onsets == len(steps)
-    assert on_beat == np.count_nonzero(bars.locate(song.notes["start"])[1] % 12 == 0)
+    assert on_beat == np.count_nonzero(bars.locate(song.notes["start"])[1] % 24 == 0)
     expected = np.mean(agreements) if agreements else np.nan
     assert similarity == pytest.approx(expected, nan_ok=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.features import KEY_NAMES, Cleaned, count_missing, features
+from pipeline.clean.features import KEY_NAMES, Cleaned, added_rests, features
 from pipeline.clean.grid_fit import DIVISIONS, MIN_ONSETS, grid_fit
 from pipeline.clean.heard import hear
 from pipeline.clean.loops import Loop
@@ -22,7 +22,6 @@ from shards.layout import INDEX_SCHEMA
 from shards.render.midi import write_midi
 from shards.vocabulary import PROGRAMS, CodecSettings, Vocabulary
 from tests.pipeline.browse.test_hear import BENDING, bent_song
-from tests.shards.render.test_midi import with_real_drums
 from tests.shards.songs import canonical_songs, make_song
 from trainer.judging import music_metrics
 
@@ -69,7 +68,7 @@ def test_every_column_is_measured_unless_it_needs_tokens_or_other_songs():
     assert columns == {*INDEX_SCHEMA.names} - {*NOT_MEASURED, "tokens"}
 
 
-@given(canonical_songs(VOCABULARY, max_notes=20).map(with_real_drums))
+@given(canonical_songs(VOCABULARY, max_notes=20))
 def test_sounds_are_counted_note_by_note(song):
     row, notes = described(song), song.notes.tolist()
     tuned = [note for note in notes if note[2] < PROGRAMS]
@@ -162,13 +161,17 @@ def test_controls_cost_the_tokens_that_are_predicted(seed, tmp_path):
     assert row["modulation_tokens"] == tokens("mod") - tokens("none")
 
 
-steps = st.lists(st.integers(0, 40)).map(lambda values: np.array(sorted(values), np.int64))
+steps = st.lists(st.integers(0, 2000), min_size=1).map(np.array)
 
 
-@given(steps, st.lists(steps))
-def test_missing_steps_are_those_in_no_other_array(own, others):
-    taken = {step for other in others for step in other.tolist()}
-    assert count_missing(own, others) == len({*own.tolist()} - taken)
+@given(steps, steps)
+def test_added_rests_are_the_difference_between_two_encoded_songs(own, occupied):
+    def tokens(steps):
+        song = make_song([(step, 6, 128, 27, 66) for step in sorted({*steps.tolist()})])
+        return len(Codec(VOCABULARY).encode(song)) - len(song.notes)
+
+    both = np.concatenate([own, occupied])
+    assert added_rests(own, occupied, VOCABULARY) == tokens(both) - tokens(occupied)
 
 
 BEAT = 48

@@ -10,7 +10,7 @@ from pipeline.midi import read_midi
 from shards.codec import Codec
 from shards.vocabulary import CodecSettings, Vocabulary
 
-VOCABULARY = Vocabulary()
+VOCABULARY = Vocabulary(CodecSettings(steps_per_beat=12, percussion="gm"))
 
 
 def variable_length(value: int) -> bytes:
@@ -64,7 +64,8 @@ def test_what_is_dropped_or_changed_is_counted_by_its_rule():
         *note(0, 480, 34, channel=9),  # no class in the gm map
         *note(0, 240, 60),
         *note(5, 480, 60),  # the same step and pitch, longer
-        *note(480, 480 * 40, 62),  # longer than eight bars
+        *note(480, 480 * 40, 62),  # longer than eight bars, as is the next, a drum
+        *note(960, 480 * 40, 37, channel=9),
         *note(480, 499, 64),  # shorter than half a step, as is the next, a drum
         *note(480, 481, 36, channel=9),
         (0, bytes([0xFF, 0x58, 4, 149, 2, 24, 8])),  # 149/4: no token
@@ -77,8 +78,43 @@ def test_what_is_dropped_or_changed_is_counted_by_its_rule():
         "durations_lengthened": 1,
         "meters_dropped": 1,
     }
-    assert len(quantized.song.notes) == 5
-    assert quantized.song.notes["duration"].tolist() == [12, 12, 1, 384, 1]
+    assert len(quantized.song.notes) == 6
+    assert quantized.song.notes["duration"].tolist() == [12, 3, 1, 384, 3, 3]
+
+
+def test_of_doubled_notes_the_longest_stays_with_the_velocity_of_the_loudest():
+    events = [*note(0, 480, 60, velocity=40), *note(5, 240, 60, velocity=100)]
+    assert song_of(events).song.notes.tolist() == [(0, 12, 0, 60, 102)]
+
+
+@pytest.mark.parametrize(
+    ("played", "stored"), [(48, 48), (49, 48), (50, 51), (139, 138), (141, 144), (384, 384)]
+)
+def test_a_duration_without_a_token_takes_the_nearest_by_ratio(played, stored):
+    assert song_of(note(0, 40 * played, 60)).song.notes["duration"].tolist() == [stored]
+
+
+@given(st.lists(st.integers(1, 9000), min_size=1))
+def test_every_drum_lasts_as_long_whatever_was_played(lengths):
+    events = [
+        timed
+        for n, length in enumerate(lengths)
+        for timed in note(480 * n, 480 * n + length, 36, 9)
+    ]
+    assert {*song_of(events).song.notes["duration"].tolist()} == {VOCABULARY.drum_duration}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 30_000), st.integers(27, 90))),
+    st.sampled_from([0, 9]),
+)
+def test_a_quantized_song_can_be_decoded_from_its_tokens(rows, channel):
+    events = [
+        timed for start, length, key in rows for timed in note(start, start + length, key, channel)
+    ]
+    song = song_of(events).song
+    codec = Codec(VOCABULARY)
+    assert not len(song.notes) or codec.decode(codec.encode(song)) == song
 
 
 @pytest.mark.parametrize(

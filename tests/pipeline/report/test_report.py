@@ -339,8 +339,8 @@ def test_the_terminal_summary_shows_alignment_controls_and_grid_errors():
     assert (
         share(bends["tokens"], report["totals"]["representative"]["tokens"]) in remarks["controls"]
     )
-    own = next(grid for grid in report["note_counts"]["grids"] if grid["steps_per_beat"] == 12)
-    assert f"[12: {own['mean_ms']:.1f}]" in remarks["grid error, ms"]
+    own = next(grid for grid in report["note_counts"]["grids"] if grid["steps_per_beat"] == 24)
+    assert f"[24: {own['mean_ms']:.1f}]" in remarks["grid error, ms"]
 
 
 def test_what_was_passed_over_is_in_the_report_and_on_the_terminal_with_its_number():

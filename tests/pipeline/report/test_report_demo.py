@@ -17,7 +17,6 @@ from pipeline.report.html.report_page import report_html
 from shards.layout import SPLITS
 from shards.reader import read_json
 from shards.text import visible
-from shards.vocabulary import Kind
 from tests.pipeline.browse.browser import (
     NARROW,
     OUTSIDE,
@@ -46,7 +45,7 @@ def rows(dataset):
         programs = sorted({int(n) for n in song.notes["instrument"] if n < 128})
         row |= {
             "tokens": len(encoded),
-            "notes": int((dataset.vocabulary.kind(encoded.tokens) == Kind.PITCH).sum()),
+            "notes": int(dataset.vocabulary.is_note(encoded.tokens).sum()),
             "bars": int(encoded.bars.max()) + 1,
             "seconds": float(song.seconds(song.end)),
             "programs": programs,

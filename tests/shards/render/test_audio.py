@@ -43,8 +43,8 @@ def loudness(frames, seconds, length=0.2):
 
 @needs_audio
 def test_notes_sound_at_their_time():
-    frames = sound_of([(0, 12, 73, 69, 100), (96, 12, 73, 69, 100)])  # a flute, twice, 4 s apart
-    assert len(frames) == pytest.approx((108 / 24 + audio.TAIL_SECONDS) * RATE, abs=2)
+    frames = sound_of([(0, 12, 73, 69, 100), (192, 12, 73, 69, 100)])  # a flute, twice, 4 s apart
+    assert len(frames) == pytest.approx((204 / 48 + audio.TAIL_SECONDS) * RATE, abs=2)
     assert loudness(frames, 0.1) > 20 * loudness(frames, 3.5)
     assert loudness(frames, 4.1) > 20 * loudness(frames, 3.5)
 
@@ -52,7 +52,7 @@ def test_notes_sound_at_their_time():
 @needs_audio
 @pytest.mark.parametrize("pitch", [57, 69, 81])
 def test_a_note_has_its_pitch(pitch):
-    frames = sound_of([(0, 48, 73, pitch, 100)])
+    frames = sound_of([(0, 96, 73, pitch, 100)])
     second = frames[RATE // 4 : RATE // 4 + RATE, 0] * np.hanning(RATE)
     spectrum = np.abs(np.fft.rfft(second))
     expected = 440 * 2 ** ((pitch - 69) / 12)

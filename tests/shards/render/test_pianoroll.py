@@ -68,11 +68,11 @@ def test_a_song_of_drums_alone_is_drawn():
 
 
 def test_bars_are_ruled_where_the_meter_puts_them():
-    song = make_song([(0, 12, 0, 60, 66), (100, 8, 0, 62, 66)], meters=[(0, 3, 4), (72, 4, 4)])
+    song = make_song([(0, 12, 0, 60, 66), (200, 8, 0, 62, 66)], meters=[(0, 3, 4), (144, 4, 4)])
     (band,) = piano_roll(song, VOCABULARY).axes
     lines = {segment[0][0] for c in band.collections if not isinstance(c, PolyCollection)
              for segment in c.get_segments() if segment[0][0] == segment[1][0]}  # fmt: skip
-    assert lines == {0, 36, 72}
+    assert lines == {0, 72, 144}
     assert [text.get_text() for text in band.texts] == ["3/4", "4/4"]
 
 
@@ -157,16 +157,16 @@ def test_every_percussion_map_can_be_drawn():
 
 
 def test_removed_silence_is_marked_where_it_was():
-    song = make_song([(0, 12, 0, 60, 66), (5 * 48, 12, 0, 62, 66), (9 * 48, 12, 129, 36, 66)])
+    song = make_song([(0, 12, 0, 60, 66), (5 * 96, 12, 0, 62, 66), (9 * 96, 12, 129, 36, 66)])
     figure = piano_roll(song, VOCABULARY, silences=[(3, 8), (7, 1)])
     labelled = [text for text in figure.axes[0].texts if "silence" in text.get_text()]
     assert [(text.get_text(), text.xy[0]) for text in labelled] == [
-        ("8 bars of silence cut", 3 * 48),
-        ("1 bar of silence cut", 7 * 48),
+        ("8 bars of silence cut", 3 * 96),
+        ("1 bar of silence cut", 7 * 96),
     ]
     for band in figure.axes:
         dashed = [lines for lines in band.collections if lines.get_zorder() == 3]
-        assert [path.vertices[0, 0] for path in dashed[0].get_paths()] == [3 * 48, 7 * 48]
+        assert [path.vertices[0, 0] for path in dashed[0].get_paths()] == [3 * 96, 7 * 96]
     assert len(png(song, VOCABULARY)) < len(png(song, VOCABULARY, silences=[(3, 8)]))
 
 

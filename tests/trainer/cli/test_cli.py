@@ -243,7 +243,7 @@ def refusals(dataset, trained, empty):
         "songs too short to crop": (
             ["fit", dataset, "--run", empty / "x", *QUICK, *CROP],
             1,
-            "mode=crop drops every song: the longest of the train split has 173 tokens",
+            "mode=crop drops every song: the longest of the train split has 116 tokens",
         ),
         "no run": (["fit", dataset, "--run", empty / "x", "--resume"], 1, "no such folder"),
         "not a run": (["fit", dataset, "--run", empty, "--resume"], 1, "is not a run folder"),

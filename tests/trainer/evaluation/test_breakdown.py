@@ -12,6 +12,9 @@ from trainer.evaluation.breakdown import (
 from trainer.evaluation.token_loss import SongLosses, score_songs
 
 NUMBERS = np.array([6, 2, 4])
+KIND_OF_LETTER = {
+    "n": "pitch", "k": "drum", "d": "duration", "r": "rest", "m": "meter", "t": "tempo", "<": "end",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +28,11 @@ def test_targets_are_labelled_by_their_tokens(twin, targets, vocabulary):
         song = twin.songs[number]
         names = [vocabulary.names[token] for token in song.tokens]
         for position in range(len(song) - 1):
-            name, before = names[position + 1], names[position]
-            kind = {"n": "pitch", "m": "meter", "t": "tempo"}.get(name[0])
-            kind = kind or {"<sep>": "rest", "<eos>": "end"}.get(name)
-            kind = kind or ("duration" if before[0] == "n" else "rest duration")
-            assert KINDS[targets.kinds[at]] == kind
-            assert targets.notes[at] == (kind == "pitch")
-            family = {255: None, 0: "Piano", 128: "Drums"}[song.instruments[position + 1]]
+            name = names[position + 1]
+            assert KINDS[targets.kinds[at]] == KIND_OF_LETTER[name[0]]
+            assert targets.notes[at] == (name[0] in "nk")
+            assert targets.instrument_targets[at] == (name[0] == "n")
+            family = {255: None, 0: "Piano", 136: "Drums"}[song.instruments[position + 1]]
             assert targets.families[at] == (FAMILY_NAMES.index(family) if family else -1)
             at += 1
     assert at == len(targets.kinds)
@@ -49,7 +50,9 @@ def test_a_breakdown_adds_up_to_the_overall_loss(make_model, twin, targets):
         total = sum(row["mean"] * row["count"] for row in rows)
         assert total == pytest.approx(losses.total.sum(), rel=1e-6)
     assert sum(row["count"] for row in parts["family"].values()) == targets.notes.sum()
-    heads = whole["tokens"]["mean"] + whole["instruments"]["mean"] * targets.notes.mean()
+    heads = (
+        whole["tokens"]["mean"] + whole["instruments"]["mean"] * targets.instrument_targets.mean()
+    )
     assert whole["loss"]["mean"] == pytest.approx(heads, rel=1e-6)
     bits = losses.total.sum() / np.log(2)
     assert whole["bits_per_note"]["mean"] == pytest.approx(bits / targets.notes.sum())

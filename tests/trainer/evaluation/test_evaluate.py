@@ -83,7 +83,7 @@ def test_wrong_paths_are_refused_in_one_line(runs, dataset_folder, tmp_path):
 def test_a_run_with_another_vocabulary_is_refused(runs, dataset_folder, tmp_path):
     other = tmp_path / "run"
     other.mkdir()
-    vocabulary = Vocabulary(CodecSettings(percussion="gm2"))
+    vocabulary = Vocabulary(CodecSettings(percussion="gm"))
     config = json.loads((runs[0] / "config.json").read_text())
     config["model"] |= {
         "vocab_size": len(vocabulary),

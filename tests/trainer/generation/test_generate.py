@@ -76,12 +76,14 @@ def test_every_generated_song_survives_decoding_and_encoding(make_model, vocabul
 
 @pytest.fixture
 def play(monkeypatch, make_model, vocabulary):
-    """Generates by a script: <eos> if allowed, else a note, a rest of `rest`, a note, and so on."""
+    """Generates by a script: <eos> if allowed, else a rest of `rest`, a note, and so on."""
 
     def generated(rest, config):
         def scripted(sampler, *_):
             allowed = sampler.writer.allowed_tokens(note_due=sampler.is_long_enough())
-            wanted = ["<eos>", "m4/4", "t120.0", "<sep>", "n60", rest]
+            rested = sampler.writer.rows[-1][0] == vocabulary.ids[rest]
+            rests = [] if rested else [rest]
+            wanted = ["<eos>", "m4/4", "t120.0", *rests, "n60", "d12"]
             return next(i for i in map(vocabulary.ids.get, wanted) if allowed[i])
 
         monkeypatch.setattr(SongSampler, "sample_token", scripted)
@@ -92,25 +94,24 @@ def play(monkeypatch, make_model, vocabulary):
 
 @pytest.mark.parametrize("bars", [1, 3])
 def test_exactly_the_requested_bars_are_written(play, vocabulary, bars):
-    song = play("d12", SampleConfig(bars=bars))  # on every beat but the first
+    song = play("r24", SampleConfig(bars=bars))  # on every beat but the first
     assert (song.tokens == vocabulary.ids["n60"]).sum() == 4 * bars - 1
     assert song.bars[-1] == bars - 1
 
 
 @pytest.mark.parametrize("limits", [{"seconds": 6.0}, {"seconds": 6.0, "bars": 9}])
 def test_exactly_the_requested_seconds_are_written(play, vocabulary, limits):
-    song = Codec(vocabulary).decode(play("d12", SampleConfig(**limits)))
+    song = Codec(vocabulary).decode(play("r24", SampleConfig(**limits)))
     assert song.seconds(song.notes["start"][-1]) == 5.5  # a beat is half a second
 
 
 def test_a_song_may_end_by_itself_if_allowed(play, vocabulary):
-    song = play("d12", SampleConfig(bars=8, ending=True))
+    song = play("r24", SampleConfig(bars=8, ending=True))
     assert (song.tokens == vocabulary.ids["n60"]).sum() == 1
 
 
-@pytest.mark.parametrize("limit", [{"bars": 1}, {"tokens": 8, "bars": 100}])
-def test_every_song_has_a_note_even_after_the_limit(play, vocabulary, limit):
-    song = play("d384", SampleConfig(**limit))
+def test_every_song_has_a_note_even_after_the_limit(play, vocabulary):
+    song = play("r768", SampleConfig(bars=1))
     assert (song.tokens == vocabulary.ids["n60"]).sum() == 1
 
 
@@ -151,7 +152,7 @@ def test_a_song_has_exactly_the_bars_asked_for_and_no_gap_after_the_prompt(
     (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
     bars = song.bars[song.velocities != NO_VELOCITY]
     assert bars[-1] + 1 == kept + 3
-    assert kept in bars
+    assert kept in bars or not prompted
 
 
 @pytest.mark.parametrize("changes", [None, True])
@@ -164,7 +165,7 @@ def test_a_prompts_meter_and_tempo_are_kept_by_default(make_model, vocabulary, t
 
 
 def test_a_prompt_without_a_note_is_refused(twin, play):
-    late = play("d384", SampleConfig(bars=30))
+    late = play("r768", SampleConfig(bars=30))
     with pytest.raises(SettingError, match="the first 2 bars of the prompt hold no note"):
         Prompt.from_song(late, twin.codec, 2)
 
@@ -218,15 +219,13 @@ def frequencies(monkeypatch, vocabulary):
         writer = sampler.writer
         for name in ("m4/4", "t120.0"):
             writer.append_sampled(vocabulary.ids[name], 0)
-        allowed = np.zeros((128, vocabulary.instruments), bool)
+        allowed = np.zeros((128, PROGRAMS), bool)
         allowed[40:42, :2] = playable
         monkeypatch.setattr(writer, "allowed_notes", lambda: allowed)
-        names = [vocabulary.ids[name] for name in ("<sep>", "n40", "n41")]
+        names = [vocabulary.ids[name] for name in ("r1", "n40", "n41")]
         logits = np.full(len(vocabulary), -np.inf)
         logits[names] = np.log(tokens)
-        instrument_logits = np.append(
-            np.log(instruments), np.full(vocabulary.instruments - 2, -np.inf)
-        )
+        instrument_logits = np.append(np.log(instruments), np.full(PROGRAMS - 2, -np.inf))
         counts = np.zeros((3, 2))
         for _ in range(count):
             token = sampler.sample_token(logits, instrument_logits)

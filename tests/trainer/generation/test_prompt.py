@@ -22,7 +22,7 @@ def test_a_song_comes_back_from_its_midi_file(tmp_path, vocabulary, twin):
 
 def test_a_prompt_is_encoded_with_the_settings_of_the_dataset(tmp_path, vocabulary, twin):
     song, bars = Codec(vocabulary).decode(twin.songs[0]), {}
-    song.notes["start"][-1] = 12 * 48  # after nine empty bars
+    song.notes["start"][-1] = 12 * 96  # after nine empty bars
     write_midi(song, tmp_path / "a.mid", vocabulary)
     for silence in (0, 2, 50):
         settings = {

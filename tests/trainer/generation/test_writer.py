@@ -30,41 +30,46 @@ def test_a_chord_ascends_by_class_then_descends_by_pitch(begin):
     assert not allowed[:, :10].any()
     assert allowed[:60, 10].all()
     assert not allowed[60:, 10].any()
-    assert allowed[:, 11:PROGRAMS].all()
+    assert allowed[:, 11:].all()
+
+
+def test_drums_follow_the_programs_and_ascend_by_key(begin, vocabulary):
+    writer = begin(("n60", 10), "d12", "k36")
+    assert not writer.allowed_notes().any()
+    assert writer.allowed_drums().tolist() == [key > 36 for key in range(27, 88)]
+    assert writer.rows[-1][1] == vocabulary.drum_classes[36]
 
 
 def test_after_a_rest_every_program_may_play_again(begin):
-    assert begin(("n60", 10), "d12", "<sep>", "d12").allowed_notes()[:, :PROGRAMS].all()
+    assert begin(("n60", 10), "d12", "r12").allowed_notes().all()
 
 
 def test_after_the_last_drum_only_a_rest_may_come(begin, vocabulary):
-    writer = begin(("n81", 174), "d3")
-    assert names_of(vocabulary, writer) == ["<sep>"]
+    assert {name[0] for name in names_of(vocabulary, begin("k87"))} == {"r"}
 
 
 def test_at_max_programs_no_other_program_may_enter(begin):
-    writer = begin(("n60", 10), "d12", ("n64", 20), "d12", "<sep>", "d12", max_programs=2)
-    allowed = writer.allowed_notes()
-    assert np.flatnonzero(allowed[60, :PROGRAMS]).tolist() == [10, 20]
-    assert allowed[40, PROGRAMS + 5]  # drums are not counted
+    writer = begin(("n60", 10), "d12", ("n64", 20), "d12", "k36", "r12", max_programs=2)
+    assert np.flatnonzero(writer.allowed_notes()[60]).tolist() == [10, 20]
+    assert writer.allowed_drums().all()
 
 
 def test_only_the_chosen_instruments_may_play(begin, vocabulary):
     chosen = np.zeros(vocabulary.instruments, bool)
     chosen[[3, PROGRAMS]] = True
-    allowed = begin(instruments=chosen).allowed_notes()
-    assert np.flatnonzero(allowed.any(axis=0)).tolist() == [3, PROGRAMS]
-    assert np.flatnonzero(allowed[:, PROGRAMS]).tolist() == [35]
+    writer = begin(instruments=chosen)
+    assert np.flatnonzero(writer.allowed_notes().any(axis=0)).tolist() == [3]
+    assert np.flatnonzero(writer.allowed_drums()).tolist() == [0]
 
 
-def test_drums_alone_play_only_percussion_keys(begin, vocabulary):
+def test_drums_alone_play_no_pitch(begin, vocabulary):
     drums = np.arange(vocabulary.instruments) >= PROGRAMS
     names = names_of(vocabulary, begin(instruments=drums))
-    assert names == ["<sep>", *(f"n{key}" for key in range(35, 82))]
+    assert {name for name in names if name[0] != "r"} == {f"k{key}" for key in range(27, 88)}
 
 
 def test_without_changes_meter_and_tempo_stay(begin, vocabulary):
-    rest = ["n60", "d12", "<sep>", "d48"]
+    rest = ["n60", "d12", "r96"]
     changing = set(names_of(vocabulary, begin(*rest)))
     steady = set(names_of(vocabulary, begin(*rest, allow_changes=False)))
     assert {name[0] for name in changing - steady} == {"m", "t"}
@@ -83,22 +88,38 @@ def test_a_note_without_velocity_takes_its_instruments_last_one(begin):
     writer = begin()
     writer.append(writer.vocabulary.ids["n60"], 10, 7)
     writer.append_sampled(writer.vocabulary.ids["d12"], 0)
-    writer.append_sampled(writer.vocabulary.ids["<sep>"], 0)
-    writer.append_sampled(writer.vocabulary.ids["d12"], 0)
+    writer.append_sampled(writer.vocabulary.ids["r12"], 0)
     writer.append_sampled(writer.vocabulary.ids["n62"], 10)
     assert writer.rows[-1][2] == 7
 
 
 def test_seconds_follow_the_tempo(begin):
-    writer = begin("n60", "d12", "<sep>", "d24", "t60.0", "n60", "d1", "<sep>", "d12", "n60")
+    writer = begin("n60", "d12", "r48", "t60.0", "n60", "d1", "r24", "n60")
     assert writer.seconds == pytest.approx(2 * 0.5 + 1.0)
 
 
 def test_a_long_loop_is_blocked_but_not_the_duration_of_a_note(begin, vocabulary):
-    bar = ["n60", "d12", "<sep>", "d48"]
+    bar = ["n60", "d12", "r96"]
     writer = begin(*bar * 6, max_loop_bars=3)
     assert "n60" not in names_of(vocabulary, writer)
     assert "n61" in names_of(vocabulary, writer)
     writer = begin(*bar * 6, "n60", max_loop_bars=3)
     assert "d12" in names_of(vocabulary, writer)
     assert "n60" in names_of(vocabulary, begin(*bar * 6))
+
+
+@pytest.mark.parametrize(
+    ("steps", "shortest", "longest"),
+    [(40, "r40", "r768"), (96, "r96", "r768"), (100, "r96", "r768"), (300, "r288", "r768")],
+)
+def test_before_the_end_of_a_prompt_only_rests_that_can_reach_it_are_allowed(
+    begin, vocabulary, steps, shortest, longest
+):
+    prompt = begin("n60", "d12").finish()
+    writer = SongWriter(vocabulary, Constraints(instruments=np.ones(vocabulary.instruments, bool)))
+    writer.start(prompt, not_before=steps)
+    names = names_of(vocabulary, writer)
+    assert (names[0], names[-1]) == (shortest, longest)
+    while writer.cursor.time + writer.cursor.due < steps:
+        writer.append_sampled(vocabulary.ids[names_of(vocabulary, writer)[0]], 0)
+    assert writer.cursor.time + writer.cursor.due == steps

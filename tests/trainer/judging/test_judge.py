@@ -80,14 +80,14 @@ def test_a_copy_of_one_instrument_is_found_among_changed_others(run, dataset):
 def test_held_out_songs_are_cut_to_the_bars_of_the_samples(dataset):
     whole = dataset.codec.decode(dataset.song(6))
     beginning = first_bars(dataset, np.array([6, 7]), 1)[6]
-    assert beginning.notes.tolist() == whole.notes[whole.notes["start"] < 48].tolist()
+    assert beginning.notes.tolist() == whole.notes[whole.notes["start"] < 96].tolist()
     assert len(beginning.notes) < len(whole.notes)
 
 
 def test_songs_that_begin_later_are_left_out(dataset, make_twin, make_songs):
     song = dataset.codec.decode(dataset.song(6))
     notes = song.notes.copy()
-    notes["start"] += 3 * 48
+    notes["start"] += 3 * 96
     late = dataset.codec.encode(Song(notes, song.meters, song.tempos, song.steps_per_beat))
     twin = make_twin([late, *make_songs([20, 25])], ["test"] * 3)
     assert [*first_bars(twin, np.arange(3), 3)] == [1, 2]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from shards.song import METER, NOTE, TEMPO, Song, sort_notes
-from shards.vocabulary import Vocabulary
+from shards.vocabulary import CodecSettings, Vocabulary
 from trainer.judging.music_metrics import METRICS, BarredSong, compute_metrics
 
-BAR_STEPS = Vocabulary().bar_steps
+BAR_STEPS = Vocabulary(CodecSettings(steps_per_beat=12)).bar_steps
 BAR = 48
 
 

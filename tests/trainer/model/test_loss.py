@@ -26,19 +26,22 @@ def uniform_sums(targets, instrument_targets, *, classes=4):
     )
     nothing = torch.zeros_like(targets)
     batch = Batch(
-        *[nothing] * 5, targets=targets, instrument_targets=torch.tensor([instrument_targets])
+        *[nothing] * 5,
+        targets=targets,
+        instrument_targets=torch.tensor([instrument_targets]),
+        velocity_targets=targets,
     )
     return sum_losses(token_losses(output, batch), batch)
 
 
 def test_the_loss_is_nats_per_target_summed_over_both_heads():
     one = uniform_sums([0, 1, 2, IGNORED], [5, IGNORED, IGNORED, IGNORED])
-    assert (one.targets, one.instrument_targets) == (3, 1)
+    assert (one.targets, one.instrument_targets, one.notes) == (3, 1, 3)
     means = one.means()
     assert math.isclose(means["loss"], math.log(4) + math.log(8) / 3, rel_tol=1e-6)
     assert math.isclose(means["tokens"], math.log(4), rel_tol=1e-6)
     assert math.isclose(means["instruments"], math.log(8), rel_tol=1e-6)
-    assert math.isclose(means["bits_per_note"], 3 * 2 + 3, rel_tol=1e-6)
+    assert math.isclose(means["bits_per_note"], (3 * 2 + 3) / 3, rel_tol=1e-6)
 
 
 def test_sums_are_averaged_per_target_not_per_batch():

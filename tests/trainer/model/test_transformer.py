@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from shards.errors import SettingError
+from shards.vocabulary import PROGRAMS
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
 from trainer.model.loss import sum_losses, token_losses
@@ -68,7 +69,7 @@ def test_the_last_class_and_step_and_none_have_embeddings(make_model, vocabulary
     )
     output, _ = model(extremes, model.empty_memory(1))
     assert output.token_logits.shape == (1, 4, len(vocabulary))
-    assert output.instrument_logits.shape == (1, 4, vocabulary.instruments)
+    assert output.instrument_logits.shape == (1, 4, PROGRAMS)
 
 
 def test_an_untrained_model_predicts_a_nearly_uniform_distribution(vocabulary):

@@ -67,7 +67,8 @@ def test_evaluating_twice_gives_the_same_and_every_target_once(dataset, config):
         assert again.sums == first.sums
         assert torch.equal(again.by_position, first.by_position)
     assert first.sums.targets == sum(len(dataset.song(number)) - 1 for number in (6, 7))
-    assert first.sums.instrument_targets == 29 + 33
+    assert first.sums.notes == 29 + 33
+    assert first.sums.instrument_targets == 14 + 16
 
 
 def test_the_number_of_lanes_does_not_change_what_is_evaluated(dataset, config):

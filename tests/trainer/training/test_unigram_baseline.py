@@ -17,7 +17,7 @@ def test_the_baseline_matches_its_definition(twin, vocabulary):
         for token in twin.songs[number].tokens[1:].tolist():
             token_nats.append(_nats(tokens, token, len(vocabulary)))
         for number_of_class in _classes(twin.songs[number], vocabulary):
-            instrument_nats.append(_nats(classes, number_of_class, vocabulary.instruments))
+            instrument_nats.append(_nats(classes, number_of_class, 128))
     found = unigram_baseline(twin, train, valid)
     assert math.isclose(found["tokens"], np.mean(token_nats))
     assert math.isclose(found["instruments"], np.mean(instrument_nats))
@@ -26,7 +26,7 @@ def test_the_baseline_matches_its_definition(twin, vocabulary):
 
 
 def _classes(song, vocabulary):
-    """The class of each note, once."""
+    """The program of each melodic note, once."""
     names = [vocabulary.names[token] for token in song.tokens]
     pairs = zip(names, song.instruments.tolist(), strict=True)
     return [number for name, number in pairs if name[0] == "n"]

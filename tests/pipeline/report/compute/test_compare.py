@@ -17,7 +17,7 @@ from shards.vocabulary import CodecSettings
 
 OTHER = DataSettings(
     ingest=IngestSettings(slice_files=16, round_trip_check=1.0),
-    codec=CodecSettings(steps_per_beat=24),
+    codec=CodecSettings(steps_per_beat=12),
     limits=Limits(min_notes=800),
 )
 
@@ -34,7 +34,7 @@ def rows_of(sides, title):
 def test_the_settings_that_differ_are_named_and_no_other(sides):
     rows = rows_of(sides, "settings that differ")
     assert {name: (row.a, row.b) for name, row in rows.items()} == {
-        "codec.steps_per_beat": ("12", "24"),
+        "codec.steps_per_beat": ("24", "12"),
         "limits.min_notes": ("50", "800"),
     }
 
