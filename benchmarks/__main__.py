@@ -34,6 +34,7 @@ ROOMS = {
         "memory-length": "any setting at equal steps or time; the plot of the memory's length",
         "knn-far-songs": "the kNN memory and reverse teacher forcing on long songs",
         "copy-task": "whether the kNN memory retrieves what left the memory",
+        "bits-per-note": "token streams by the loss of whole songs, at equal processor time",
         "versus-x-transformers": "the loss at equal tokens versus x-transformers",
     },
 }
