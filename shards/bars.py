@@ -28,6 +28,9 @@ class Bars:
         self.starts = meters["start"].astype(np.int64)
         pairs = zip(meters["numerator"].tolist(), meters["denominator"].tolist(), strict=True)
         self.lengths = np.array([bar_steps[pair] for pair in pairs], np.int64)
+        if len(self.starts) == 1:  # most songs
+            self.first_bars = np.zeros(1, np.int64)
+            return
         whole_or_cut_short = -(-np.diff(self.starts) // self.lengths[:-1])
         self.first_bars = np.concatenate([[0], np.cumsum(whole_or_cut_short)])
 

@@ -194,11 +194,15 @@ class Codec:
         ids = np.concatenate([meter_ids, tempo_ids, self._control_ids(song)]).astype(np.int64)
         classes = np.full(len(steps), NO_INSTRUMENT, np.uint8)
         classes[len(steps) - len(song.controls) :] = song.controls["instrument"]
+        if len(steps) == len(meter_ids) + len(tempo_ids) == 2:  # most songs
+            return steps, ids, classes
         order = np.argsort(steps, kind="stable")  # meter, tempo, controls
         return steps[order], ids[order], classes[order]
 
     def _control_ids(self, song: Song) -> np.ndarray:
         vocabulary, value = self.vocabulary, song.controls["value"]
+        if not len(value):
+            return np.zeros(0, np.int64)
         return np.where(
             song.controls["kind"] == BEND,
             vocabulary.bend0 + bend_bins(value),
@@ -274,7 +278,9 @@ class Codec:
             raise ValueError(f"key {keys[wrong[0]]} is not of drum {classes[wrong[0]]}")
 
     def _check_controls(self, controls: np.ndarray) -> None:
-        if controls["instrument"].max(initial=0) >= PROGRAMS:
+        if not len(controls):
+            return
+        if controls["instrument"].max() >= PROGRAMS:
             raise ValueError("a drum has neither bend nor modulation")
         allowed = {BEND: self.vocabulary.bends, MODULATION: self.vocabulary.modulations}
         for kind, values in allowed.items():

@@ -136,7 +136,11 @@ def changes(events: np.ndarray, default: tuple[Any, ...]) -> np.ndarray:
     Returns:
         The same dtype; the first at step 0, each different from the one before.
     """
+    if len(events) == 1 and events["start"][0] == 0:
+        return events
     first = np.array([default], events.dtype)
+    if not len(events):
+        return first
     events = np.concatenate([first, events])
     last_of_step = np.concatenate([np.diff(events["start"]) != 0, [True]])
     events = events[last_of_step]

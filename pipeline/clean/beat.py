@@ -122,7 +122,10 @@ def _fit(recording: Recording, steps_per_beat: int) -> GridFit:
 
 def main_bpm(recording: Recording) -> float:
     """The tempo in force for the most ticks, in beats per minute, as the file states it."""
-    tempos, end = _all_tempos(recording), int(recording.notes["end"].max())
+    tempos = _all_tempos(recording)
+    if len(tempos) == 1:
+        return 60e6 / float(tempos["microseconds"][0])
+    end = int(recording.notes["end"].max())
     held = np.diff(np.minimum(tempos["tick"], end), append=end)
     return 60e6 / float(tempos["microseconds"][held.argmax()])
 

@@ -19,51 +19,71 @@ from pipeline.midi.reader import Recording
 
 LAST_PIANO = 7
 PARTS = 256
-LIFTED, PRESSED, CUT = 0, 1, 2  # CUT: all sound off ends what is held; the pedal stays
 DOWN = 64  # the lowest value that counts as down
 KEYS = PARTS * 128
 
 
 @njit(cache=True)
-def extend_ends(start, end, key, pedal_tick, pedal_part, pedal_kind, last):
-    """The ends of notes with the pedal applied.
+def any_pedal_down(controls):
+    """Whether any pedal is ever pressed."""
+    found = False
+    for i in range(len(controls)):
+        found |= controls[i].kind == SUSTAIN and controls[i].value >= DOWN
+    return found
+
+
+@njit(cache=True)
+def extended_ends(notes, controls):
+    """The ends of notes with the pedal applied; see `extend_by_pedal`.
 
     Args:
-        start, key: int64, shape (notes,), by start; key = part * 128 + pitch.
-        end: int64, in the same order. All ticks.
-        pedal_tick, pedal_part, pedal_kind: pedal changes, by tick; see LIFTED.
-        last: the tick where a pedal that is never lifted is released.
+        notes: NOTE_DTYPE, by start.
+        controls: CONTROL_DTYPE, by tick; at least one.
 
     Returns:
-        int64, shape (notes,): a note that ends while the pedal is down lasts until it is lifted
-        or its key is struck again, whichever comes first.
+        int64, shape (notes,), ticks.
     """
-    extended = end.copy()
+    ends = np.empty(len(notes), np.int64)
+    for i in range(len(notes)):
+        ends[i] = notes[i].end
+    last = max(np.max(ends), controls[-1].tick)
+    changes = np.empty(len(controls), np.int64)  # indices of those that a pedal follows
+    count = 0
+    for i in range(len(controls)):
+        if controls[i].kind in (SUSTAIN, ALL_SOUND_OFF, ALL_CONTROLLERS_OFF):
+            changes[count] = i
+            count += 1
     lift = np.full(PARTS, last, np.int64)
-    released = np.empty(len(pedal_tick), np.int64)  # the first lift after each change
-    for i in range(len(pedal_tick) - 1, -1, -1):
-        released[i] = lift[pedal_part[i]]
-        if pedal_kind[i] != PRESSED:
-            lift[pedal_part[i]] = pedal_tick[i]
+    released = np.empty(count, np.int64)  # the first lift after each change
+    for c in range(count - 1, -1, -1):
+        change = controls[changes[c]]
+        released[c] = lift[change.part]
+        if change.kind != SUSTAIN or change.value < DOWN:
+            lift[change.part] = change.tick
     held = np.zeros(PARTS, np.bool_)
     until = np.zeros(PARTS, np.int64)
-    p = 0
-    for i in np.argsort(end, kind="mergesort"):
-        while p < len(pedal_tick) and pedal_tick[p] <= end[i]:
-            if pedal_kind[p] != CUT:
-                held[pedal_part[p]] = pedal_kind[p] == PRESSED
-            until[pedal_part[p]] = released[p]
-            p += 1
-        part = key[i] >> 7
-        if held[part]:
-            extended[i] = max(end[i], until[part])
+    extended = ends.copy()
+    c = 0
+    for i in np.argsort(ends, kind="mergesort"):
+        while c < count and controls[changes[c]].tick <= ends[i]:
+            change = controls[changes[c]]
+            if change.kind != ALL_SOUND_OFF:  # it ends what is held; the pedal stays
+                held[change.part] = change.kind == SUSTAIN and change.value >= DOWN
+            until[change.part] = released[c]
+            c += 1
+        if held[notes[i].part] and not notes[i].is_drum:
+            extended[i] = max(ends[i], until[notes[i].part])
     nearest = np.full(KEYS, last, np.int64)  # start of the next note of each key,
     following = np.full(KEYS, last, np.int64)  # and of the next one on a later tick
-    for i in range(len(start) - 1, -1, -1):
-        if start[i] < nearest[key[i]]:
-            following[key[i]] = nearest[key[i]]
-            nearest[key[i]] = start[i]
-        extended[i] = max(end[i], min(extended[i], following[key[i]]))
+    for i in range(len(notes) - 1, -1, -1):
+        note = notes[i]
+        if note.is_drum:
+            continue
+        key = np.int64(note.part) << 7 | note.pitch
+        if note.start < nearest[key]:
+            following[key] = nearest[key]
+            nearest[key] = note.start
+        extended[i] = max(ends[i], min(extended[i], following[key]))
     return extended
 
 
@@ -98,27 +118,9 @@ def extend_by_pedal(recording: Recording) -> Recording:
     still holds it; one lifted on that tick does not. A pedal that is never lifted is released at
     the recording's last event. Drums are unchanged: a drum kit has no pedal.
     """
-    notes, controls = recording.notes, recording.controls
-    kind = np.ascontiguousarray(controls["kind"])
-    if not (controls["value"][kind == SUSTAIN] >= DOWN).any():
+    notes, controls = recording.notes, np.ascontiguousarray(recording.controls)
+    if not len(notes) or not any_pedal_down(controls):
         return recording
-    is_change = (kind == SUSTAIN) | (kind == ALL_SOUND_OFF) | (kind == ALL_CONTROLLERS_OFF)
-    changes = controls[is_change]
-    last = max(int(notes["end"].max(initial=0)), int(controls["tick"][-1]))
-    melodic = np.flatnonzero(~notes["is_drum"])
-    chosen = notes[melodic]
     extended = notes.copy()
-    extended["end"][melodic] = extend_ends(
-        chosen["start"].copy(),
-        chosen["end"].copy(),
-        chosen["part"].astype(np.int64) << 7 | chosen["pitch"],
-        changes["tick"].copy(),
-        changes["part"].astype(np.int64),
-        np.select(
-            [changes["kind"] == ALL_SOUND_OFF, changes["kind"] == SUSTAIN],
-            [CUT, np.where(changes["value"] >= DOWN, PRESSED, LIFTED)],
-            LIFTED,
-        ),
-        last,
-    )
+    extended["end"] = extended_ends(extended, controls)
     return dataclasses.replace(recording, notes=extended)

@@ -25,14 +25,23 @@ def without_silent_notes(recording: Recording) -> tuple[Recording, int]:
     does not.
     """
     notes, controls = recording.notes, recording.controls
-    kind = np.ascontiguousarray(controls["kind"])
-    is_level = (kind == VOLUME) | (kind == EXPRESSION)
-    if not (controls["value"][is_level] == 0).any():
+    if not any_at_zero(np.ascontiguousarray(controls)):
         return recording, 0
-    levels = controls[is_level | (kind == ALL_CONTROLLERS_OFF)]
+    kind = controls["kind"]
+    levels = controls[(kind == VOLUME) | (kind == EXPRESSION) | (kind == ALL_CONTROLLERS_OFF)]
     columns = (levels[name].astype(np.int64) for name in ("tick", "part", "kind", "value"))
     heard = are_heard(notes["start"].copy(), notes["end"].copy(), notes["part"].copy(), *columns)
     return dataclasses.replace(recording, notes=notes[heard]), len(notes) - int(heard.sum())
+
+
+@njit(cache=True)
+def any_at_zero(controls):
+    """Whether any volume or expression is ever 0."""
+    found = False
+    for i in range(len(controls)):
+        kind = controls[i].kind
+        found |= controls[i].value == 0 and (kind == VOLUME or kind == EXPRESSION)
+    return found
 
 
 @njit(cache=True)
