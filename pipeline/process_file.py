@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import midi
+from pipeline.clean.beat import strongest_period
 from pipeline.clean.encode import encode
 from pipeline.clean.features import Cleaned, features
 from pipeline.clean.heard import hear
@@ -193,5 +194,6 @@ def warm_up() -> None:
     cleaned = FileProcessor(DataSettings()).clean(recording)
     assert cleaned is not None
     features(cleaned, vocabulary)
+    strongest_period(np.array([0.0, 1.0, 2.0]))
     fingerprint(recording, "0" * 32)
     encode(cleaned.song, Codec(vocabulary))

@@ -91,6 +91,8 @@ class Song:
         """
         starts = self.tempos["start"].copy()
         scale = self.tempos["microseconds"] / (1e6 * self.steps_per_beat)
+        if len(starts) == 1:  # most songs
+            return starts, np.zeros(1), scale
         return starts, np.concatenate([[0.0], np.cumsum(np.diff(starts) * scale[:-1])]), scale
 
 

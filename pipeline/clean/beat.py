@@ -27,6 +27,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from pipeline.clean.grid_fit import MIN_ONSETS, GridFit, grid_fit
 from pipeline.midi import TEMPO_DTYPE, Recording
@@ -270,17 +271,26 @@ def strongest_period(onsets: np.ndarray) -> tuple[float, float]:
     low, high = math.ceil(slowest / step), int(fastest / step)
     peak = (low + int(spectrum[low:high].argmax())) * step
     near = np.clip(peak + step * np.linspace(-1, 1, 33), slowest, fastest)
-    lengths = _resultants(near, times)
+    lengths = resultants(near, times)
     # Onsets on eighths are on sixteenths, too.
     slower = near[lengths.argmax()] / np.array([1, 2, 3, 4])
-    lengths = _resultants(slower[slower >= slowest], times)
+    lengths = resultants(slower[slower >= slowest], times)
     chosen = np.flatnonzero(lengths >= NEARLY * lengths.max())[-1]
     return float(slower[chosen]), float(lengths[chosen])
 
 
-def _resultants(frequencies: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """|mean exp(2 pi i f times)| of each frequency."""
-    return np.abs([np.exp(2j * np.pi * f * times).mean() for f in frequencies])
+@njit(cache=True)
+def resultants(frequencies, times):
+    """|mean exp(2 pi i f times)| of each frequency; float64."""
+    lengths = np.empty(len(frequencies), np.float64)
+    for k in range(len(frequencies)):
+        real, imaginary = 0.0, 0.0
+        for i in range(len(times)):
+            angle = 2 * np.pi * frequencies[k] * times[i]
+            real += np.cos(angle)
+            imaginary += np.sin(angle)
+        lengths[k] = np.hypot(real, imaginary) / len(times)
+    return lengths
 
 
 def _beat_and_bar(

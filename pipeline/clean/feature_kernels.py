@@ -19,7 +19,9 @@ class Histograms(NamedTuple):
         pitches: shape (128,); notes of programs by pitch.
         drum_keys: shape (128,); drum notes by key.
         programs: shape (128,); notes by program.
-        velocities: shape (129, 32); notes by program (drums last) and velocity bin.
+        velocities: a number, the velocity bins that any note has.
+        most_common_velocities: a number, the notes that have their instrument's most common
+            velocity bin; all drums are one instrument.
         durations: shape (longest + 1,); notes of programs by duration.
         sounding: shape (12,), float64; steps that each pitch class sounds, drums not counted.
     """
@@ -27,7 +29,8 @@ class Histograms(NamedTuple):
     pitches: np.ndarray
     drum_keys: np.ndarray
     programs: np.ndarray
-    velocities: np.ndarray
+    velocities: int
+    most_common_velocities: int
     durations: np.ndarray
     sounding: np.ndarray
 
@@ -55,7 +58,15 @@ def histograms(notes):
         programs[program] += 1
         durations[note.duration] += 1
         sounding[note.pitch % 12] += note.duration
-    return Histograms(pitches, drum_keys, programs, velocities, durations, sounding)
+    used = np.zeros(VELOCITY_BINS, np.bool_)
+    most_common = 0
+    for program in range(PROGRAMS + 1):
+        most = 0
+        for velocity in range(VELOCITY_BINS):
+            most = max(most, velocities[program, velocity])
+            used[velocity] |= velocities[program, velocity] > 0
+        most_common += most
+    return Histograms(pitches, drum_keys, programs, used.sum(), most_common, durations, sounding)
 
 
 @njit(cache=True)

@@ -130,7 +130,7 @@ def _time(song: Song) -> dict[str, Any]:
 
 
 def _longest_held(starts: np.ndarray, end: int) -> int:
-    return int(np.diff(starts, append=end).argmax())
+    return 0 if len(starts) == 1 else int(np.diff(starts, append=end).argmax())
 
 
 def _parts(played: np.ndarray) -> int:
@@ -148,8 +148,8 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
         "instruments": len(programs),
         "programs": programs.tolist(),
         "drum_share": 1 - melodic / total,
-        "velocities": int(np.count_nonzero(counts.velocities.sum(axis=0))),
-        "expressive": 1 - int(counts.velocities.max(axis=1).sum()) / total,
+        "velocities": counts.velocities,
+        "expressive": 1 - counts.most_common_velocities / total,
         "sounds": int(np.count_nonzero(counts.pitches) + np.count_nonzero(counts.drum_keys)),
     }
     if not melodic:

@@ -98,7 +98,8 @@ def bar_hashes(song: Song, bars: Bars, count: int) -> np.ndarray:
     sound = notes["instrument"].astype(np.int64) << 8 | notes["pitch"]
     add_events(hashes, *bars.locate(notes["start"]), notes["duration"], sound)
     lines = bars.first_steps(every)
-    lengths = np.diff(lines, append=lines[-1] + bars.lengths[-1])
+    lengths = np.empty_like(lines)
+    lengths[:-1], lengths[-1] = lines[1:] - lines[:-1], bars.lengths[-1]
     tempo = np.searchsorted(tempos["start"], lines, side="right") - 1
     shape = song.meters["numerator"].astype(np.int64) << 8 | song.meters["denominator"]
     meter = shape[bars.meter_at(lines)]

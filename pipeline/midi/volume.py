@@ -40,7 +40,7 @@ def any_at_zero(controls):
     found = False
     for i in range(len(controls)):
         kind = controls[i].kind
-        found |= controls[i].value == 0 and (kind == VOLUME or kind == EXPRESSION)
+        found |= controls[i].value == 0 and kind in (VOLUME, EXPRESSION)
     return found
 
 
