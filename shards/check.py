@@ -29,7 +29,7 @@ from shards.layout import (
     SPLITS,
 )
 from shards.song import Song
-from shards.vocabulary import NO_VELOCITY, PROGRAMS, VELOCITY_BINS, Vocabulary
+from shards.vocabulary import NO_VELOCITY, PITCHES, PROGRAMS, VELOCITY_BINS, Vocabulary
 
 
 class Counts(TypedDict):
@@ -168,20 +168,23 @@ def _first(wrong: np.ndarray) -> int:
 def id_fault(song: EncodedSong, vocabulary: Vocabulary) -> str | None:
     """Whether one of a song's ids is beyond the vocabulary, or missing where a target needs it.
 
-    A note or control needs an instrument class, a note and nothing else a velocity bin. What more
-    the arrays must satisfy is left to `checked_song`: this is done for every song trained on.
+    A pitch or control needs a program, a drum its own class, a note and nothing else a velocity
+    bin. What more the arrays must satisfy is left to `checked_song`: this is done for every song
+    trained on.
     """
-    tokens = song.tokens
-    notes = np.uint16(vocabulary.duration0 - vocabulary.pitch0)  # pitches and drums
-    is_note = tokens - np.uint16(vocabulary.pitch0) < notes  # what is below wraps
-    has_class = is_note
+    tokens, instruments, bins = song.tokens, song.instruments, song.velocities
+    drums = np.uint16(vocabulary.drums)
+    drum = tokens - np.uint16(vocabulary.drum0)  # what is below wraps
+    is_drum = drum < drums
+    has_program = tokens - np.uint16(vocabulary.pitch0) < np.uint16(PITCHES)
+    is_note = is_drum | has_program
     if controls := vocabulary.unused0 - vocabulary.bend0:
-        has_class = is_note | (tokens - np.uint16(vocabulary.bend0) < np.uint16(controls))
-    bins = song.velocities
-    classes = song.instruments + np.uint8(1)  # none wraps to 0
+        has_program = has_program | (tokens - np.uint16(vocabulary.bend0) < np.uint16(controls))
     wrong_in = {
         "tokens": tokens >= vocabulary.unused0,
-        "instruments": (classes > vocabulary.instruments) | (has_class > classes),
+        "instruments": (instruments + np.uint8(1) > vocabulary.instruments)  # none wraps to 0
+        | (has_program & (instruments >= PROGRAMS))
+        | (is_drum & (instruments != drum + np.uint16(PROGRAMS))),
         "velocities": (is_note == (bins == NO_VELOCITY)) | (is_note & (bins >= VELOCITY_BINS)),
         "steps": song.steps >= vocabulary.max_bar_steps,
     }

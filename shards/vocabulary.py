@@ -30,7 +30,7 @@ from shards import settings
 from shards.gm import DRUM_NAMES, PROGRAM_NAMES
 from shards.settings import setting
 
-PROGRAMS = 128
+PROGRAMS = PITCHES = 128
 NO_INSTRUMENT = 255
 NO_VELOCITY = 255
 VELOCITY_BINS = 32
@@ -129,7 +129,7 @@ class Vocabulary:
 
     pad, sos, eos = range(3)
     pitch0 = len(SPECIAL)
-    drum0 = pitch0 + 128
+    drum0 = pitch0 + PITCHES
 
     def __init__(self, codec_settings: CodecSettings | None = None) -> None:
         self.settings = codec_settings or CodecSettings()

@@ -118,6 +118,8 @@ SONG_LIES = {
     "token": (set_values("tokens", 50, 60_000), "tokens[50] is 60000"),
     "unused-token": (set_values("tokens", 50, 670), "tokens[50] is 670"),
     "instrument": (set_values("instruments", slice(10, 12), 254), "is 254"),
+    "drum-as-program": (set_values("instruments", slice(None), 140), "is 140"),
+    "program-as-drum": (set_values("instruments", slice(None), 40), "is 40"),
     "no-instrument": (set_values("instruments", slice(None), 255), "is 255"),
     "velocity": (set_values("velocities", slice(None), 32), "is 32"),
     "no-velocity": (set_values("velocities", slice(None), 255), "is 255"),

@@ -16,13 +16,20 @@ import numpy as np
 from shards.codec import EncodedSong
 from shards.grammar import Cursor
 from shards.song import DEFAULT_TEMPO
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, PROGRAMS, VELOCITY_BINS, Kind, Vocabulary
+from shards.vocabulary import (
+    NO_INSTRUMENT,
+    NO_VELOCITY,
+    PITCHES,
+    PROGRAMS,
+    VELOCITY_BINS,
+    Kind,
+    Vocabulary,
+)
 from trainer.generation.repetition_guard import RepetitionGuard
 
 DEFAULT_VELOCITY = 20
 """Velocity bin of an instrument's first note where no head predicts it: MIDI 82, about the mean
 of Lakh."""
-PITCHES = 128
 
 
 @dataclass(frozen=True, kw_only=True)
