@@ -199,3 +199,28 @@ def startup(work: Path, times: int) -> None:
     print(f"{len(seconds)} of {times} reported")
     print(f"first after {seconds[0]:.2f} s, with the start of the workers' server")
     print(f"slowest of the others after {max(seconds[1:]):.2f} s")
+
+
+@command.command()
+@click.option("--times", default=20, show_default=True)
+@click.pass_obj
+def starts(work: Path, times: int) -> None:
+    """Start two runs of one name at once: does one work, and is the other refused?"""
+    compose_corpus(work / "midi", DemoSettings(songs=80))
+    right = 0
+    for number in range(times):
+        out = work / f"run{number}"
+        both = [
+            subprocess.Popen(
+                run_command(work / "midi", out),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        errors = [run.communicate()[1] for run in both]
+        refused = [text for text in errors if "another run is working there" in text]
+        codes = sorted(run.returncode for run in both)
+        right += codes == [0, 1] and len(refused) == 1 and not list(verify(out / "lakh"))
+    print(f"one worked and one was refused: {right} of {times}")
