@@ -40,7 +40,8 @@ def seconds_per_file(read: Read, files: list[bytes]) -> list[float]:
 
 @click.command(cls=Measurement)
 @corpus_argument
-def command(corpus: Path) -> None:
+@click.option("--largest", type=int, help="Only files of at most so many bytes.")
+def command(corpus: Path, largest: int | None) -> None:
     """Time the reader, symusic and mido on the files of CORPUS that they accept.
 
     They take turns in one process, so that a busy machine is busy for all; each file's best of
@@ -55,6 +56,7 @@ def command(corpus: Path) -> None:
     warm_up()
     readers: dict[str, Read] = {"lakhxl": read_midi, "symusic": symusic.Score.from_midi}
     contents = [path.read_bytes() for path in midi_files(corpus)]
+    contents = [data for data in contents if largest is None or len(data) <= largest]
     files = [data for data in contents if all(accepts(read, data) for read in readers.values())]
     rounds = defaultdict(list)
     for _ in range(ROUNDS):
