@@ -322,6 +322,15 @@ def named_tracks(metas: np.ndarray, data: bytes, tracks: int) -> np.ndarray:
     return named
 
 
+@njit(cache=True)
+def any_orchestra_kit(decisions, program, is_drum):
+    """Whether any drum is played by the orchestra kit."""
+    found = False
+    for i in range(len(program)):
+        found |= program[i] == ORCHESTRA and is_drum[decisions[i]]
+    return found
+
+
 def find_timpani(
     decisions: np.ndarray, packed: np.ndarray, program: np.ndarray, maker: int
 ) -> None:
@@ -331,10 +340,10 @@ def find_timpani(
         decisions, packed, program: one per note; see `events.read_track`.
         maker: that the file names.
     """
+    if maker == XG or not any_orchestra_kit(decisions, program, IS_DRUM):
+        return
     at = np.flatnonzero(program == ORCHESTRA)
     at = at[IS_DRUM[decisions[at]]]
-    if not len(at) or maker == XG:
-        return
     at = at[(decisions[at] != XG_ON) & (decisions[at] != XG_BANK)]
     pitch, part = (packed[at] >> 16) & 127, packed[at] >> 56 << 4 | ((packed[at] >> 32) & 15)
     is_timpani = (pitch >= TIMPANI_KEYS[0]) & (pitch <= TIMPANI_KEYS[1])

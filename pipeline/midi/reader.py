@@ -15,6 +15,7 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,8 +96,7 @@ class Recording:
     """Number of notes by the evidence that made them drums or not; see `percussion`."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """Where the tracks start, and the unit of time."""
 
     tracks_at: int
@@ -276,8 +276,9 @@ def read_bytes(data: bytes) -> Recording:
     tempos, counters[events.BAD_TEMPO] = tempo_records(metas, padded)
     meters, counters[events.BAD_METER] = meter_records(metas, padded)
     controls = control_records(messages, resets, home, first, numbers)
-    for number in np.flatnonzero(counters):
-        repairs[events.REPAIRS[number][0]] = int(counters[number])
+    for number, count in enumerate(counters.tolist()):
+        if count:
+            repairs[events.REPAIRS[number][0]] = count
     recording = Recording(
         notes=records.reshape(-1).view(NOTE_DTYPE),
         ticks_per_beat=header.ticks_per_beat,
