@@ -25,6 +25,7 @@ from shards.writer import write_json
 
 PLAN = "run.json"
 """What the run is to make; only in the unfinished folder."""
+MIN_SLICE_FILES, WANTED_SLICES = 256, 128
 
 
 @dataclass
@@ -128,11 +129,16 @@ def _prepare(
     else:
         save_listings(files, partial)
         write_json(partial / PLAN, plan)
-    slices = files.cut(ingest.slice_files)
+    slices = files.cut(slice_length(len(files), ingest.slice_files))
     left, earlier = _published(partial, slices)
     return PreparedRun(
         partial, folder, data_settings, slices, left, earlier, files.roots, files.passed_over, lock
     )
+
+
+def slice_length(files: int, most: int) -> int:
+    """Input files per slice; see `IngestSettings.slice_files`."""
+    return min(most, max(MIN_SLICE_FILES, files // WANTED_SLICES))
 
 
 def _check_inputs_of_finalize(data_settings: DataSettings, folder: Path) -> None:

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.process_file import FileProcessor, encode_file
 from pipeline.running.execute import execute
 from pipeline.running.pool_settings import PoolSettings
-from pipeline.running.prepare import prepare
+from pipeline.running.prepare import prepare, slice_length
 from pipeline.running.run_lock import RunError
 from pipeline.sources.listing import SourceFile, list_files
 from shards.verify import verify
@@ -218,3 +220,10 @@ def test_more_songs_add_to_a_corpus_without_changing_any(demo, dataset, build, t
     for row in dataset.index.to_pylist():
         assert rows[row["path"]]["tokens"] == row["tokens"]
         assert rows[row["path"]]["split"] == row["split"]
+
+
+@given(st.integers(0, 10**7), st.integers(1, 5000))
+def test_slices_are_as_long_as_asked_for_or_as_give_many_slices(files, most):
+    length = slice_length(files, most)
+    assert 1 <= length <= most
+    assert length == most or length == 256 or files // length >= 128
