@@ -5,6 +5,7 @@ generate.py   write songs with it
 evaluate.py   its loss on held-out songs
 judge.py      its samples compared with held-out songs
 plot.py       its learning curve
+export.py     the model as others need it
 settings.py   every setting, with default, bounds and reason
 options.py    options that several commands share
 """
@@ -13,6 +14,7 @@ import click
 
 from shards.console import Commands
 from trainer.cli.evaluate import evaluate_command
+from trainer.cli.export import export_command
 from trainer.cli.fit import fit_command
 from trainer.cli.generate import generate_command
 from trainer.cli.judge import judge_command
@@ -37,6 +39,7 @@ for command in (
     evaluate_command,
     judge_command,
     plot_command,
+    export_command,
     settings_command,
 ):
     cli.add_command(command)

@@ -17,7 +17,7 @@ from trainer.run import checkpoint
 from trainer.run.checkpoint import TensorInfo
 
 FLOATS = {"F32", "BF16", "F16"}
-"""What a memory may be stored as; it is converted."""
+"""What a memory, and weights without optimizer state, may be stored as; they are converted."""
 
 
 def check_tensors(path: Path, config: Config) -> None:
@@ -31,20 +31,19 @@ def check_tensors(path: Path, config: Config) -> None:
         LakhxlError: a tensor is missing, has another shape or type, or does not belong there; or
             the file is no checkpoint.
     """
-    found = checkpoint.tensor_infos(path)
+    found, is_whole = checkpoint.tensor_infos(path), path.name != checkpoint.BEST
     weights, memory = _weights_and_memory(config)
     for name, info in found.items():
         expected = weights.get(name) or memory.get(name) or _of_optimizer(name, info, weights)
         if expected is None:
             raise LakhxlError(f"{path} holds {name}, which is no part of the model in config.json")
-        is_float = name.startswith(("memory.keys.", "memory.values."))
+        is_float = not is_whole or name.startswith(("memory.keys.", "memory.values."))
         dtype_fits = info.dtype in FLOATS if is_float else info.dtype == expected.dtype
         if info.shape != expected.shape or not dtype_fits:
             raise LakhxlError(
                 f"{path} has {name} as {info}, but config.json expects {expected}: it is of "
                 "another configuration, or damaged"
             )
-    is_whole = path.name != checkpoint.BEST
     missing = [name for name in (*weights, *(memory if is_whole else ())) if name not in found]
     if missing:
         raise LakhxlError(f"{path} lacks {missing[0]}, which config.json expects")

@@ -76,9 +76,11 @@ class Run:
         Raises:
             LakhxlError: it is at neither place.
         """
+        if not self.dataset_from_run:
+            raise LakhxlError(f"{self.path} was exported without its dataset: name it as DATASET")
         beside = self.path.resolve() / self.dataset_from_run
         for place in (beside, self.dataset):
-            if self.dataset_from_run and is_dataset(place):
+            if is_dataset(place):
                 return Path(os.path.normpath(place))
         raise LakhxlError(
             f"the dataset of {self.path} is neither at {os.path.normpath(beside)} nor at "
@@ -164,6 +166,8 @@ def create_run(path: Path, config: Config, dataset: SongSource) -> Run:
 def write_config(run: Run) -> None:
     """Write config.json."""
     places = dict(zip(DATASET_PATHS, (str(run.dataset), run.dataset_from_run), strict=True))
+    if not run.dataset_from_run:  # an exported run
+        places = {}
     dataset = {**places, "fingerprint": run.fingerprint, "settings": run.dataset_settings}
     content = {"version": RUN_VERSION, "dataset": dataset, **settings.to_json(run.config)}
     write_json(run.path / CONFIG, content)
