@@ -20,6 +20,8 @@ from trainer.run.folder import VOCABULARY, Run, write_config
 CARD = "README.md"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """What weights may be stored as. Models compute in the type that their user chooses."""
+ABOUT_CORPUS = ("duplicates", "split")
+"""Settings of the dataset that prompts do not need; their lists are files of this machine."""
 
 
 def export_run(run: Run, folder: Path, *, dtype: str, license: str, sample: str | None) -> Path:
@@ -43,7 +45,14 @@ def export_run(run: Run, folder: Path, *, dtype: str, license: str, sample: str 
     tensors, state = checkpoint.load(best, prefix="model.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LakhxlError(f"{folder} exists and is not an empty folder: name another FOLDER")
-    exported = replace(run, path=folder, dataset=Path(), dataset_from_run="")
+    of_one_file = {
+        group: values
+        for group, values in (run.dataset_settings or {}).items()
+        if group not in ABOUT_CORPUS
+    }
+    exported = replace(
+        run, path=folder, dataset=Path(), dataset_from_run="", dataset_settings=of_one_file
+    )
     try:
         exported.checkpoints.mkdir(parents=True, exist_ok=True)
         weights = exported.checkpoints / checkpoint.BEST
