@@ -50,7 +50,9 @@ def report_text(report: Report) -> str:
 def _funnel(report: Report, max_reasons: int) -> list[str]:
     found = report["funnel"][0]["files"]
     reasons = [reason for stage in report["funnel"] for reason in stage["lost"]]
-    named = sorted(reasons, key=lambda reason: -reason["files"])[:max_reasons]
+    # duplicates always by name, so that at most two stages have a line for the others
+    named = sorted(reasons, key=lambda reason: (reason["outcome"] != "kept", -reason["files"]))
+    named = named[:max_reasons]
     lines = []
     for stage in report["funnel"]:
         files = stage["files"]
@@ -136,7 +138,7 @@ def _remarks(report: Report) -> list[str]:
         ("unaligned", [f"{count(unaligned)} songs, {share(unaligned, songs)}"]),
         ("silence removed", [f"{hours(silence['hours'])} in {count(silence['songs'])} songs"]),
         ("leakage", [f"{leaked} duplicates across splits" if leaked else
-                     "none: no duplicate across splits"]),
+                     "no cluster in two splits; pipeline audit measures it"]),
     )  # fmt: skip
     return [_list(name, items) for name, items in rows if items]
 
