@@ -54,7 +54,10 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "stop": (pa.int64(), "One past its last row."),
     "split": (pa.string(), "train, valid or test."),
     "cluster": (pa.int32(), "Songs with the same number are duplicates of each other."),
-    "representative": (pa.bool_(), "Whether this is the one song of its cluster to train on."),
+    "representative": (
+        pa.bool_(),
+        "Whether to train on this song: the best of its cluster, or a cover.",
+    ),
     "duplicate": (
         pa.string(),
         "How the song is known to repeat an earlier one: identical_file, identical_music, "

@@ -35,6 +35,9 @@ class File:
     tracks: list[list[Event]]
 
 
+Edit = Callable[[File, np.random.Generator], File]
+
+
 def read(data: bytes) -> File:
     """Parse a file.
 
@@ -248,6 +251,81 @@ def last_quarter(file: File, random: np.random.Generator) -> File:
     return without(file, lambda tick: tick >= border)
 
 
+def retimed(file: File, clock: Callable[[int], float], slower: float = 1.0) -> File:
+    """Every event at another tick, and every tempo by a factor, so that the song may sound alike.
+
+    Args:
+        file: the song.
+        clock: the new tick of an old one.
+        slower: factor of the microseconds per quarter note.
+    """
+
+    def change(event: bytes) -> bytes:
+        if event[:2] != TEMPO or len(event) != 6:
+            return event
+        return event[:3] + min(int(int.from_bytes(event[3:], "big") * slower), 0xFFFFFF).to_bytes(
+            3, "big"
+        )
+
+    tracks = each(file, change).tracks
+    return replace(file, tracks=[[(round(clock(t)), e) for t, e in events] for events in tracks])
+
+
+def notated_at(factor: float) -> Edit:
+    """The same sound, notated with note values `factor` times as long."""
+
+    def edit(file: File, random: np.random.Generator) -> File:
+        first, *rest = file.tracks
+        stated = TEMPO + b"\x03" + (500_000).to_bytes(3, "big")
+        return retimed(
+            replace(file, tracks=[[(0, stated), *first], *rest]),
+            lambda tick: tick * factor,
+            1 / factor,
+        )
+
+    return edit
+
+
+def ticks_scaled(file: File, random: np.random.Generator) -> File:
+    """Every tick by a factor of 1.04 to 1.25 or its inverse: played to another click."""
+    factor = random.uniform(1.04, 1.25) ** random.choice([-1, 1])
+    return retimed(file, lambda tick: tick * factor)
+
+
+def drifting(file: File, random: np.random.Generator) -> File:
+    """Recorded without a click: the beat drifts by some 2 % per beat, within 0.7 to 1.4 times."""
+    beats = _last(file) // file.division + 2
+    rate, rates = 0.0, []
+    for change in random.normal(0, 0.02, beats):
+        rate = min(max(rate + change, np.log(0.7)), np.log(1.4))
+        rates.append(np.exp(rate))
+    ticks = np.concatenate([[0.0], np.cumsum(rates)]) * file.division
+
+    def clock(tick: int) -> float:
+        beat = min(tick // file.division, beats - 1)
+        return ticks[beat] + (tick - beat * file.division) * rates[beat]
+
+    return retimed(file, clock)
+
+
+def piano_reduction(file: File, random: np.random.Generator) -> File:
+    """All notes but the drums' on one piano track."""
+    parts = each(file, lambda e: b"" if is_note(e) and e[0] & 15 == DRUMS else e)
+    played = sorted(
+        ((t, bytes([e[0] & 0xF0]) + e[1:]) for events in parts.tracks for t, e in events
+         if is_note(e)),
+        key=lambda event: (event[0], is_on(event[1])),
+    )  # fmt: skip
+    rest = [
+        [(t, e) for t, e in events if e[0] == 0xFF and e[:2] != NAME and e[:2] != END]
+        for events in file.tracks
+    ]
+    conductor = sorted((one for events in rest for one in events), key=lambda event: event[0])
+    last = max([t for t, _ in [*played, *conductor]], default=0)
+    end = (last, END + b"\x00")
+    return File(1, file.division, [[*conductor, end], [*played, end]])
+
+
 EDITS = {
     "title": title,
     "tempo": tempo,
@@ -262,4 +340,11 @@ EDITS = {
     "off the grid": off_grid,
     "first quarter missing": first_quarter,
     "last quarter missing": last_quarter,
+    "notated at half the tempo": notated_at(0.5),
+    "notated at double the tempo": notated_at(2),
+    "notated at 3/2 of the tempo": notated_at(1.5),
+    "notated at 2/3 of the tempo": notated_at(2 / 3),
+    "ticks scaled": ticks_scaled,
+    "drifting beat": drifting,
+    "piano reduction": piano_reduction,
 }

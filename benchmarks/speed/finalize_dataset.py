@@ -1,4 +1,4 @@
-"""The end of a run over 180,000 songs, from the slices' fragments to the manifest, and its report.
+"""The end of a run over many songs, from the slices' fragments to the manifest, and its report.
 
 Measured again by itself: the report, without adding up the slices' note counts.
 """
@@ -17,7 +17,7 @@ import pyarrow as pa
 from benchmarks.arguments import Measurement, corpus_argument
 from benchmarks.corpus import midi_files
 from pipeline.config import DataSettings, IngestSettings
-from pipeline.duplicates.fingerprint import BINS
+from pipeline.duplicates.signature import BINS, KINDS, SIGNATURE
 from pipeline.process_file import FileProcessor, warm_up
 from pipeline.report.compute.note_counts import NoteCounts, note_counts_fragment
 from pipeline.report.compute.report import build_report
@@ -30,7 +30,7 @@ from shards import open_dataset
 from shards.layout import LEDGER_SCHEMA, MANIFEST
 from shards.writer import write_json, write_table
 
-SONGS, SLICE = 180_000, 256
+SLICE = 256
 SETTINGS = DataSettings(ingest=IngestSettings(round_trip_check=0))
 
 
@@ -41,7 +41,7 @@ def real_rows(corpus: Path) -> tuple[pa.Table, pa.Table, np.ndarray]:
         processor.process(SourceFile(str(path.relative_to(corpus)), str(path)))
         for path in midi_files(corpus)
     ]
-    kept = [result for result in results if result.index and result.index["signature"] is not None]
+    kept = [result for result in results if result.index and all(map(result.index.get, KINDS))]
     index = pa.Table.from_pylist([result.index for result in kept], INDEX_FRAGMENT_SCHEMA)
     ledger = pa.Table.from_pylist([result.ledger for result in kept], LEDGER_SCHEMA)
     return index, ledger, processor.note_counts.vector
@@ -55,29 +55,42 @@ def with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:
     return table
 
 
-def random_signatures(real: np.ndarray, chosen: np.ndarray, random: np.random.Generator):
-    """Signatures of a slice's songs: a third repeats real songs, the others are songs of their own.
+def random_signatures(
+    real: np.ndarray, chosen: np.ndarray, own: np.ndarray, random: np.random.Generator
+) -> pa.Array:
+    """Signatures of a slice's songs: some repeat real songs, the others are songs of their own.
 
     Of a repetition 5 % of the bins are drawn anew; of a song of its own 2 % come from real songs.
+
+    Args:
+        real: shape (songs,), SIGNATURE.
+        chosen: shape (slice,), the real song that each repeats.
+        own: shape (slice,), bool, the songs of their own.
+        random: where the draws come from.
+
+    Returns:
+        the signatures as they are stored.
     """
-    signature, own = real[chosen].copy(), random.random(len(chosen)) < 0.67
-    drawn = random.integers(0, 1 << 16, signature.shape)
-    others = real[random.integers(0, len(real), signature.shape), np.arange(BINS)]
-    fresh = np.where(random.random(signature.shape) < 0.02, others, drawn)
-    edited = np.where(random.random(signature.shape) < 0.05, drawn, signature)
-    return np.where(own[:, None], fresh, edited).astype(np.uint16)
+    signatures = real[chosen].copy()
+    shape = signatures["hashes"].shape
+    drawn = random.integers(0, 1 << 16, shape)
+    others = real["hashes"][random.integers(0, len(real), shape), np.arange(BINS)]
+    fresh = np.where(random.random(shape) < 0.02, others, drawn)
+    edited = np.where(random.random(shape) < 0.05, drawn, signatures["hashes"])
+    signatures["hashes"] = np.where(own[:, None], fresh, edited)
+    return pa.array([one.tobytes() for one in signatures], pa.binary(SIGNATURE.itemsize))
 
 
-def write_fragments(corpus: Path, partial: Path) -> tuple[int, np.ndarray]:
+def write_fragments(corpus: Path, partial: Path, songs: int) -> tuple[int, np.ndarray]:
     """Write the fragments of enough slices for all songs; returns their number, and all counts."""
     warm_up()
     random = np.random.default_rng(0)
     index, ledger, counts = real_rows(corpus)
-    real = np.stack(index["signature"].to_pylist()).astype(np.uint16)
-    slices, counts = -(-SONGS // SLICE), counts // max(len(real) // SLICE, 1)
+    real = {kind: np.frombuffer(b"".join(index[kind].to_pylist()), SIGNATURE) for kind in KINDS}
+    slices, counts = -(-songs // SLICE), counts // max(len(index) // SLICE, 1)
     for number in range(slices):
-        chosen = random.integers(0, len(real), SLICE)
-        signatures = random_signatures(real, chosen, random)
+        chosen, own = random.integers(0, len(index), SLICE), random.random(SLICE) < 0.67
+        signatures = {kind: random_signatures(real[kind], chosen, own, random) for kind in KINDS}
         paths = pa.array([f"{number}/{n}.mid" for n in range(SLICE)])
         md5s = pa.array([f"{number * SLICE + n:032x}" for n in range(SLICE)])
         index_rows = with_columns(
@@ -85,7 +98,7 @@ def write_fragments(corpus: Path, partial: Path) -> tuple[int, np.ndarray]:
             path=paths,
             md5=md5s,
             music=md5s,
-            signature=pa.array(list(signatures), pa.list_(pa.uint16())),
+            **signatures,
             min_hash=pa.array(random.integers(0, 1 << 63, SLICE).astype(np.uint64)),
         )
         write_table(partial / index_fragment(number), index_rows)
@@ -123,8 +136,9 @@ def measure(partial: Path, slices: int, note_counts: np.ndarray) -> None:
 @click.command(cls=Measurement)
 @corpus_argument
 @click.argument("folder", type=click.Path(path_type=Path))
-def command(corpus: Path, folder: Path) -> None:
-    """Finalize a dataset of 180,000 songs in FOLDER, a new place for 700 MB.
+@click.option("--songs", type=int, default=180_000, show_default=True, help="So many songs.")
+def command(corpus: Path, folder: Path, songs: int) -> None:
+    """Finalize a dataset of 180,000 songs in FOLDER, a new place for 900 MB.
 
     The slices' fragments repeat rows of the real songs with other names, checksums and signatures.
     Then the pipeline finalizes them in a fresh process: clusters, splits, index, ledger, report,
@@ -132,7 +146,7 @@ def command(corpus: Path, folder: Path) -> None:
     """
     partial = folder / "lakh.partial"
     partial.mkdir(parents=True)
-    slices, note_counts = write_fragments(corpus, partial)
+    slices, note_counts = write_fragments(corpus, partial, songs)
     process = get_context("spawn").Process(target=measure, args=(partial, slices, note_counts))
     process.start()
     process.join()

@@ -1,81 +1,88 @@
 """The index columns that depend on other songs: cluster, split, representative, duplicate."""
 
-from collections.abc import Sequence
+# pyarrow.compute makes its functions at import, where pyright cannot see them
+# pyright: reportAttributeAccessIssue=false
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.duplicates.clusters import clusters
-from pipeline.duplicates.fingerprint import BINS
+from pipeline.duplicates.clusters import RULES, Signatures, clusters, joined
+from pipeline.duplicates.representatives import representatives
 from pipeline.duplicates.settings import DuplicateSettings, read_list
+from pipeline.duplicates.signature import KINDS
 from pipeline.duplicates.splits import SplitSettings, earlier_splits, splits
-from shards.layout import DUPLICATE_KINDS
+from pipeline.duplicates.stored import PlacesFile, Tables, read_columns, read_hashes
+from shards.layout import DUPLICATE_KINDS, SPLITS
 
 
 def duplicate_columns(
-    songs: pa.Table, duplicates: DuplicateSettings, split: SplitSettings
+    tables: Tables, folder: Path, duplicates: DuplicateSettings, split: SplitSettings
 ) -> dict[str, Any]:
     """Compute the columns cluster, split, representative and duplicate.
 
     Args:
-        songs: all kept songs; with md5, path, unaligned, tier, notes, music, signature, min_hash.
+        tables: all kept songs; with md5, path, unaligned, tier, notes, music, min_hash and the
+            signatures.
+        folder: for temporary files, of 512 bytes per song.
         duplicates: when songs count as duplicates.
         split: how large the splits are.
     """
-    md5s, music = songs["md5"].to_pylist(), songs["music"].to_pylist()
-    signatures = _signatures(songs)
-    by_sound = cluster = clusters(md5s, music, signatures, duplicates)
-    if duplicates.duplicate_list:
-        listed = read_list(duplicates.duplicate_list, md5s, songs["path"].to_pylist())
-        cluster = clusters(md5s, music, signatures, duplicates, listed)
-    earlier = earlier_splits(split.keep_splits, md5s) if split.keep_splits else None
+    exact = [numbers(read_columns(tables, [name])[name]) for name in ("md5", "music")]
+    pa.default_memory_pool().release_unused()  # of the names
+    by_sound = clusters(exact, signatures(tables, len(exact[0]), folder), duplicates)
+    listed = _listed(tables, duplicates.duplicate_list) if duplicates.duplicate_list else []
+    cluster, same = (joined(one, listed) for one in (by_sound, clusters(exact, (), duplicates)))
+    songs = read_columns(tables, ["unaligned", "tier", "notes", "min_hash"])
+    earlier = None
+    if split.keep_splits:
+        earlier = earlier_splits(split.keep_splits, read_columns(tables, ["md5"])["md5"])
+    split_of = splits(songs["min_hash"].to_numpy(), cluster, split, earlier)
     return {
         "cluster": cluster,
-        "split": splits(songs["min_hash"].to_pylist(), cluster, split, earlier),
-        "representative": representatives(songs, cluster),
-        "duplicate": duplicate_kinds(md5s, music, by_sound.tolist(), cluster.tolist()),
+        "split": pa.array(SPLITS).take(split_of),
+        "representative": representatives(
+            songs, tables, cluster, same, duplicates.cover_similarity
+        ),
+        "duplicate": duplicate_kinds(*exact, by_sound, cluster),
     }
 
 
-def _signatures(songs: pa.Table) -> list[np.ndarray | None]:
-    column = songs["signature"].combine_chunks()
-    has_signature = column.is_valid().to_numpy(zero_copy_only=False)
-    rows = iter(column.flatten().to_numpy().reshape(-1, BINS))
-    return [next(rows) if given else None for given in has_signature.tolist()]
+def numbers(names: pa.ChunkedArray) -> np.ndarray:
+    """Number strings from 0, by their first occurrence."""
+    chunks = names.dictionary_encode().chunks
+    return np.concatenate([*(chunk.indices for chunk in chunks), np.zeros(0, np.int32)])
 
 
-def representatives(songs: pa.Table, cluster: np.ndarray) -> np.ndarray:
-    """Choose the song of each cluster to train on.
-
-    Songs with a steady beat come first, then songs read without repair, then those with the most
-    notes, then the first.
-
-    Returns:
-        shape (songs,), bool; one True per cluster.
-    """
-    repaired = np.array(songs["tier"].to_pylist()) != "strict"
-    unaligned = songs["unaligned"].to_numpy()
-    order = np.lexsort((-songs["notes"].to_numpy(), repaired, unaligned, cluster))
-    first = np.ones(len(order), bool)
-    first[1:] = np.diff(cluster[order]) != 0
-    representative = np.zeros(len(order), bool)
-    representative[order[first]] = True
-    return representative
+def _listed(tables: Tables, path: str) -> list[list[int]]:
+    names = read_columns(tables, ["md5", "path"])
+    return read_list(path, names["md5"].to_pylist(), names["path"].to_pylist())
 
 
-def duplicate_kinds(*evidence: Sequence[Any]) -> list[str | None]:
-    """Name how each song is known to repeat an earlier one; None where it repeats none.
+def signatures(tables: Tables, songs: int, folder: Path) -> Iterator[Signatures]:
+    """Read the signatures of so many songs, one kind after the other."""
+    for kind in KINDS:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            places = PlacesFile(file)
+            yield Signatures(
+                *read_hashes(tables, kind, np.ones(songs, bool), places), places, RULES[kind]
+            )
+
+
+def duplicate_kinds(*evidence: np.ndarray) -> pa.Array:
+    """Name how each song is known to repeat an earlier one; null where it repeats none.
 
     Args:
         evidence: in the order of DUPLICATE_KINDS, strongest first; each has one entry per song,
             equal for songs that are such duplicates.
     """
-    seen: list[set[Any]] = [set() for _ in DUPLICATE_KINDS]
-    kinds = []
-    for keys in zip(*evidence, strict=True):
-        known = zip(DUPLICATE_KINDS, keys, seen, strict=True)
-        kinds.append(next((kind for kind, key, before in known if key in before), None))
-        for key, before in zip(keys, seen, strict=True):
-            before.add(key)
-    return kinds
+    kind = np.full(len(evidence[0]), len(DUPLICATE_KINDS), np.int32)
+    for number, keys in reversed([*enumerate(evidence)]):
+        repeats = np.ones(len(keys), bool)
+        repeats[np.unique(keys, return_index=True)[1]] = False
+        kind[repeats] = number
+    return pa.array([*DUPLICATE_KINDS, None]).take(pa.array(kind))

@@ -6,11 +6,15 @@ that joins a cluster can move it to another split only if it brings a smaller ha
 n of new n-grams does so with a probability of about n. `keep_splits` prevents it.
 """
 
+# pyarrow.compute makes its functions at import, where pyright cannot see them
+# pyright: reportAttributeAccessIssue=false
+
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from shards import open_dataset, settings
 from shards.layout import SPLITS
@@ -47,48 +51,49 @@ class SplitSettings:
 
 
 def splits(
-    min_hashes: Sequence[int],
+    min_hashes: np.ndarray,
     clusters: np.ndarray,
     settings: SplitSettings,
-    earlier: Sequence[str | None] | None = None,
-) -> list[str]:
+    earlier: np.ndarray | None = None,
+) -> np.ndarray:
     """Draw the split of each song.
 
     Args:
-        min_hashes: of the songs' fingerprints.
-        clusters: shape (songs,), the number of each song's cluster.
+        min_hashes: shape (songs,), uint64, of the songs' fingerprints.
+        clusters: shape (songs,), the number of each song's cluster, from 0.
         settings: shares and salt.
-        earlier: the split of each song in an earlier dataset, None for new songs.
+        earlier: shape (songs,), the split of each song in an earlier dataset, a position in SPLITS;
+            len(SPLITS) for new songs.
 
     Returns:
-        `train`, `valid` or `test` for each song, the same for a whole cluster. A cluster with
-        songs of the earlier dataset keeps their split. Where they disagree, because clusters have
-        merged, train wins over valid over test: training songs are never held out.
+        shape (songs,), positions in SPLITS, the same for a whole cluster. A cluster with songs of
+        the earlier dataset keeps their split. Where they disagree, because clusters have merged,
+        train wins over valid over test: training songs are never held out.
     """
-    smallest: dict[int, int] = {}
-    kept: dict[int, set[str]] = {}
-    before = earlier or [None] * len(min_hashes)
-    for min_hash, cluster, split in zip(min_hashes, clusters.tolist(), before, strict=True):
-        smallest[cluster] = min(min_hash, smallest.get(cluster, min_hash))
-        if split is not None:
-            kept.setdefault(cluster, set()).add(split)
-    drawn = {
-        cluster: next((name for name in SPLITS if name in kept.get(cluster, ())), None)
-        or draw(f"{min_hash:016x}", settings)
-        for cluster, min_hash in smallest.items()
-    }
-    return [drawn[cluster] for cluster in clusters.tolist()]
+    count = int(clusters.max(initial=-1)) + 1
+    smallest = np.full(count, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, clusters, min_hashes)
+    drawn = np.full(count, len(SPLITS))
+    if earlier is not None:
+        np.minimum.at(drawn, clusters, earlier)
+    for cluster in np.flatnonzero(drawn == len(SPLITS)).tolist():
+        drawn[cluster] = SPLITS.index(draw(f"{int(smallest[cluster]):016x}", settings))
+    return drawn[clusters]
 
 
-def earlier_splits(path: str, md5s: Sequence[str]) -> list[str | None]:
+def earlier_splits(path: str, md5s: pa.ChunkedArray) -> np.ndarray:
     """Look up, by checksum, the split that each file's song has in an earlier dataset.
+
+    Returns:
+        shape (songs,), a position in SPLITS; len(SPLITS) where it is not there.
 
     Raises:
         LakhxlError: there is no such dataset.
     """
     index = open_dataset(path).index
-    known = dict(zip(index["md5"].to_pylist(), index["split"].to_pylist(), strict=True))
-    return [known.get(md5) for md5 in md5s]
+    positions = pc.index_in(index["split"], pa.array(SPLITS)).combine_chunks()
+    row = pc.index_in(md5s, index["md5"].combine_chunks())
+    return positions.take(row.combine_chunks()).fill_null(len(SPLITS)).to_numpy()
 
 
 def draw(key: str, settings: SplitSettings) -> str:

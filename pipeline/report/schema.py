@@ -1,8 +1,8 @@
 """report.json: what it holds, key by key, and its version.
 
 Conventions
-    representative   the one song of its cluster that is trained on; unless a key says otherwise,
-                     figures are of the representative songs
+    representative   a song that is trained on, the best of its cluster or a cover; unless a key
+                     says otherwise, figures are of the representative songs
     *_songs, songs   number of songs; `files` likewise
 """
 
@@ -172,9 +172,13 @@ class Cluster(TypedDict):
 
 
 class Duplicates(TypedDict):
-    """Clusters of duplicates; `sizes` are pairs (songs in a cluster, clusters)."""
+    """Clusters of duplicates; `sizes` are pairs (songs in a cluster, clusters).
+
+    `covers` are the representatives beyond one per cluster.
+    """
 
     clusters: int
+    covers: int
     sizes: list[list[int]]
     largest: list[Cluster]
     clusters_in_two_splits: int

@@ -5,17 +5,21 @@ deleted and the folder is renamed. If this is interrupted, it starts over, or co
 manifest.
 """
 
+# pyarrow.compute makes its functions at import, where pyright cannot see them
+# pyright: reportAttributeAccessIssue=false
+
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config import DataSettings
 from pipeline.duplicates.columns import duplicate_columns
+from pipeline.duplicates.stored import read_columns
 from pipeline.report.compute.note_counts import note_counts_fragment, sum_counts
 from pipeline.report.compute.report import build_report
 from pipeline.report.compute.timing import timings_page_path, write_timings
@@ -24,6 +28,7 @@ from pipeline.report.html.timing_page import timings_html
 from pipeline.running.fragments import INDEX_FRAGMENT_SCHEMA, index_fragment, ledger_fragment
 from pipeline.running.prepare import PLAN
 from shards import settings
+from shards.check import counts as manifest_counts
 from shards.layout import (
     FORMAT_VERSION,
     INDEX,
@@ -33,7 +38,6 @@ from shards.layout import (
     MANIFEST,
     REPORT,
     REPORT_PAGE,
-    SPLITS,
     VOCABULARY,
 )
 from shards.mapped_files import read_table
@@ -57,11 +61,8 @@ def finalize(partial: Path, folder: Path, slices: int, data_settings: DataSettin
 
 def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     vocabulary = Vocabulary(data_settings.codec)
-    fragments = [
-        read_table(partial / index_fragment(n), INDEX_FRAGMENT_SCHEMA) for n in range(slices)
-    ]
+    index = _index(partial, slices, data_settings)
     ledgers = [_read_ledger(partial / ledger_fragment(n)) for n in range(slices)]
-    index = _index(fragments, data_settings)
     ledger = _ledger([table for table, _ in ledgers])
     counts = sum_counts(
         vocabulary, (np.load(partial / note_counts_fragment(n)) for n in range(slices))
@@ -83,7 +84,7 @@ def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: Data
             "format_version": FORMAT_VERSION,
             "settings": settings.to_json(data_settings),
             "vocabulary_fingerprint": vocabulary.fingerprint,
-            "counts": _counts(index, ledger),
+            "counts": manifest_counts(index, ledger),
             "files": files,
         },
     )
@@ -96,21 +97,30 @@ def _read_ledger(path: Path) -> tuple[pa.Table, dict[str, str]]:
     return table.replace_schema_metadata(None), checksums
 
 
-def _index(fragments: Sequence[pa.Table], data_settings: DataSettings) -> pa.Table:
-    songs = pa.concat_tables(fragments)
-    columns = {
-        **{name: songs[name] for name in songs.column_names},
-        **duplicate_columns(songs, data_settings.duplicates, data_settings.split),
-        **_locations(fragments),
-    }
-    arrays = [pa.array(columns[column.name], column.type) for column in INDEX_SCHEMA]
+def _index(partial: Path, slices: int, data_settings: DataSettings) -> pa.Table:
+    def tables() -> Iterator[pa.Table]:
+        for number in range(slices):
+            yield read_table(partial / index_fragment(number), INDEX_FRAGMENT_SCHEMA)
+
+    columns = duplicate_columns(tables, partial, data_settings.duplicates, data_settings.split)
+    columns |= _locations([table["tokens"].to_numpy().copy() for table in tables()])
+    stored = [name for name in INDEX_SCHEMA.names if name not in columns]
+    songs = read_columns(tables, stored)
+    columns |= dict(zip(stored, songs.columns, strict=True))
+    del songs  # each column in one piece, and its pieces let go: not the whole index twice
+    arrays = [_whole(columns.pop(field.name), field.type) for field in INDEX_SCHEMA]
     return pa.table(arrays, INDEX_SCHEMA)
 
 
-def _locations(fragments: Sequence[pa.Table]) -> dict[str, np.ndarray]:
-    """Shard, start and stop of every song; the songs of a shard are contiguous."""
-    lengths = [fragment["tokens"].to_numpy().astype(np.int64) for fragment in fragments]
-    stops = [np.cumsum(of_shard) for of_shard in lengths]
+def _whole(column: Any, kind: pa.DataType) -> pa.Array:
+    return (
+        column.combine_chunks() if isinstance(column, pa.ChunkedArray) else pa.array(column, kind)
+    )
+
+
+def _locations(lengths: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Shard, start and stop of every song, by the lengths of each shard's; these are contiguous."""
+    stops = [np.cumsum(of_shard, dtype=np.int64) for of_shard in lengths]
     starts = [stop - length for stop, length in zip(stops, lengths, strict=True)]
     shard = [np.full(len(of_shard), number) for number, of_shard in enumerate(lengths)]
     return {
@@ -122,20 +132,8 @@ def _locations(fragments: Sequence[pa.Table]) -> dict[str, np.ndarray]:
 
 def _ledger(fragments: Sequence[pa.Table]) -> pa.Table:
     ledger = pa.concat_tables(fragments)
-    kept = np.array([outcome == "kept" for outcome in ledger["outcome"].to_pylist()])
+    kept = pc.equal(ledger["outcome"], "kept").to_numpy()
     song = pa.array(np.cumsum(kept) - 1, pa.int32(), mask=~kept)
     return ledger.set_column(
         LEDGER_SCHEMA.get_field_index("song"), LEDGER_SCHEMA.field("song"), song
     )
-
-
-def _counts(index: pa.Table, ledger: pa.Table) -> dict[str, Any]:
-    split, representative = np.array(index["split"].to_pylist()), index["representative"].to_numpy()
-    return {
-        "files": ledger.num_rows,
-        "songs": index.num_rows,
-        "tokens": int(index["tokens"].to_numpy().sum()),
-        "clusters": int(representative.sum()),
-        "outcomes": dict(sorted(Counter(ledger["outcome"].to_pylist()).items())),
-        "representatives": {name: int((representative & (split == name)).sum()) for name in SPLITS},
-    }

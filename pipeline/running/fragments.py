@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.duplicates.signature import KINDS, SIGNATURE
 from pipeline.running.status import FileCounts
 from shards.layout import INDEX_SCHEMA, LEDGER_SCHEMA
 from shards.mapped_files import read_table
@@ -12,10 +13,12 @@ from shards.mapped_files import read_table
 ADDED_LATER = ("shard", "start", "stop", "split", "cluster", "representative", "duplicate")
 INDEX_FRAGMENT_SCHEMA = pa.schema(
     [column for column in INDEX_SCHEMA if column.name not in ADDED_LATER]
-    + [pa.field("music", pa.string()), pa.field("signature", pa.list_(pa.uint16()))]
-    + [pa.field("min_hash", pa.uint64())]
+    + [pa.field("music", pa.string()), pa.field("min_hash", pa.uint64())]
+    + [pa.field(kind, pa.binary(SIGNATURE.itemsize)) for kind in KINDS]
 )
-"""A slice's rows of the index: what is known of a song by itself, and what to compare it by."""
+"""A slice's rows of the index: what is known of a song by itself, and what to compare it by.
+
+Signatures are of fixed size, without offsets: 32-bit offsets of lists end at 8,388,608 songs."""
 
 
 def index_fragment(number: int) -> str:

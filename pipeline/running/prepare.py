@@ -12,15 +12,14 @@ from typing import Any
 
 from pipeline.config import DataSettings
 from pipeline.duplicates.settings import read_list
-from pipeline.duplicates.splits import earlier_splits
 from pipeline.report.compute.timing import forget_timings
 from pipeline.running.fragments import published_counts
 from pipeline.running.run_lock import RunError, RunLock
 from pipeline.running.status import FileCounts
 from pipeline.sources.listing import Slice, check_sources, list_files, save_listings
-from shards import settings
+from shards import open_dataset, settings
 from shards.layout import MANIFEST, is_dataset
-from shards.reader import find_dataset, read_json, read_manifest
+from shards.reader import read_json, read_manifest
 from shards.writer import write_json
 
 PLAN = "run.json"
@@ -146,13 +145,10 @@ def _check_inputs_of_finalize(data_settings: DataSettings, folder: Path) -> None
     listed, earlier = data_settings.duplicates.duplicate_list, data_settings.split.keep_splits
     if listed:
         read_list(listed, (), ())
-    if earlier:
-        earlier_splits(earlier, ())
-        if find_dataset(Path(earlier)).resolve() == folder.resolve():
-            raise RunError(
-                f"{folder}: --keep-splits names the dataset that this run replaces; give another "
-                "--name"
-            )
+    if earlier and open_dataset(earlier).path.resolve() == folder.resolve():
+        raise RunError(
+            f"{folder}: --keep-splits names the dataset that this run replaces; give another --name"
+        )
 
 
 def _delete_half_written(partial: Path) -> None:

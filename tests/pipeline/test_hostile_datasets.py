@@ -100,6 +100,7 @@ LIES = {
     "cluster": (put("cluster", -1), "its cluster is not in"),
     "large-cluster": (put("cluster", 2**31 - 1), "its cluster is not in"),
     "representative": (put("representative", None), "representative is null"),
+    "unrepresented": (put("representative", False), "has no representative"),
     "program": (put("programs", [200]), "programs holds"),
     "program-null": (put("programs", [None]), "programs holds"),
     "silences": (put("silences", [(-1, 3)]), "silences holds"),

@@ -6,8 +6,8 @@ counts alone: the same tables give the same bytes.
 Conventions
     file      a row of the ledger
     kept      a file whose song is in the dataset: a row of the index
-    songs     the representative songs, one of each cluster; every distribution is over them, and
-              train, valid and test are made of them
+    songs     the representative songs, one or more of each cluster; every distribution is over
+              them, and train, valid and test are made of them
     lost      the files that one stage of the funnel has and the next lacks, by reason; these add
               up exactly
 """
@@ -98,7 +98,7 @@ def build_report(index: pa.Table, ledger: pa.Table, counts: NoteCounts, limits: 
         "what_if": what_if(index, ledger, limits),
         "reading": _reading(ledger),
         "duplicates": _duplicates(index),
-        "blocks": _blocks(songs.filter(pc.equal(songs["split"], "train"))),
+        "blocks": _blocks(songs.select(["tokens"]).filter(pc.equal(songs["split"], "train"))),
         "note_counts": note_counts_report(counts),
     }
 
@@ -160,7 +160,8 @@ def _finite(value: Any) -> Any:
 def _totals(index: pa.Table, songs: pa.Table) -> dict[str, Total]:
     """Size of what was kept, of the representative songs, and of each split."""
     tables = {"kept": index, "representative": songs}
-    tables |= {split: songs.filter(pc.equal(songs["split"], split)) for split in SPLITS}
+    sizes = songs.select(["tokens", "notes", "bars", "seconds"])
+    tables |= {split: sizes.filter(pc.equal(songs["split"], split)) for split in SPLITS}
     return {
         name: {
             "songs": table.num_rows,
@@ -267,6 +268,7 @@ def _duplicates(index: pa.Table) -> Duplicates:
     same_file = index.group_by("md5", use_threads=False).aggregate([("split", "count_distinct")])
     return {
         "clusters": clusters.num_rows,
+        "covers": _rows_above_zero(index["representative"].cast(pa.int8())) - clusters.num_rows,
         "sizes": [[size, int(sizes[size])] for size in np.flatnonzero(sizes).tolist()],
         "largest": [_cluster(index, row) for row in clusters.slice(0, LARGEST).to_pylist()],
         "clusters_in_two_splits": _in_two_splits(clusters),
@@ -279,7 +281,7 @@ def _in_two_splits(groups: pa.Table) -> int:
 
 
 def _cluster(index: pa.Table, row: dict[str, Any]) -> Cluster:
-    """One cluster by its representative song, or by its first song where it has none."""
+    """One cluster by its first representative, or by its first song where it has none."""
     members = np.flatnonzero(pc.equal(index["cluster"], row["cluster"]).to_numpy())
     representative = index["representative"].take(members).to_numpy()
     song = int(members[representative.argmax()])

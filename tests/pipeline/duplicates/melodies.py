@@ -2,7 +2,11 @@
 
 import numpy as np
 
-from pipeline.duplicates.fingerprint import fingerprint_of, melodic_ngrams
+from pipeline.duplicates.fingerprint import signature
+from pipeline.duplicates.lines import lines
+from pipeline.duplicates.ngrams import melodic_ngrams, top_line_ngrams
+from pipeline.duplicates.signature import SIGNATURE
+from pipeline.midi import NOTE_DTYPE
 from shards.song import NOTE, Song, sort_notes
 from tests.shards.songs import make_song
 
@@ -31,6 +35,10 @@ def with_drums(song: Song) -> Song:
     return make_song(sort_notes(notes).tolist())
 
 
+def stretched(song: Song, factor: int) -> Song:
+    return edited(song, start=lambda time: time * factor, duration=lambda time: time * factor)
+
+
 EDITS = {
     "transposed": lambda song: edited(song, pitch=lambda pitch: pitch + 5),
     "shifted by a beat": lambda song: edited(song, start=lambda start: start + 12),
@@ -38,14 +46,38 @@ EDITS = {
     "other programs": lambda song: edited(song, instrument=lambda program: program + 1),
     "drums added": with_drums,
 }
+NOTATIONS = {
+    "half as fast": lambda song: stretched(song, 2),
+    "a third as fast": lambda song: stretched(song, 3),
+    "on one piano": lambda song: edited(song, instrument=lambda program: program * 0),
+}
+"""Edits that leave the top line as it is, but not the melodies."""
 
 
-def ngrams(song: Song) -> np.ndarray:
-    notes = song.notes
-    parts = np.minimum(notes["instrument"], 127)
-    is_drum = notes["instrument"] >= 128
-    return melodic_ngrams(notes["start"].copy(), parts, notes["pitch"].copy(), is_drum, 12)
+def played(song: Song) -> np.ndarray:
+    """The notes as a recording has them, with instrument classes for channels."""
+    notes = np.zeros(len(song.notes), NOTE_DTYPE)
+    notes["start"], notes["end"] = song.notes["start"], song.notes["start"] + song.notes["duration"]
+    notes["pitch"], notes["channel"] = song.notes["pitch"], song.notes["instrument"] % 128
+    notes["is_drum"] = song.notes["instrument"] >= 128
+    return notes
 
 
-def signature(song: Song) -> np.ndarray | None:
-    return fingerprint_of(ngrams(song), "0" * 32).signature
+def melodies(song: Song) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest hashes of the melodic n-grams, and their places."""
+    return melodic_ngrams(*lines(played(song))[:3], 12)
+
+
+def line(song: Song) -> np.ndarray:
+    return lines(played(song))[3]
+
+
+def stored(song: Song) -> dict[str, bytes | None]:
+    """Both signatures, as they are stored."""
+    top = top_line_ngrams(line(song))
+    return {"melodies": signature(*melodies(song)), "top_line": signature(*top)}
+
+
+def similarity(one: Song, other: Song, kind: str = "melodies") -> float:
+    a, b = (np.frombuffer(stored(song)[kind], SIGNATURE)["hashes"] for song in (one, other))
+    return float(np.mean(a == b))

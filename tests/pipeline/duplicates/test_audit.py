@@ -1,10 +1,9 @@
-"""`pipeline audit` finds held-out songs that are duplicates of training songs."""
+"""`pipeline audit` finds held-out songs that stand in another split too."""
 
 import dataclasses
 import json
 import shutil
 from collections import Counter, defaultdict
-from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -12,92 +11,127 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from pipeline.duplicates.audit import audit, leaked_by_file, leaks, song_ngrams
-from pipeline.duplicates.clusters import MIN_RARE_SHARE, RARE_SONGS
+from pipeline.duplicates import audit as module
+from pipeline.duplicates.audit import (
+    MIN_SHARE,
+    MIN_SHARE_BACK,
+    MIN_TOP_SHARE,
+    audit,
+    bass_ngrams,
+    leaked_by_file,
+    top_share,
+)
 from pipeline.duplicates.splits import SplitSettings, draw
 from shards import open_dataset
 from shards.layout import INDEX, INDEX_SCHEMA, MANIFEST
 from shards.render.midi import write_midi
 from shards.writer import write_table
+from tests.pipeline.duplicates.melodies import NOTATIONS
 
 
 @pytest.fixture(scope="module")
 def dataset(dataset, build, tmp_path_factory):
-    """Eight songs of the demo, each with duplicates that lack notes; the first also copied."""
-    folder, random = tmp_path_factory.mktemp("duplicates"), np.random.default_rng(0)
+    """Eight songs of the demo, each twice as slow and on one piano too; the first also copied."""
+    folder = tmp_path_factory.mktemp("duplicates")
     songs = np.flatnonzero(dataset.index["representative"].to_numpy())[:8].tolist()
     for number in songs:
         song = dataset.codec.decode(dataset.song(number))
-        for cut in (0.0, 0.05, 0.1, 0.2, 0.4):
-            left = song.notes[random.random(len(song.notes)) >= cut]
-            name = folder / f"{number}-{100 * cut:.0f}.mid"
-            write_midi(dataclasses.replace(song, notes=left), name, dataset.vocabulary)
+        pitched = dataclasses.replace(song, notes=song.notes[song.notes["instrument"] < 128])
+        copies = {name: NOTATIONS[name](pitched) for name in ("half as fast", "on one piano")}
+        for name, copy in {"as it is": song, **copies}.items():
+            write_midi(copy, folder / f"{number} {name}.mid", dataset.vocabulary)
     for copy in range(10):
-        shutil.copy(folder / f"{songs[0]}-0.mid", folder / f"copy{copy}.mid")
+        shutil.copy(folder / f"{songs[0]} as it is.mid", folder / f"copy{copy}.mid")
     return build(folder)
 
 
 @pytest.fixture
 def with_splits(dataset, tmp_path):
-    """Copies the dataset with other splits."""
+    """Copies the dataset with other splits, and with a cluster for each song."""
 
-    def copy(splits: list[str], name: str = "lakh", similarity: float = 0.2):
+    def copy(splits: list[str], name: str = "lakh"):
         folder = shutil.copytree(dataset.path, tmp_path / name)
-        column = INDEX_SCHEMA.get_field_index("split")
-        index = dataset.index.set_column(column, INDEX_SCHEMA.field(column), pa.array(splits))
+        every = range(len(splits))
+        columns = {"split": splits, "cluster": every, "representative": [True for _ in every]}
+        index = dataset.index
+        for column, values in columns.items():
+            at = INDEX_SCHEMA.get_field_index(column)
+            field = INDEX_SCHEMA.field(at)
+            index = index.set_column(at, field, pa.array(values, field.type))
         write_table(folder / INDEX, index)
         manifest = json.loads((folder / MANIFEST).read_text())
-        manifest["settings"]["duplicates"]["similarity"] = similarity
         (folder / MANIFEST).write_text(json.dumps(manifest))
         return open_dataset(folder)
 
     return copy
 
 
-@pytest.fixture(scope="module")
-def similar(dataset):
-    """The similarity of every pair of duplicates, all n-grams of all songs compared."""
-    ngrams = [set(song_ngrams(dataset, song).tolist()) for song in range(len(dataset))]
-    tokens = [dataset.song(song).tokens.tobytes() for song in range(len(dataset))]
-    kinds = dataset.index["duplicate"].to_pylist()
-    exact = ("identical_file", "identical_music")
-    counted = [one for one, kind in zip(ngrams, kinds, strict=True) if kind not in exact]
-    songs_with = Counter(ngram for one in counted for ngram in one)
-    pairs = {}
-    for a, b in combinations(range(len(dataset)), 2):
-        shared, either = ngrams[a] & ngrams[b], ngrams[a] | ngrams[b]
-        rare = sum(songs_with[ngram] <= RARE_SONGS for ngram in shared)
-        is_pair = len(shared) >= 0.2 * len(either) and rare >= MIN_RARE_SHARE * len(either)
-        if tokens[a] == tokens[b]:
-            pairs[a, b] = 1.0
-        elif either and is_pair:
-            pairs[a, b] = len(shared) / len(either)
-    return pairs
+def slow_leaks(dataset) -> dict[tuple[int, int], float]:
+    """The share of each held-out song's n-grams in each song of another split, if it is a leak."""
+    split = dataset.index["split"].to_pylist()
+    songs = range(len(dataset))
+    ngrams = [{*bass_ngrams(dataset.codec.decode(dataset.song(song))).tolist()} for song in songs]
+    held_out = [song for song in songs if split[song] != "train"]
+    songs_with = Counter(ngram for song in held_out for ngram in ngrams[song])
+    limit = max(module.COMMON_SONGS, len(held_out) // module.COMMON_ONE_IN)
+    leaks = {}
+    for one in held_out:
+        telling = {ngram for ngram in ngrams[one] if songs_with[ngram] <= limit}
+        for other in songs:
+            shared = len(telling & ngrams[other])
+            enough = len(telling) >= module.MIN_NGRAMS and split[one] != split[other]
+            back = shared >= MIN_SHARE_BACK * len(ngrams[other])
+            top = top_share(*(dataset.codec.decode(dataset.song(n)) for n in (one, other)))
+            if enough and back and top >= MIN_TOP_SHARE and shared >= MIN_SHARE * len(telling):
+                leaks[one, other] = shared / len(telling)
+    return leaks
 
 
 def test_a_dataset_as_built_leaks_nothing(dataset):
-    assert leaks(dataset) == []
+    assert audit(dataset).leaks == []
     assert len(set(dataset.index["split"].to_pylist())) > 1
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_pairs_of_duplicates_in_two_splits_are_found_and_no_others(
-    dataset, similar, with_splits, seed
+def test_songs_in_another_notation_in_two_splits_are_found_and_no_others(
+    dataset, with_splits, seed
 ):
     split = np.random.default_rng(seed).choice(["train", "valid"], len(dataset)).tolist()
-    apart = {pair: found for pair, found in similar.items() if split[pair[0]] != split[pair[1]]}
-    assert len(apart) > 2
-    assert leaks(with_splits(split)) == [(*pair, apart[pair]) for pair in sorted(apart)]
+    apart = with_splits(split)
+    slow = slow_leaks(apart)
+    found = [leak for leak in audit(apart).leaks if leak.common.endswith("of the bass line")]
+    assert {(a, b): common for a, b, common in found} == {
+        pair: f"{share:.2f} of the bass line" for pair, share in slow.items()
+    }
+    name = [path.split()[0].replace("copy", "0 ") for path in dataset.index["path"].to_pylist()]
+    assert sum(name[a] == name[b] for a, b in slow) > 2
 
 
-def test_the_datasets_similarity_decides_what_a_duplicate_is(dataset, similar, with_splits):
-    split = ["train", "valid"] * (len(dataset) // 2 + 1)
-    split = split[: len(dataset)]
-    apart = {pair: found for pair, found in similar.items() if split[pair[0]] != split[pair[1]]}
-    bound = (max(f for f in apart.values() if f < 1) + min(apart.values())) / 2
-    found = leaks(with_splits(split, similarity=bound))
-    expected = {pair for pair, similarity in apart.items() if similarity >= bound}
-    assert {(a, b) for a, b, _ in found} == expected != set(apart)
+def test_the_same_tokens_bytes_or_cluster_in_two_splits_leak_even_of_songs_without_a_bass(
+    dataset, with_splits, monkeypatch
+):
+    monkeypatch.setattr(module, "MIN_NGRAMS", 1 << 30)
+    paths = dataset.index["path"].to_pylist()
+    split = ["test" if path == "copy3.mid" else "train" for path in paths]
+    found = {leak.common for leak in audit(with_splits(split)).leaks}
+    assert found == {"the same tokens", "the same bytes"}
+    divided = with_splits(split, "divided")
+    at = INDEX_SCHEMA.get_field_index("cluster")
+    one = pa.array([0] * len(split), pa.int32())
+    write_table(divided.path / INDEX, divided.index.set_column(at, INDEX_SCHEMA.field(at), one))
+    found = {leak.common for leak in audit(open_dataset(divided.path)).leaks}
+    assert found == {"one cluster", "the same tokens", "the same bytes"}
+
+
+def test_the_chance_to_see_a_leak_grows_with_the_songs_compared(dataset, with_splits, monkeypatch):
+    split = ["valid" if n % 2 else "train" for n in range(len(dataset))]
+    whole = audit(with_splits(split))
+    assert 4 < whole.compared <= whole.held_out == len(dataset) // 2
+    assert whole.chance(0.0) == 0.0 < whole.chance(0.01) < whole.chance(0.5) < 1
+    monkeypatch.setattr(module, "SAMPLE", 3)
+    few = audit(with_splits(split, "few"))
+    assert (few.compared, few.held_out) == (3, whole.held_out)
+    assert few.chance(0.01) == pytest.approx(1 - (1 - 0.01 * module.RECALL) ** 3)
 
 
 def test_what_a_split_by_file_would_have_leaked_is_counted_by_hand(dataset):
@@ -126,24 +160,15 @@ def test_clusters_and_duplicates_are_those_of_the_index(dataset):
         assert path in [row["path"] for row in members[cluster] if row["representative"]]
 
 
-def test_the_command_fails_where_anything_leaks(dataset, similar, with_splits):
-    a, b = min(similar)
+def test_the_command_fails_where_anything_leaks(dataset, with_splits):
     split = ["train"] * len(dataset)
     assert CliRunner().invoke(cli, ["audit", str(with_splits(split, "whole").path)]).exit_code == 0
-    split[b] = "test"
-    result = CliRunner().invoke(cli, ["audit", str(with_splits(split).path)])
+    a = dataset.index["path"].to_pylist().index("copy3.mid")
+    split[a] = "test"
+    apart = with_splits(split)
+    found = audit(apart).leaks
+    result = CliRunner().invoke(cli, ["audit", str(apart.path)])
     assert result.exit_code == 1
-    assert f"songs {a} and {b}: similarity" in result.stdout
-    leaking = sum(b in pair for pair in similar)
-    assert f"{leaking} pairs of duplicates across splits" in result.stderr
-
-
-def test_ngrams_of_many_songs_are_no_leak(dataset, with_splits, monkeypatch):
-    """When no n-gram counts as rare, only equal tokens are left."""
-    monkeypatch.setattr("pipeline.duplicates.clusters.RARE_SONGS", 0)
-    monkeypatch.setattr("pipeline.duplicates.clusters.RARE_ONE_IN", len(dataset) + 1)
-    split = np.random.default_rng(0).choice(["train", "valid"], len(dataset)).tolist()
-    found = leaks(with_splits(split))
-    tokens = [dataset.song(song).tokens.tobytes() for song in range(len(dataset))]
-    assert found
-    assert all(tokens[a] == tokens[b] for a, b, _ in found)
+    for one, other, common in found:
+        assert f"songs {one} and {other}: {common}" in result.stdout
+    assert f"{len(found)} pairs of duplicates across splits" in result.stderr

@@ -119,7 +119,7 @@ def make_tables(files, seed=0, paths=(), outcomes=tuple(OUTCOMES)):
 
 
 def _cluster(random, index):
-    """Make a third of the songs duplicates of earlier ones, some with the same bytes."""
+    """Make a third of the songs duplicates of earlier ones: some the same bytes, some covers."""
     for number, row in enumerate(index):
         copied = index[random.integers(0, number)] if number and random.random() < 0.3 else None
         row["representative"] = copied is None
@@ -127,6 +127,8 @@ def _cluster(random, index):
         row["split"] = copied["split"] if copied else str(random.choice(SPLITS))
         if copied and random.random() < 0.5:
             row["md5"] = copied["md5"]
+        elif copied:
+            row["representative"] = bool(random.random() < 0.2)  # a cover
 
 
 @pytest.fixture(scope="module", params=[(400, 1), (3, 2), (1, 3)], ids=["many", "few", "one"])
@@ -265,6 +267,7 @@ def test_clusters_are_counted_over_the_index(report, index_rows):
     sizes = Counter(len(members) for members in clusters.values())
     assert dict(found["sizes"]) == sizes
     assert found["clusters"] == len(clusters)
+    assert found["covers"] == sum(row["representative"] for row in index_rows) - len(clusters)
     assert [one["songs"] for one in found["largest"]] == sorted(
         (len(members) for members in clusters.values()), reverse=True
     )[:10]
