@@ -52,8 +52,9 @@ class IngestSettings:
         "all",
         "What may be done to a beat that does not fit. exact: double or halve tempos that no song "
         "has, below 40 or above 300 beats per minute; all: also find the constant tempo of songs "
-        "whose onsets follow no beat, where there is one, and shift songs that lie beside the grid "
-        "as a whole; none: keep the file's beat. A song that fits its beat is never changed.",
+        "whose onsets follow no beat, or a tempo for each beat, where there are any, and shift "
+        "songs that lie beside the grid as a whole; none: keep the file's beat. A song that "
+        "fits its beat is never changed.",
         choices=("all", "exact", "none"),
     )
     round_trip_check: float = setting(

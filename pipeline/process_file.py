@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import midi
-from pipeline.clean.beat import strongest_period
+from pipeline.clean.beat_tracker import tracked_beats
 from pipeline.clean.encode import encode
 from pipeline.clean.features import Cleaned, features
 from pipeline.clean.heard import hear
 from pipeline.clean.loops import cut_loop
+from pipeline.clean.onset_period import constant_beats
 from pipeline.clean.quantize import quantize
 from pipeline.clean.rules import Rejection, rejection
 from pipeline.clean.silence import remove_silence
@@ -194,6 +195,8 @@ def warm_up() -> None:
     cleaned = FileProcessor(DataSettings()).clean(recording)
     assert cleaned is not None
     features(cleaned, vocabulary)
-    strongest_period(np.array([0.0, 1.0, 2.0]))
+    onsets, weights = np.arange(40.0) / 4, np.ones(40)
+    for find in (constant_beats, tracked_beats):
+        find(onsets, weights)
     fingerprint(recording, "0" * 32)
     encode(cleaned.song, Codec(vocabulary))

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MANIFEST, VOCABULARY = "dataset.json", "vocabulary.json"
 INDEX, LEDGER = "index.arrow", "ledger.arrow"
 REPORT, REPORT_PAGE = "report.json", "report.html"
@@ -116,7 +116,8 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "modulation_tokens": (pa.int32(), "Tokens that the modulations take, or would take."),
     "beat_repair": (
         pa.string(),
-        "What was done to the file's beat: none, doubled, halved, constant_tempo or shifted.",
+        "What was done to the file's beat: none, doubled, halved, constant_tempo, tracked or "
+        "shifted.",
     ),
     "onset_error_ms_before": (
         pa.float32(),

@@ -7,6 +7,8 @@ this order, where the song's own beat does not fit:
                      Exact: no onset moves against another
     constant_tempo   onsets gather in no division of the beat (`GridFit.unaligned`), but they do in
                      one of another, constant tempo, found by their periodogram: that tempo, in 4/4
+    tracked          no constant tempo explains them, but the beats that a beat tracker finds do: a
+                     tempo for each beat, in 4/4
     shifted          onsets gather at one place of the beat, but beside the grid: the whole song is
                      moved against it
 
@@ -15,11 +17,7 @@ bar lines. Where it is halved, bars hold half the beats, and bar lines stay wher
 becomes 2/4, 3/4 becomes 3/8. A song whose beat fits is returned as it is.
 
 Conventions
-    tatum   the shortest time that onsets are multiples of: a beat divided by one of TATUMS
     seconds from the start of the file, by its tempos
-
-Sources: Schuster 1898 (periodogram); Rayleigh's test, Fisher 1993, Statistical Analysis of
-Circular Data; Bilmes 1993, Timing is of the Essence (tatum).
 """
 
 import dataclasses
@@ -27,9 +25,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from pipeline.clean.beat_tracker import tracked_beats
 from pipeline.clean.grid_fit import MIN_ONSETS, GridFit, grid_fit
+from pipeline.clean.onset_period import MIN_RESULTANT, NEARLY, SLOWEST_BPM, constant_beats
 from pipeline.midi import TEMPO_DTYPE, Recording
 from shards.song import DEFAULT_TEMPO
 
@@ -38,38 +37,27 @@ BEAT_REPAIRS = {
     "doubled": "beats halved in length, once or more",
     "halved": "beats doubled in length, once or more",
     "constant_tempo": "another tempo, found from the onsets",
+    "tracked": "a tempo for every beat, found from the onsets",
     "shifted": "all onsets moved by the same time",
 }
 
 PLAUSIBLE_BPM = (40.0, 300.0)
 """Slower and faster tempos are notation, not music: of 2,410 real songs none is slower than 46, and
 two are faster than 300, which stay if a longer beat fits them worse."""
-SLOWEST_BPM = 80.0
-"""A repaired tempo is from here to twice as fast."""
-MIN_RESULTANT = 0.6
-"""Of onsets within the tatum, for a constant tempo to explain them. Random onsets reach 0.35, the
-greatest of some 10,000 frequencies at 100 onsets; of aligned real songs 99 % exceed this."""
 MIN_SHIFT_ERROR_MS = 6.0
 """Median onset error from which a song may lie beside the grid as a whole: 90 % of songs have less.
 It is moved if that halves the error."""
 SHIFT_DIVISIONS = np.array([4, 6, 12, 8])
 """Of the beat, the likelier first; not the beat itself, for offbeats would be moved onto it."""
-TATUMS = np.array([1, 2, 3, 4, 6, 12])
-MAX_TATUMS_PER_SECOND = 12.0
 MIN_SECONDS, MAX_SECONDS = 8.0, 7200.0
-"""Shorter recordings have too few beats to find a tempo, for longer ones the periodogram would need
-too much memory: they keep their beat."""
-BIN = 0.004
-"""Seconds; of the periodogram's first look. A twentieth of the shortest tatum."""
-TICKS_PER_BEAT = 960
-"""Of a repaired recording: at most 0.8 ms each, so rounding moves an onset by 0.4 ms."""
-BEATS_PER_BAR = 4
-NEAR_BEAT = 0.125
-"""Beats; onsets this near a beat count for where the bar starts."""
+"""Shorter recordings have too few beats to find a tempo, for longer ones the periodogram and the
+tracker would need too much memory: they keep their beat."""
+TICKS_PER_BEAT = 1920
+"""Of a repaired recording: at most 0.4 ms each at a constant tempo, 0.9 ms in the slowest
+tracked beat, so rounding moves an onset by half of that."""
 MAX_OCTAVES = 5
 """Times that a beat is doubled or halved, at most: enough for the slowest tempo of a file."""
 MAX_DENOMINATOR = 128
-NEARLY = 0.98
 LOW_PITCH = 48
 KICK_DRUMS = (35, 36)
 LOW_WEIGHT = 3.0
@@ -107,12 +95,10 @@ def repair_beat(recording: Recording, mode: str, steps_per_beat: int) -> tuple[R
     if repair != "none":
         fit = _fit(repaired, steps_per_beat)
     if mode == "all":
-        if fit.unaligned:
-            changed, name = _constant_tempo(repaired), "constant_tempo"
-        else:
-            changed, name = _shifted(repaired, fit, steps_per_beat), "shifted"
+        changed = _followed(repaired) if fit.unaligned else _shifted(repaired, fit, steps_per_beat)
         if changed is not None:
-            repaired, repair, fit = changed, name, _fit(changed, steps_per_beat)
+            repaired, repair = changed
+            fit = _fit(repaired, steps_per_beat)
     return repaired, Beat(repair, fit, before)
 
 
@@ -200,34 +186,54 @@ def _seconds(ticks: np.ndarray, recording: Recording) -> np.ndarray:
     return at_change[current] + (ticks - tempos["tick"][current]) * per_tick[current]
 
 
-def _constant_tempo(recording: Recording) -> Recording | None:
-    """The recording at one tempo that explains its onsets; None where none does."""
+def _followed(recording: Recording) -> tuple[Recording, str] | None:
+    """The recording on a beat that its onsets follow, and how that was found; None: none was."""
     notes = recording.notes
     start, end = _seconds(notes["start"], recording), _seconds(notes["end"], recording)
     if not MIN_SECONDS <= start[-1] - start[0] <= MAX_SECONDS:
         return None
     onsets, note_onset = np.unique(start, return_inverse=True)
-    tatums_per_second, resultant = strongest_period(onsets)
-    if resultant < MIN_RESULTANT:
-        return None
     is_drum, pitch = notes["is_drum"], notes["pitch"]
     weight = np.where(is_drum, 1.0, np.minimum(end - start, 1.0) + 0.125)
     low = np.where(is_drum, np.isin(pitch, KICK_DRUMS), pitch < LOW_PITCH)
-    weight *= np.where(low, LOW_WEIGHT, 1.0)
-    beat, first = _beat_and_bar(onsets, np.bincount(note_onset, weight), tatums_per_second)
+    weight = np.rint(weight * np.where(low, LOW_WEIGHT, 1.0) * 1024)  # exact sums, in any order
+    weights = np.bincount(note_onset, weight) / 1024
+    for repair, find in (("constant_tempo", constant_beats), ("tracked", tracked_beats)):
+        beats = find(onsets, weights)
+        if beats is not None:
+            return _on_beats(recording, beats), repair
+    return None
+
+
+def _on_beats(recording: Recording, beats: np.ndarray) -> Recording:
+    """The recording with these beats, in 4/4: a tempo for each, and time between them in ticks.
+
+    Args:
+        recording: its notes stay where they are, in seconds.
+        beats: shape (beats,), at least two; seconds, ascending. The first starts a bar; before it
+            and after the last one the tempo is that of the nearest two.
+    """
+    lengths = np.diff(beats)
 
     def convert(ticks: np.ndarray) -> np.ndarray:
-        beats = (_seconds(ticks, recording) - first) / (beat * 1e-6)
-        return np.maximum(np.rint(beats * TICKS_PER_BEAT), 0).astype(np.int64)
+        seconds = _seconds(ticks, recording)
+        beat = np.clip(np.searchsorted(beats, seconds, side="right") - 1, 0, len(lengths) - 1)
+        position = beat + (seconds - beats[beat]) / lengths[beat]
+        return np.maximum(np.rint(position * TICKS_PER_BEAT), 0).astype(np.int64)
 
     timed = _with_ticks(recording, convert)
-    tempos = np.array([(0, beat)], TEMPO_DTYPE)
+    tempos = np.zeros(len(lengths), TEMPO_DTYPE)
+    tempos["tick"] = np.arange(len(lengths)) * TICKS_PER_BEAT
+    tempos["microseconds"] = np.diff(np.rint((beats - beats[0]) * 1e6))
+    tempos = tempos[np.diff(tempos["microseconds"], prepend=0) != 0]
     return dataclasses.replace(
         timed, tempos=tempos, meters=timed.meters[:0], ticks_per_beat=TICKS_PER_BEAT
     )
 
 
-def _shifted(recording: Recording, fit: GridFit, steps_per_beat: int) -> Recording | None:
+def _shifted(
+    recording: Recording, fit: GridFit, steps_per_beat: int
+) -> tuple[Recording, str] | None:
     """The recording on the grid, if it lies beside it as a whole; None where it does not.
 
     Notes, tempos and controls move; bars stay. Nothing moves to before the start of the file.
@@ -250,72 +256,4 @@ def _shifted(recording: Recording, fit: GridFit, steps_per_beat: int) -> Recordi
     tempos["tick"][1:] = np.maximum(tempos["tick"][1:] - late, 0)
     is_last = np.diff(tempos["tick"], append=-1) != 0
     moved = dataclasses.replace(moved, meters=recording.meters, tempos=tempos[is_last])
-    return moved if _fit(moved, steps_per_beat).error_ms <= error / 2 else None
-
-
-def strongest_period(onsets: np.ndarray) -> tuple[float, float]:
-    """The tatum that onsets follow best: how many per second, and their mean resultant length.
-
-    The maximum over frequencies f, from one tatum per beat at the slowest tempo up to
-    MAX_TATUMS_PER_SECOND, of |mean exp(2 pi i f onsets)|, on a grid of at least 32 points per
-    cycle of the whole recording. Where a slower tatum is nearly as good, that.
-
-    Args:
-        onsets: shape (onsets,), seconds, ascending; distinct, and at least a second of them.
-    """
-    times = onsets - onsets[0]
-    bins = np.bincount((times / BIN).astype(np.int64))
-    size = 1 << (2 * len(bins) - 1).bit_length()  # padded: two to four points per cycle
-    spectrum, step = np.abs(np.fft.rfft(bins, size)), 1 / (size * BIN)
-    slowest, fastest = SLOWEST_BPM / 60, MAX_TATUMS_PER_SECOND
-    low, high = math.ceil(slowest / step), int(fastest / step)
-    peak = (low + int(spectrum[low:high].argmax())) * step
-    near = np.clip(peak + step * np.linspace(-1, 1, 33), slowest, fastest)
-    lengths = resultants(near, times)
-    # Onsets on eighths are on sixteenths, too.
-    slower = near[lengths.argmax()] / np.array([1, 2, 3, 4])
-    lengths = resultants(slower[slower >= slowest], times)
-    chosen = np.flatnonzero(lengths >= NEARLY * lengths.max())[-1]
-    return float(slower[chosen]), float(lengths[chosen])
-
-
-@njit(cache=True)
-def resultants(frequencies, times):
-    """|mean exp(2 pi i f times)| of each frequency; float64."""
-    lengths = np.empty(len(frequencies), np.float64)
-    for k in range(len(frequencies)):
-        real, imaginary = 0.0, 0.0
-        for i in range(len(times)):
-            angle = 2 * np.pi * frequencies[k] * times[i]
-            real += np.cos(angle)
-            imaginary += np.sin(angle)
-        lengths[k] = np.hypot(real, imaginary) / len(times)
-    return lengths
-
-
-def _beat_and_bar(
-    onsets: np.ndarray, weight: np.ndarray, tatums_per_second: float
-) -> tuple[int, float]:
-    """The beat in microseconds, and the second at which the first onset's bar starts.
-
-    The beat is the multiple of the tatum at which the weights gather most. Beats fall on the
-    tatums nearest to where they gather, so that onsets lie on the grid; the bar starts on the beat
-    with the most weight.
-    """
-    slowest = SLOWEST_BPM / 60
-    rates = tatums_per_second / TATUMS
-    tatums = TATUMS[(rates >= slowest) & (rates < 2 * slowest)]
-    cycles = onsets * tatums_per_second
-    sums = [(weight * np.exp(2j * np.pi / count * cycles)).sum() for count in tatums]
-    best = int(np.abs(sums).argmax())
-    tatum_phase = np.angle(np.exp(2j * np.pi * cycles).sum()) / (2 * np.pi)
-    beat_phase = np.angle(sums[best]) / (2 * np.pi) * tatums[best]  # in tatums, too
-    first_beat = tatum_phase + np.rint(beat_phase - tatum_phase)
-    beats = (cycles - first_beat) / tatums[best]
-    beat = round(1e6 * tatums[best] / tatums_per_second)
-    nearest = np.rint(beats).astype(np.int64)
-    near = np.abs(beats - nearest) < NEAR_BEAT
-    by_beat = np.bincount(nearest[near] % BEATS_PER_BAR, weight[near], BEATS_PER_BAR)
-    downbeat = int(by_beat.argmax())
-    into_bar = (beats[0] - downbeat) % BEATS_PER_BAR
-    return beat, onsets[0] - into_bar * beat * 1e-6
+    return (moved, "shifted") if _fit(moved, steps_per_beat).error_ms <= error / 2 else None

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.beat import TICKS_PER_BEAT, main_bpm, repair_beat, strongest_period
+from pipeline.clean.beat import TICKS_PER_BEAT, main_bpm, repair_beat
 from pipeline.clean.grid_fit import grid_fit
+from pipeline.clean.onset_period import strongest_period
 from pipeline.clean.quantize import quantize
 from pipeline.midi import CONTROL_DTYPE, METER_DTYPE, NOTE_DTYPE, TEMPO_DTYPE, Recording
 from shards.vocabulary import CodecSettings, Vocabulary
