@@ -1,7 +1,8 @@
 """What happens to one MIDI file, from its bytes to an encoded song.
 
-    bytes -> recording -> silent notes, pedal -> beat -> quantize -> remove silence -> cut loops
-          -> features -> rules -> encode -> round-trip check -> fingerprint -> note counts
+    bytes -> recording -> silent notes, pedal -> beat, meter -> quantize -> remove silence
+          -> cut loops -> features -> rules -> encode -> round-trip check -> fingerprint
+          -> note counts
 
 A run does this with every file of a slice (`pipeline.running.slice_task`); `encode_file` does it
 with a single file, without features, rules and what follows from them.
@@ -101,7 +102,13 @@ class FileProcessor:
         """Hear and quantize a recording, remove silences, cut a loop; None if no note remains."""
         bar_steps, settings = self.vocabulary.bar_steps, self.settings
         ingest, steps_per_beat = settings.ingest, settings.codec.steps_per_beat
-        heard = hear(recording, ingest.sustain, ingest.beat_repair, steps_per_beat)
+        heard = hear(
+            recording,
+            ingest.sustain,
+            ingest.beat_repair,
+            steps_per_beat,
+            meter_inference=ingest.infer_meter,
+        )
         quantized = heard and quantize(heard.recording, self.vocabulary)
         if heard is None or quantized is None or not len(quantized.song.notes):
             return None

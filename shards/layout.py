@@ -68,6 +68,16 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "bars": (pa.int32(), "Bars up to the last onset."),
     "seconds": (pa.float32(), "From the song's start to the end of its last note."),
     "meter": (pa.string(), "The meter in force for the most steps, as 3/4."),
+    "meter_stated": (
+        pa.bool_(),
+        "Whether the file states any meter, on a beat that was not replaced by another tempo.",
+    ),
+    "meter_fit": (
+        pa.float32(),
+        "How much more onsets correlate with those one and two bars of this meter later than with "
+        "those of the other: of three quarter notes against four; null where it is of neither, or "
+        "the song has fewer than 48 beats or the same onsets in all of them.",
+    ),
     "meters": (pa.int32(), "Meters in the order of the song; 1 where it never changes."),
     "bpm": (
         pa.float32(),

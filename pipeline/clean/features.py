@@ -35,6 +35,7 @@ from pipeline.clean.feature_kernels import (
 )
 from pipeline.clean.heard import Heard
 from pipeline.clean.loops import Loop
+from pipeline.clean.meter import Meter
 from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
 from shards.bars import Bars
@@ -93,7 +94,7 @@ def features(cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
         "notes": len(notes),
         "bars": last_bar + 1,
         "seconds": seconds,
-        **_time(song),
+        **_time(song, heard.meter),
         "bpm": main_bpm(recording),
         **_sounds(notes),
         "notes_per_second": len(notes) / max(seconds, 1.0),
@@ -120,10 +121,13 @@ def features(cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _time(song: Song) -> dict[str, Any]:
+def _time(song: Song, known: Meter) -> dict[str, Any]:
     meter = song.meters[_longest_held(song.meters["start"], song.end)]
+    numerator, denominator = int(meter["numerator"]), int(meter["denominator"])
     return {
-        "meter": f"{meter['numerator']}/{meter['denominator']}",
+        "meter": f"{numerator}/{denominator}",
+        "meter_stated": known.stated,
+        "meter_fit": known.fit(numerator, denominator),
         "meters": len(song.meters),
         "tempos": len(song.tempos),
     }

@@ -46,7 +46,9 @@ def measured(recording):
 
 
 def as_it_is(recording):
-    return hear(recording, "ignore", "none", VOCABULARY.settings.steps_per_beat)
+    return hear(
+        recording, "ignore", "none", VOCABULARY.settings.steps_per_beat, meter_inference=False
+    )
 
 
 def described(song):

@@ -6,7 +6,7 @@ from tests.pipeline.midi.test_midi import DOWN, UP, after, control, midi, note, 
 
 
 def heard(*events):
-    return hear(read_midi(midi(track(*events))), "auto", "all", 12)
+    return hear(read_midi(midi(track(*events))), "auto", "all", 12, meter_inference=True)
 
 
 def test_a_file_of_which_nothing_is_heard_is_none():

@@ -66,6 +66,7 @@ def song_row(random, number, path):
         "key": "C",
         "duplicate": None,
         "beat_repair": "none",
+        "meter_stated": bool(number % 5),
         "unaligned": bool(number % 3 == 0),
         "meter": str(random.choice(["4/4", "3/4", "6/8", "7/8"])),
         "bpm": float(random.uniform(20, 300)),
