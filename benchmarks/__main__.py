@@ -24,6 +24,7 @@ ROOMS = {
         "hostile-archives": "archives whose headers lie",
         "hostile-runs": "mutated run folders: a good run or one line",
         "hostile-datasets": "datasets changed at random",
+        "beat": "what repairs do to beats, and which meters are told apart",
         "bounds": "what lies near the bounds of the rules",
         "duplicates": "recall and false merges of duplicate detection",
         "compare-rendering": "a rendered song versus its file",
