@@ -22,8 +22,8 @@ from pipeline.running.pool_settings import PoolSettings  # noqa: E402
 from shards import layout, settings  # noqa: E402
 from trainer.cli import cli as trainer_cli  # noqa: E402
 from trainer.config import FROM_VOCABULARY, Config, ModelConfig, TrainConfig  # noqa: E402
-from trainer.generation.generate import SampleConfig  # noqa: E402
-from trainer.judging.judge import JudgeConfig  # noqa: E402
+from trainer.generation.settings import SampleConfig  # noqa: E402
+from trainer.judging.settings import JudgeConfig  # noqa: E402
 from trainer.presets import PRESETS  # noqa: E402
 
 

@@ -115,6 +115,7 @@ def test_no_files_import_each_other_in_a_circle(package):
         ("shards", ["torch", "numba", "mido", "matplotlib"]),
         ("pipeline.cli", ["numba", "torch", "matplotlib", "duckdb", "pebble"]),
         ("pipeline.running.slice_task", ["torch", "matplotlib", "jinja2"]),
+        ("trainer.cli", ["torch", "matplotlib", "duckdb"]),
         ("trainer.model", ["numba", "pebble"]),
     ],
 )

@@ -17,6 +17,8 @@ from shards.vocabulary import Vocabulary
 
 KNN_BACKENDS = ("topk", "faiss")
 RTF_MODES = ("off", "shift", "window", "strict")
+EXPORT_DTYPES = ("float32", "bfloat16")
+"""What `trainer export` may store weights as; models compute in the type that users choose."""
 
 MOST_WIDTH, MOST_TOKENS = 2**16, 2**16
 """The widest model and the longest block and memory, beyond any that was trained: a config.json

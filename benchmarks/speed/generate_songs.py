@@ -10,8 +10,9 @@ import torch
 from benchmarks.arguments import Measurement
 from shards.vocabulary import Vocabulary
 from trainer.config import ModelConfig
-from trainer.generation.generate import SampleConfig, SongSampler, sample_step
+from trainer.generation.generate import SongSampler, sample_step
 from trainer.generation.incremental import IncrementalModel
+from trainer.generation.settings import SampleConfig
 from trainer.model.transformer import TransformerXL
 
 BLOCK = 256

@@ -1,6 +1,6 @@
-"""The `trainer` command; one file per subcommand.
+"""The `trainer` command; one file per subcommand. They import torch when they run, not before.
 
-fit.py        train a model
+fit.py        train a model; training_run.py does it
 generate.py   write songs with it
 evaluate.py   its loss on held-out songs
 judge.py      its samples compared with held-out songs

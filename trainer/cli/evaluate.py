@@ -9,8 +9,6 @@ from shards.outputs import Outputs, overwrite_option
 from shards.text import visible
 from shards.writer import write_json
 from trainer.cli.options import PATH, device_option, held_out_options, result_files
-from trainer.device import choose_device
-from trainer.evaluation import evaluate, held_out
 
 
 @click.command(name="evaluate")
@@ -47,7 +45,8 @@ def evaluate_command(
         trainer evaluate runs/lakh-tiny
         trainer evaluate runs/rope runs/txl shards/ --split valid --memory 0 --memory 64
     """
-    from trainer.evaluation import plot
+    from trainer.device import choose_device
+    from trainer.evaluation import evaluate, held_out, plot
     from trainer.evaluation.breakdown import Targets
 
     chosen_device = choose_device(device)

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import click
 
-from shards.render.song_file import summary
 from shards.text import visible
 from trainer.cli.options import PATH
-from trainer.generation.trained import load
-from trainer.run.export import DTYPES, export_run
-from trainer.run.folder import open_run
+from trainer.config import EXPORT_DTYPES
 
 SAMPLE, SAMPLE_BARS = "sample.mid", 16
 
@@ -19,7 +16,7 @@ SAMPLE, SAMPLE_BARS = "sample.mid", 16
 @click.argument("folder", type=PATH)
 @click.option(
     "--dtype",
-    type=click.Choice(tuple(DTYPES)),
+    type=click.Choice(EXPORT_DTYPES),
     default="float32",
     show_default=True,
     help="Of the stored weights; bfloat16 halves the file.",
@@ -38,6 +35,11 @@ def export_command(run_path: Path, folder: Path, dtype: str, license: str, sampl
     Example:
         trainer export runs/lakh-small lakh-small --dtype bfloat16 --license cc-by-4.0
     """
+    from shards.render.song_file import summary
+    from trainer.generation.trained import load
+    from trainer.run.export import export_run
+    from trainer.run.folder import open_run
+
     weights = export_run(
         open_run(run_path), folder, dtype=dtype, license=license, sample=SAMPLE if sample else None
     )

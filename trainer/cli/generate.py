@@ -1,22 +1,21 @@
 """`trainer generate`: write songs with a trained model."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from shards.codec import Codec
 from shards.console import progress_bar
 from shards.outputs import Outputs, overwrite_option
-from shards.render.song_file import check_song_files, summary, write_song
 from shards.settings import options_for, take
 from shards.text import visible
 from trainer.cli.options import PATH, sampling_device_option
-from trainer.device import choose_device
-from trainer.generation.generate import SampleConfig, generate
-from trainer.generation.instruments import parse_instruments
-from trainer.generation.prompt import Prompt, encode_midi
-from trainer.run.folder import Run, load_model, open_run
+from trainer.generation.settings import SampleConfig
+
+if TYPE_CHECKING:
+    from shards.codec import Codec
+    from trainer.generation.prompt import Prompt
+    from trainer.run.folder import Run
 
 
 @click.command(name="generate")
@@ -57,9 +56,17 @@ def generate_command(
         trainer generate runs/lakh-tiny -o more.mid --prompt song.mid --prompt-bars 8
         trainer generate runs/lakh-tiny --count 8 --instruments piano,bass,drums --seconds 60
     """
-    config, run = take(SampleConfig, values), open_run(run_path)
     if prompt_bars and not prompt_path:
         raise click.UsageError("--prompt-bars needs --prompt: name the file to continue")
+    config = take(SampleConfig, values)
+    from shards.codec import Codec
+    from shards.render.song_file import check_song_files, summary, write_song
+    from trainer.device import choose_device
+    from trainer.generation.generate import generate
+    from trainer.generation.instruments import parse_instruments
+    from trainer.run.folder import load_model, open_run
+
+    run = open_run(run_path)
     files = _files(outs, run, config)
     check_song_files(
         [path for paths in files for path in paths], soundfont=soundfont, overwrite=overwrite
@@ -92,7 +99,9 @@ def generate_command(
                     click.echo(f"{visible(path)}: {summary(song, run.vocabulary)}")
 
 
-def _read_prompt(path: Path, run: Run, codec: Codec, bars: int | None) -> Prompt:
+def _read_prompt(path: Path, run: "Run", codec: "Codec", bars: int | None) -> "Prompt":
+    from trainer.generation.prompt import Prompt, encode_midi
+
     song = encode_midi(path, run.vocabulary, run.dataset_settings)
     if run.dataset_settings is None:
         click.echo(
@@ -103,7 +112,7 @@ def _read_prompt(path: Path, run: Run, codec: Codec, bars: int | None) -> Prompt
     return Prompt.from_song(song, codec, bars)
 
 
-def _files(outs: tuple[Path, ...], run: Run, config: SampleConfig) -> list[list[Path]]:
+def _files(outs: tuple[Path, ...], run: "Run", config: SampleConfig) -> list[list[Path]]:
     """The files of each song. Several songs, and those in the run folder, are named by seed."""
     if not outs:
         samples = run.path / "samples"

@@ -11,15 +11,12 @@ from shards.settings import options_for, take
 from shards.text import visible
 from shards.writer import write_json
 from trainer.cli.options import PATH, held_out_options, result_files, sampling_device_option
-from trainer.device import choose_device
-from trainer.evaluation import held_out
-from trainer.generation.instruments import parse_instruments
-from trainer.judging import judge
+from trainer.judging.settings import JudgeConfig
 
 
 @click.command(name="judge")
 @held_out_options(min_songs=2)
-@options_for(judge.JudgeConfig)
+@options_for(JudgeConfig)
 @click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/judgement/SPLIT.png]")
 @overwrite_option
 @sampling_device_option
@@ -45,9 +42,12 @@ def judge_command(
         trainer judge runs/lakh-tiny
         trainer judge runs/rope runs/txl shards/ --count 64 --bars 32 --temperature 0.9
     """
-    from trainer.judging import plot
+    from trainer.device import choose_device
+    from trainer.evaluation import held_out
+    from trainer.generation.instruments import parse_instruments
+    from trainer.judging import judge, plot
 
-    config = take(judge.JudgeConfig, values)
+    config = take(JudgeConfig, values)
     chosen_device = choose_device(device or "cpu")
     runs, dataset = held_out.open_runs(paths)
     files, plot_file = result_files(runs, "judgement", split, out, overwrite=overwrite)

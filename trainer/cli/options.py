@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shards.layout import SPLITS
 from shards.outputs import check_outputs
-from trainer.run.folder import Run
+
+if TYPE_CHECKING:
+    from trainer.run.folder import Run
 
 PATH = click.Path(path_type=Path)
 
@@ -45,7 +47,7 @@ def held_out_options(min_songs: int) -> Callable[[Any], Any]:
 
 
 def result_files(
-    runs: Sequence[Run], kind: str, split: str, plot: Path | None, *, overwrite: bool
+    runs: "Sequence[Run]", kind: str, split: str, plot: Path | None, *, overwrite: bool
 ) -> tuple[list[Path], Path]:
     """The files of evaluate and judge: RUN/`kind`/`split`.json for each run, and the plot.
 

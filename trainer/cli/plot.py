@@ -7,7 +7,6 @@ import click
 from shards.outputs import check_outputs, overwrite_option
 from shards.text import visible
 from trainer.cli.options import PATH
-from trainer.run.folder import open_run
 
 
 @click.command(name="plot")
@@ -24,6 +23,7 @@ def plot_command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
         trainer plot runs/lakh-tiny -o curve.png
         trainer plot runs/rope runs/txl -o curves.png
     """
+    from trainer.run.folder import open_run
     from trainer.training import plot
     from trainer.training.metrics_log import read_metrics
 

@@ -7,8 +7,8 @@ import click
 from shards.settings import describe
 from trainer import presets
 from trainer.config import ModelConfig, TrainConfig
-from trainer.generation.generate import SampleConfig
-from trainer.judging.judge import JudgeConfig
+from trainer.generation.settings import SampleConfig
+from trainer.judging.settings import JudgeConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ How one token is generated:
     4. `Writer` appends the token, its instrument and its velocity to the song.
 
 Files:
-    generate.py          sampling settings, and the loop that writes several songs at once
+    settings.py          sampling settings
+    generate.py          the loop that writes several songs at once
     incremental.py       runs the model a few tokens at a time, keeping keys and values
     logits.py            logits -> probabilities -> one class
     writer.py            the arrays of one unfinished song, and what may come next

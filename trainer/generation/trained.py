@@ -10,8 +10,9 @@ from shards.codec import Codec
 from shards.render.song_file import check_song_files, write_song
 from shards.song import Song
 from trainer.device import choose_device
-from trainer.generation.generate import SampleConfig, generate
+from trainer.generation.generate import generate
 from trainer.generation.prompt import Prompt, encode_midi
+from trainer.generation.settings import SampleConfig
 from trainer.model.transformer import TransformerXL
 from trainer.run.folder import Run, load_model, open_run
 

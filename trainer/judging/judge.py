@@ -7,7 +7,6 @@ are beginnings of songs of the same length.
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,15 +16,15 @@ import torch
 from shards.codec import Codec
 from shards.errors import LakhxlError, SettingError
 from shards.reader import SongSource, decode_song
-from shards.settings import setting
 from shards.song import Song
 from trainer.data.selection import select
 from trainer.evaluation.evaluate import ProgressBar
-from trainer.generation.generate import SampleConfig, generate
+from trainer.generation.generate import generate
 from trainer.generation.prompt import Prompt
 from trainer.judging.distances import MIN_HELD_OUT, Comparison, compare
 from trainer.judging.memorization import Match, longest_matches
 from trainer.judging.music_metrics import METRICS, BarredSong, compute_metrics, split_by_instrument
+from trainer.judging.settings import JudgeConfig
 from trainer.run.folder import Run, load_model
 
 MATCH_TITLES = {
@@ -35,24 +34,6 @@ MATCH_TITLES = {
 """The longest run of notes shared with a training song: of all instruments together, and of one
 instrument, whatever the others play."""
 TITLES = {name: metric.title for name, metric in METRICS.items()} | MATCH_TITLES
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeConfig(SampleConfig):
-    """How samples are generated, how many, and how long they are."""
-
-    bars: int = setting(
-        16, "Bars of each sample; held-out songs are cut to as many.", low=1, high=10_000
-    )
-    count: int = setting(
-        32, "Samples to generate; sample n is the one of seed + n.", low=1, high=1024
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse a length in seconds, to which held-out songs cannot be cut."""
-        super().__post_init__()
-        if self.seconds is not None:
-            raise SettingError("samples are compared by bars: give --bars, not --seconds")
 
 
 class MetricResult(TypedDict):

@@ -18,8 +18,6 @@ from trainer.run.expected import check_tensors
 from trainer.run.folder import VOCABULARY, Run, write_config
 
 CARD = "README.md"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""What weights may be stored as. Models compute in the type that their user chooses."""
 ABOUT_CORPUS = ("duplicates", "split")
 """Settings of the dataset that prompts do not need; their lists are files of this machine."""
 
@@ -30,7 +28,7 @@ def export_run(run: Run, folder: Path, *, dtype: str, license: str, sample: str 
     Args:
         run: with a checkpoint.
         folder: new or empty.
-        dtype: a key of DTYPES.
+        dtype: one of EXPORT_DTYPES.
         license: of the weights, as the model card states it.
         sample: the name of a song in the folder that the card points to; None: there is none.
 
@@ -57,7 +55,7 @@ def export_run(run: Run, folder: Path, *, dtype: str, license: str, sample: str 
         exported.checkpoints.mkdir(parents=True, exist_ok=True)
         weights = exported.checkpoints / checkpoint.BEST
         kept = {"step": state["step"], "valid": state.get("valid") or {}}
-        stored = {name: tensor.to(DTYPES[dtype]) for name, tensor in tensors.items()}
+        stored = {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
         checkpoint.save(weights, stored, kept)
         write_json(folder / VOCABULARY, run.vocabulary.to_json())
         (folder / CARD).write_text(

@@ -21,7 +21,8 @@ from shards.errors import LakhxlError
 from shards.render.midi import write_midi
 from trainer import device as devices
 from trainer.config import TrainConfig
-from trainer.generation.generate import SampleConfig, generate
+from trainer.generation.generate import generate
+from trainer.generation.settings import SampleConfig
 from trainer.model.knn import file as knn_file
 from trainer.model.loss import LossSums, to_rows
 from trainer.run import checkpoint

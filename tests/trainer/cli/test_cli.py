@@ -14,7 +14,7 @@ from shards.vocabulary import Vocabulary
 from tests.shards.songs import make_song
 from trainer.cli import cli
 from trainer.config import ModelConfig, TrainConfig
-from trainer.generation.generate import SampleConfig
+from trainer.generation.settings import SampleConfig
 from trainer.run.folder import open_run
 from trainer.run.lock import RunLock
 from trainer.training.metrics_log import read_metrics

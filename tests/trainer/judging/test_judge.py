@@ -9,8 +9,9 @@ from shards.errors import LakhxlError, SettingError
 from shards.song import Song, sort_notes
 from tests.trainer.cli.test_cli import QUICK
 from trainer.cli import cli
-from trainer.judging.judge import TITLES, JudgeConfig, first_bars, judge
+from trainer.judging.judge import TITLES, first_bars, judge
 from trainer.judging.music_metrics import split_by_instrument
+from trainer.judging.settings import JudgeConfig
 from trainer.run.folder import open_run
 
 CONFIG = JudgeConfig(bars=2, count=3)
