@@ -1,9 +1,12 @@
-"""What both command lines share: one-line errors and progress bars.
+"""What both command lines share: one-line errors, progress bars, -q, --json and --version.
 
 Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C, as in shells.
 """
 
+import importlib.metadata
 import io
+import json
+import math
 import os
 import sys
 from typing import Any
@@ -18,13 +21,46 @@ from shards.text import visible
 STOPPED = 130
 LONGEST = 10_000
 """Letters of an error; a longer one, which quotes others at length, loses its middle."""
+QUIET = "shards.console.quiet"
+"""Key of the click context's `meta`: whether -q was given."""
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
+)
+
+
+def is_quiet() -> bool:
+    """Whether the command that runs was given -q."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.meta.get(QUIET, False)
 
 
 def progress_bar(**options: Any) -> tqdm:
-    """A tqdm bar on stderr; if that is not a terminal, a line every half minute."""
+    """A tqdm bar on stderr; if that is not a terminal, a line every half minute; none with -q."""
     is_terminal = sys.stderr.isatty()
     often = {} if is_terminal else {"mininterval": 30.0, "maxinterval": 30.0, "ascii": True}
+    if is_quiet():
+        options["disable"] = True
     return tqdm(dynamic_ncols=is_terminal, **often, **options)
+
+
+def print_note(text: str) -> None:
+    """Print what is worth knowing but no result, on stderr above the bars; nothing with -q."""
+    if not is_quiet():
+        tqdm.write(text, file=sys.stderr)
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON document in ASCII, whatever the terminal; NaN and infinity become null."""
+    click.echo(json.dumps(_finite(data), indent=1, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def open_closed_streams() -> None:
@@ -44,7 +80,21 @@ def open_closed_streams() -> None:
 
 
 class Commands(click.Group):
-    """A group whose commands print a user's error as one line; a bug keeps its traceback."""
+    """A group whose commands print a user's error as one line; a bug keeps its traceback.
+
+    The group has --version, and each command -q.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        help = "Print the version and exit."
+        self.params.append(_eager_flag("--version", callback=_print_version, help=help))
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, and -q to it."""
+        help = "Print no progress and no notes, only results and errors."
+        cmd.params.append(_eager_flag("-q", "--quiet", callback=_set_quiet, help=help))
+        super().add_command(cmd, name)
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Replace what the terminal's encoding lacks, in help and errors too; then run."""
@@ -75,3 +125,21 @@ class Commands(click.Group):
             if not lacks_memory(error) or NOT_ENOUGH in str(error):
                 raise
             raise click.ClickException(visible(not_enough_memory(error))) from error
+
+
+def _eager_flag(*names: str, **options: Any) -> click.Option:
+    return click.Option(names, is_flag=True, is_eager=True, expose_value=False, **options)
+
+
+def _set_quiet(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[QUIET] = value
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        try:
+            version = importlib.metadata.version("lakhxl")
+        except importlib.metadata.PackageNotFoundError:
+            version = "of a folder that is not installed"
+        click.echo(f"lakhxl {version}")
+        ctx.exit()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from pipeline.browse.song_facts import facts, removed_silences
+from pipeline.browse.song_facts import facts, ledger_row, removed_silences
 from pipeline.browse.songs import QueryError, Songs, boxes_of
 from shards import Dataset
 from shards.errors import LakhxlError
@@ -166,7 +166,7 @@ class Site:
             return Answer("audio/midi", stream.getvalue())
         left, width = notes_extent(song)
         content = {
-            "facts": facts(self._dataset, number),
+            "facts": facts(self._dataset, ledger_row(self._dataset, number)),
             "seconds": float(song.seconds(song.end)),
             "roll": {"left": left, "width": width},
         }

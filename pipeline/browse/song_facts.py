@@ -1,19 +1,19 @@
-"""One song of a dataset, found by number, checksum or path, and everything recorded about it."""
+"""One file of a dataset, found by number, checksum or path, and everything recorded about it."""
 
 import textwrap
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from shards import Dataset
 from shards.errors import LakhxlError
-from shards.layout import LEDGER_SCHEMA
 from shards.text import visible
 
 MAX_LISTED = 5
 FIRST_TOKENS = 40
 """Tokens shown of a song."""
-LABEL_WIDTH = 20
+LABEL_WIDTH = 23
 
 
 def find_song(dataset: Dataset, wanted: str) -> int:
@@ -26,15 +26,44 @@ def find_song(dataset: Dataset, wanted: str) -> int:
     """
     if wanted.isdecimal() and int(wanted) < len(dataset):
         return int(wanted)
-    paths, md5s = dataset.index["path"].to_pylist(), dataset.index["md5"].to_pylist()
-    if wanted in paths:
-        return paths.index(wanted)
+    return _only(_matching(dataset.index, wanted), wanted, dataset, dataset.index, "songs")
+
+
+def find_row(dataset: Dataset, wanted: str) -> int:
+    """The row in the ledger of a song, as in `find_song`; where no song matches, of another file.
+
+    Raises:
+        LakhxlError: no file, or several.
+    """
+    ledger = dataset.ledger()
+    if not (wanted.isdecimal() and int(wanted) < len(dataset)):
+        found = _matching(ledger, wanted)
+        if all(ledger["song"][row].as_py() is None for row in found):
+            return _only(found, wanted, dataset, ledger, "files that were not kept (--ledger)")
+    return ledger_row(dataset, find_song(dataset, wanted))
+
+
+def find_ledger_row(dataset: Dataset, wanted: str) -> int:
+    """The row in the ledger by its number, or as `find_row`."""
+    if wanted.isdecimal() and int(wanted) < dataset.ledger().num_rows:
+        return int(wanted)
+    return find_row(dataset, wanted)
+
+
+def _matching(table: pa.Table, wanted: str) -> list[int]:
+    """Rows whose path is `wanted`; else those whose path has it, or whose md5 begins with it."""
+    paths, md5s = table["path"].to_pylist(), table["md5"].to_pylist()
+    if exact := [row for row, path in enumerate(paths) if path == wanted]:
+        return exact
     is_checksum = len(wanted) >= 6 and all(digit in "0123456789abcdef" for digit in wanted)
-    found = [
-        number
-        for number, (path, md5) in enumerate(zip(paths, md5s, strict=True))
-        if wanted in path or (is_checksum and md5.startswith(wanted))
+    return [
+        row
+        for row, (path, md5) in enumerate(zip(paths, md5s, strict=True))
+        if wanted in path or (is_checksum and (md5 or "").startswith(wanted))
     ]
+
+
+def _only(found: list[int], wanted: str, dataset: Dataset, table: pa.Table, what: str) -> int:
     if len(found) == 1:
         return found[0]
     if not found:
@@ -42,30 +71,51 @@ def find_song(dataset: Dataset, wanted: str) -> int:
             f"{dataset.path} has no song {wanted!r}; expected 0 to {len(dataset) - 1}, the start "
             "of an md5, or part of a path"
         )
-    listed = ", ".join(f"{number} ({paths[number]})" for number in found[:MAX_LISTED])
-    raise LakhxlError(f"{wanted!r} matches {len(found)} songs of {dataset.path}: {listed} …")
+    paths = [(row, table["path"][row].as_py()) for row in found[:MAX_LISTED]]
+    listed = ", ".join(f"{row} ({path})" for row, path in paths)
+    more = " …" if len(found) > MAX_LISTED else ""
+    raise LakhxlError(f"{wanted!r} matches {len(found)} {what} of {dataset.path}: {listed}{more}")
 
 
-def facts(dataset: Dataset, number: int) -> dict[str, str]:
-    """All columns of the song's rows in index and ledger, and its first tokens, as text.
+def ledger_row(dataset: Dataset, song: int) -> int:
+    """The row of a song's file in the ledger."""
+    return int(np.flatnonzero(dataset.ledger()["song"].to_numpy() == song)[0])
 
-    Empty values are left out. The text contains no control characters: see
-    `shards.console.visible`.
+
+def record(dataset: Dataset, row: int) -> dict[str, Any]:
+    """Everything known of one file, by its row in the ledger, as plain data.
+
+    All columns of its row in the ledger, whose number is `ledger_row`. Where it was kept, also
+    those of the index, the `program_names` and the `first_tokens`; `repairs` are those of the
+    ledger.
     """
-    row = {"song": number, **dataset.index.slice(number, 1).to_pylist()[0]}
-    ledger = dataset.ledger()
-    place = int(np.flatnonzero(ledger["song"].to_numpy() == number)[0])
-    ledger_row = ledger.slice(place, 1).to_pylist()[0]
-    row |= {name: ledger_row[name] for name in LEDGER_SCHEMA.names if name not in row}
+    file = dataset.ledger().slice(row, 1).to_pylist()[0]
+    file = {"ledger_row": row, **file, "repairs": dict(file["repairs"] or [])}
+    number = file["song"]
+    if number is None:
+        return file
+    index = dataset.index.slice(number, 1).to_pylist()[0]
     names, instruments = dataset.vocabulary.names, dataset.vocabulary.instrument_names
-    first = dataset.song(number).tokens[:FIRST_TOKENS]
-    row |= {
-        "programs": [instruments[program] for program in row["programs"]],
-        "repairs": [f"{code} {count}" for code, count in ledger_row["repairs"] or []],
-        "silences": [f"{bars} before bar {bar + 1}" for bar, bars in row["silences"] or []],
-        "first tokens": " ".join(names[token] for token in first) + " …",
+    return {
+        "song": number,
+        **index,
+        **file,
+        "program_names": [instruments[program] for program in index["programs"]],
+        "first_tokens": [names[token] for token in dataset.song(number).tokens[:FIRST_TOKENS]],
     }
-    return {name: _text(value) for name, value in row.items() if value not in (None, "", [])}
+
+
+def facts(dataset: Dataset, row: int) -> dict[str, str]:
+    """The record of a file as text, without empty values and control characters."""
+    shown = record(dataset, row)
+    shown["ledger row"] = shown.pop("ledger_row")
+    shown["repairs"] = [f"{code} {count}" for code, count in shown["repairs"].items()]
+    if shown["song"] is not None:
+        shown["programs"] = shown.pop("program_names")
+        silences = shown["silences"] or []
+        shown["silences"] = [f"{bars} before bar {bar + 1}" for bar, bars in silences]
+        shown["first tokens"] = " ".join(shown.pop("first_tokens")) + " …"
+    return {name: _text(value) for name, value in shown.items() if value not in (None, "", [])}
 
 
 def _text(value: Any) -> str:
@@ -74,11 +124,11 @@ def _text(value: Any) -> str:
     return visible(", ".join(map(str, value)) if isinstance(value, list) else value)
 
 
-def facts_text(dataset: Dataset, number: int) -> str:
-    """The facts of a song as lines for a terminal."""
+def facts_text(facts: dict[str, str]) -> str:
+    """Facts as lines for a terminal."""
     return "\n".join(
         textwrap.fill(f"{name:<{LABEL_WIDTH}}{value}", 100, subsequent_indent=" " * LABEL_WIDTH)
-        for name, value in facts(dataset, number).items()
+        for name, value in facts.items()
     )
 
 

@@ -14,7 +14,7 @@ from pipeline.config import DataSettings
 from pipeline.demo import DemoSettings, compose_corpus, is_demo
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.sources.fetch import ARCHIVES, LAKH, download
-from shards.console import STOPPED
+from shards.console import STOPPED, json_option, print_json, print_note
 from shards.errors import LakhxlError
 from shards.layout import REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
@@ -112,7 +112,10 @@ def data_options(command: Callable) -> Callable:
 )
 @options_for(PoolSettings)
 @data_options
-def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **options: Any) -> None:
+@json_option
+def run(
+    sources: tuple[Path, ...], out: Path, name: str, restart: bool, as_json: bool, **options: Any
+) -> None:
     """Read every MIDI file in the SOURCEs (by default ./data) and write a dataset.
 
     A SOURCE is a folder, searched to any depth, a file, or an archive (.tar, .tar.gz, .tar.xz,
@@ -121,6 +124,8 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
 
     The dataset appears only when it is complete. To resume a run that was stopped, by Ctrl-C or
     by a power cut, give the same command again.
+
+    --json: the paths dataset, report_page and times_page, and report, as in `pipeline report`.
 
     \b
     Example:
@@ -138,6 +143,7 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
     start_server()  # it loads its libraries while the files are listed
 
     from pipeline.report.compute.timing import timings_page_path
+    from pipeline.report.read_report import read_report
     from pipeline.running.execute import engine, execute
     from pipeline.running.prepare import prepare
     from pipeline.running.progress_bars import ListingBar, RunBar
@@ -153,9 +159,9 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
                     on_listing=bar.show,
                 )
             if prepared.lock.note:
-                click.echo(prepared.lock.note, err=True)
+                print_note(prepared.lock.note)
             if prepared.passed_over:
-                click.echo(f"not read: {', '.join(prepared.passed_over)}; see the ledger", err=True)
+                print_note(f"not read: {', '.join(prepared.passed_over)}; see the ledger")
             with RunBar(prepared.files, prepared.earlier.files) as bar:
                 dataset = execute(prepared, pool_settings, bar.show)
     except KeyboardInterrupt:
@@ -163,9 +169,14 @@ def run(sources: tuple[Path, ...], out: Path, name: str, restart: bool, **option
             f"stopped; {folder}.partial keeps what is done: the same command resumes", err=True
         )
         raise click.exceptions.Exit(STOPPED) from None
-    click.echo(report_summary(dataset.path))
-    click.echo(f"\ndataset  {dataset.path}\nreport   {dataset.path / REPORT_PAGE}")
-    click.echo(f"times    {timings_page_path(dataset.path)}")
+    pages = {"report": dataset.path / REPORT_PAGE, "times": timings_page_path(dataset.path)}
+    if as_json:
+        paths = {f"{name}_page": str(path) for name, path in pages.items()}
+        print_json({"dataset": str(dataset.path), **paths, "report": read_report(dataset.path)})
+    else:
+        click.echo(report_summary(dataset.path))
+        click.echo(f"\ndataset  {dataset.path}")
+        click.echo("\n".join(f"{name:<9}{path}" for name, path in pages.items()))
 
 
 def _plain_name(name: str) -> str:

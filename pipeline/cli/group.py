@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.numba_cache import is_temporary
-from shards.console import Commands
+from shards.console import Commands, print_note
 from shards.text import visible_lines
 
 
@@ -31,10 +31,9 @@ def cli() -> None:
 def warn_if_uncached() -> None:
     """Say how to keep compiled code, where every command has to compile anew."""
     if is_temporary():
-        click.echo(
+        print_note(
             "compiling for about half a minute, because neither the installation nor the home "
-            "folder can be written: set NUMBA_CACHE_DIR to a folder that can, to do it only once",
-            err=True,
+            "folder can be written: set NUMBA_CACHE_DIR to a folder that can, to do it only once"
         )
 
 

@@ -1,22 +1,30 @@
 """Commands that read a dataset: verify, audit, report, what-if, compare, show, render, browse."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.group import Folder, cli, report_summary
-from shards.console import progress_bar
+from shards.console import json_option, print_json, progress_bar
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
 from shards.text import visible, visible_lines
 
+if TYPE_CHECKING:
+    from pipeline.duplicates.audit import Audit
+
 
 @cli.command()
 @click.argument("dataset", type=Folder())
-def verify(dataset: Path) -> None:
+@json_option
+def verify(dataset: Path, as_json: bool) -> None:
     """Check that DATASET is intact: every file's checksum, every song's tokens.
+
+    Any fault is an error. --json: dataset, faults (sentences); if there are none, songs and files.
 
     \b
     Example:
@@ -30,24 +38,34 @@ def verify(dataset: Path) -> None:
 
     with progress_bar(total=0, desc="verifying", unit=" songs") as bar:
         faults = list(find_faults(dataset, bar.reset, bar.update))
-    for fault in faults:
-        click.echo(visible(fault))
     if faults:
+        if as_json:
+            print_json({"dataset": str(dataset), "faults": faults})
+        else:
+            click.echo("\n".join(map(visible, faults)))
         raise LakhxlError(f"{dataset}: {len(faults)} faults found")
     intact = open_dataset(dataset)
     from_json(DataSettings, intact.manifest["settings"], where=str(intact.path / MANIFEST))
     read_report(intact.path)
-    files = len(intact.manifest["files"])
-    click.echo(f"{intact.path} is intact: {len(intact)} songs, {files} files")
+    songs, files = len(intact), len(intact.manifest["files"])
+    if as_json:
+        print_json({"dataset": str(intact.path), "faults": [], "songs": songs, "files": files})
+    else:
+        click.echo(f"{intact.path} is intact: {songs} songs, {files} files")
 
 
 @cli.command()
 @click.argument("dataset", type=Folder())
-def audit(dataset: Path) -> None:
+@json_option
+def audit(dataset: Path, as_json: bool) -> None:
     """Search DATASET for duplicates: clusters, the largest, and leakage between splits.
 
     Leakage is measured from the tokens of up to 1,000 held-out songs, by their bass lines, which
     the clusters do not rest on; any is an error. What leaks can be named in a --duplicate-list.
+
+    --json: songs, clusters, largest ([cluster, songs, path] each), duplicates (songs by kind),
+    leaks ([song, song, what they have in common] each), held_out, compared, chance (to have seen
+    leaks of 1 %), leaked_by_file (a share).
 
     \b
     Example:
@@ -59,6 +77,18 @@ def audit(dataset: Path) -> None:
     opened = open_dataset(dataset)
     with progress_bar(total=len(opened), desc="auditing", unit=" songs") as bar:
         found = audit_dataset(opened, bar.update)
+    if as_json:
+        print_json({**dataclasses.asdict(found), "chance": found.chance(0.01)})
+    else:
+        _print_audit(found)
+    if found.leaks:
+        raise LakhxlError(
+            f"{opened.path}: {len(found.leaks)} pairs of duplicates across splits; where they are "
+            "no two splits of one cluster, list them with --duplicate-list and run again"
+        )
+
+
+def _print_audit(found: "Audit") -> None:
     click.echo(f"{found.songs:,} songs in {found.clusters:,} clusters of duplicates")
     for kind, songs in found.duplicates.items():
         click.echo(f"  {songs:>7,}  {kind}")
@@ -74,17 +104,16 @@ def audit(dataset: Path) -> None:
     )
     for one, other, common in found.leaks:
         click.echo(f"  songs {one} and {other}: {common}")
-    if found.leaks:
-        raise LakhxlError(
-            f"{opened.path}: {len(found.leaks)} pairs of duplicates across splits; where they are "
-            "no two splits of one cluster, list them with --duplicate-list and run again"
-        )
 
 
 @cli.command()
 @click.argument("dataset", type=Folder())
-def report(dataset: Path) -> None:
+@json_option
+def report(dataset: Path, as_json: bool) -> None:
     """Summarize DATASET: which files were found, which were dropped and why, what songs hold.
+
+    --json: the dataset's report.json, of which the text shows a part; pipeline/report/schema.py
+    says what its keys mean.
 
     \b
     Example:
@@ -93,8 +122,13 @@ def report(dataset: Path) -> None:
     from shards import open_dataset
 
     path = open_dataset(dataset).path
-    click.echo(report_summary(path))
-    click.echo(f"\nmore in {path / REPORT_PAGE}")
+    if as_json:
+        from pipeline.report.read_report import read_report
+
+        print_json(read_report(path))
+    else:
+        click.echo(report_summary(path))
+        click.echo(f"\nmore in {path / REPORT_PAGE}")
 
 
 @cli.command(name="what-if")
@@ -152,34 +186,50 @@ def compare(a: Path, b: Path, output: Path | None, overwrite: bool) -> None:
 @cli.command()
 @click.argument("dataset", type=Folder())
 @click.argument("song")
+@click.option("--ledger", is_flag=True, help="A number is that of a row in the ledger, from 0.")
 @click.option("--image", type=Folder(), help="Also draw a piano roll, to this .png.")
 @overwrite_option
-def show(dataset: Path, song: str, image: Path | None, overwrite: bool) -> None:
-    """Print everything recorded about one SONG of DATASET.
+@json_option
+def show(
+    dataset: Path, song: str, ledger: bool, image: Path | None, overwrite: bool, as_json: bool
+) -> None:
+    """Print everything recorded about one SONG of DATASET, or about a file that was not kept.
 
-    SONG is its number, the start of its md5, or part of its path.
+    SONG is its number, the start of its md5, or part of its path. A file that was not kept is found
+    by path, md5 or --ledger: its outcome, the rule that rejected it, the value and the threshold.
+    --json: the columns of the index and the ledger; ledger_row, program_names, first_tokens.
 
     \b
     Example:
         pipeline show shards/lakh 11 --image song.png
+        pipeline show shards/lakh broken.mid
+        pipeline show shards/lakh 17 --ledger
     """
-    from pipeline.browse.song_facts import facts_text, find_song, removed_silences
+    from pipeline.browse import song_facts
     from shards import open_dataset
 
     if image:
         check_outputs([image], (".png",), overwrite=overwrite)
     opened = open_dataset(dataset)
-    number = find_song(opened, song)
-    click.echo(facts_text(opened, number))
-    if image:
+    find = song_facts.find_ledger_row if ledger else song_facts.find_row
+    row = find(opened, song)
+    number = opened.ledger()["song"][row].as_py()
+    if number is None and image:
+        raise LakhxlError(f"{song} was not kept: there is no song to draw; leave --image out")
+    if as_json:
+        print_json(song_facts.record(opened, row))
+    else:
+        click.echo(song_facts.facts_text(song_facts.facts(opened, row)))
+    if image and number is not None:
         from shards.reader import decode_song
         from shards.render.pianoroll import save_piano_roll
 
         title = opened.index["path"][number].as_py()
         decoded = decode_song(opened, number)
-        silences = removed_silences(opened, number)
+        silences = song_facts.removed_silences(opened, number)
         save_piano_roll(decoded, opened.vocabulary, image, title=title, silences=silences)
-        click.echo(f"{'piano roll':<20}{visible(image)}")
+        if not as_json:
+            click.echo(f"{'piano roll':<{song_facts.LABEL_WIDTH}}{visible(image)}")
 
 
 @cli.command()

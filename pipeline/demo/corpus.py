@@ -4,10 +4,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipeline.demo.damage import Song
 from pipeline.demo.faults import Planted, plant, song_path
+from shards.console import progress_bar
 from shards.errors import LakhxlError
 from shards.settings import check, setting
 
@@ -107,8 +106,8 @@ def _write(partial: Path, target: Path, settings: DemoSettings) -> DemoSummary:
     planted = [Planted(README_NAME, "readme")]
     # Written first, because the next run recognizes the leftover of a killed one by it.
     size = _put(partial / README_NAME, README.encode())
-    seconds = 0.0
-    for number in tqdm(range(settings.songs), desc="composing", unit="song", disable=None):
+    seconds, songs = 0.0, range(settings.songs)
+    for number in progress_bar(iterable=songs, desc="composing", unit="song", disable=None):
         song = Song(settings.seed, number)
         size += _put(partial / song_path(song), song.data)
         seconds += song.piece.seconds

@@ -4,7 +4,7 @@ import sys
 from contextlib import AbstractContextManager
 
 from pipeline.running.status import RunStatus
-from shards.console import progress_bar
+from shards.console import print_note, progress_bar
 from shards.text import visible
 
 MAX_NAME_LENGTH = 60
@@ -55,7 +55,7 @@ class RunBar(AbstractContextManager):
     def show(self, status: RunStatus) -> None:
         """Update the bar; the count falls when a worker is killed before it has published."""
         for note in status.notes[self._told :]:
-            self._bar.write(note, file=sys.stderr)
+            print_note(note)
         self._told = len(status.notes)
         all_done = status.counts.files == self._bar.total
         self._bar.set_description("finalizing" if all_done else "reading", refresh=False)

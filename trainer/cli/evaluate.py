@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from shards.console import progress_bar
+from shards.console import json_option, print_json, progress_bar
 from shards.outputs import Outputs, overwrite_option
 from shards.text import visible
 from shards.writer import write_json
@@ -23,6 +23,7 @@ from trainer.cli.options import PATH, device_option, held_out_options, result_fi
 )
 @click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/evaluation/SPLIT.png]")
 @overwrite_option
+@json_option
 @device_option
 def evaluate_command(
     paths: tuple[Path, ...],
@@ -32,6 +33,7 @@ def evaluate_command(
     memories: tuple[int, ...],
     out: Path | None,
     overwrite: bool,
+    as_json: bool,
     device: str | None,
 ) -> None:
     """Measure the loss of each RUN on held-out songs.
@@ -39,6 +41,8 @@ def evaluate_command(
     The loss is broken down, and has 95 % confidence intervals. Every target counts once. Without a
     DATASET the run's own is taken; runs that were trained with --where are scored on songs that
     match the same condition. The numbers go to RUN/evaluation/SPLIT.json.
+
+    --json: a list, for each RUN what is in that file.
 
     \b
     Example:
@@ -71,6 +75,9 @@ def evaluate_command(
             )
             results.append(result)
             outputs.write(file, lambda path, result=result: write_json(path, result))
-        click.echo(evaluate.table(results))
-        if outputs.write(plot_file, lambda path: plot.save(results, path)):
+        if as_json:
+            print_json(results)
+        else:
+            click.echo(evaluate.table(results))
+        if outputs.write(plot_file, lambda path: plot.save(results, path)) and not as_json:
             click.echo(f"\nplot     {visible(plot_file)}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shards.console import progress_bar
+from shards.console import print_note, progress_bar
 from shards.outputs import Outputs, overwrite_option
 from shards.settings import options_for, take
 from shards.text import visible
@@ -104,10 +104,9 @@ def _read_prompt(path: Path, run: "Run", codec: "Codec", bars: int | None) -> "P
 
     song = encode_midi(path, run.vocabulary, run.dataset_settings)
     if run.dataset_settings is None:
-        click.echo(
+        print_note(
             f"{run.path} was made by a version that did not keep the settings of its dataset: the "
-            "prompt was encoded with the defaults of the pipeline",
-            err=True,
+            "prompt was encoded with the defaults of the pipeline"
         )
     return Prompt.from_song(song, codec, bars)
 

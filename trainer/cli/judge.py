@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from shards.console import progress_bar
+from shards.console import json_option, print_json, progress_bar
 from shards.outputs import Outputs, overwrite_option
 from shards.settings import options_for, take
 from shards.text import visible
@@ -19,6 +19,7 @@ from trainer.judging.settings import JudgeConfig
 @options_for(JudgeConfig)
 @click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/judgement/SPLIT.png]")
 @overwrite_option
+@json_option
 @sampling_device_option
 def judge_command(
     paths: tuple[Path, ...],
@@ -27,6 +28,7 @@ def judge_command(
     songs: int | None,
     out: Path | None,
     overwrite: bool,
+    as_json: bool,
     device: str | None,
     **values: Any,
 ) -> None:
@@ -36,6 +38,8 @@ def judge_command(
     from the held-out songs, next to the distance of held-out songs from each other. Also finds
     the longest run of notes that a sample copies from a training song. The numbers go to
     RUN/judgement/SPLIT.json.
+
+    --json: a list, for each RUN what is in that file.
 
     \b
     Example:
@@ -65,6 +69,9 @@ def judge_command(
             )
             results.append(result)
             outputs.write(file, lambda path, result=result: write_json(path, result))
-        click.echo(judge.table(results))
-        if outputs.write(plot_file, lambda path: plot.save(results, path)):
+        if as_json:
+            print_json(results)
+        else:
+            click.echo(judge.table(results))
+        if outputs.write(plot_file, lambda path: plot.save(results, path)) and not as_json:
             click.echo(f"\nplot     {visible(plot_file)}")

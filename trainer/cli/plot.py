@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from shards.console import print_note
 from shards.outputs import check_outputs, overwrite_option
 from shards.text import visible
 from trainer.cli.options import PATH
@@ -32,5 +33,5 @@ def plot_command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     plot.save(runs, out)
     for run in runs:
         if dropped := read_metrics(run.metrics).dropped:
-            click.echo(f"{run.metrics}: {dropped} lines are no rows and were left out", err=True)
+            print_note(f"{run.metrics}: {dropped} lines are no rows and were left out")
     click.echo(visible(out))

@@ -10,7 +10,7 @@ import click
 import torch
 
 from shards import open_dataset
-from shards.console import STOPPED
+from shards.console import STOPPED, print_note
 from shards.errors import LakhxlError
 from shards.reader import Dataset
 from trainer.config import Config, for_dataset
@@ -103,7 +103,7 @@ def _lock(run_path: Path) -> RunLock:
     """Lock a run folder, and say if the training before was killed."""
     lock = RunLock(run_path)
     if lock.taken_over:
-        click.echo(f"{run_path}: took over from {lock.taken_over}", err=True)
+        print_note(f"{run_path}: took over from {lock.taken_over}")
     return lock
 
 
@@ -150,7 +150,7 @@ def _print_summary(
 ) -> None:
     songs = ", ".join(f"{len(each):,} {split}" for split, each in trainer.song_numbers.items())
     model, train = trainer.config.model, trainer.config.train
-    click.echo(
+    print_note(
         f"dataset  {dataset.path}: {songs} songs, {model.vocab_size} tokens in the vocabulary, "
         f"{model.instrument_classes} instrument classes\n"
         f"model    {trainer.parameter_count:,} parameters: {model.layers} layers, "
@@ -158,8 +158,7 @@ def _print_summary(
         f"training {train.steps:,} steps of {train.batch_size} lanes x {train.block_size} tokens "
         f"on {device_name(trainer.device)}, from step {trainer.step:,}\n"
         f"baseline {baseline['loss']:.3f} nats per token, of token frequencies (unigram)\n"
-        f"run      {run_path}",
-        err=True,
+        f"run      {run_path}"
     )
 
 

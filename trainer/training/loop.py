@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shards.codec import Codec
-from shards.console import progress_bar
+from shards.console import print_note, progress_bar
 from shards.errors import LakhxlError
 from shards.render.midi import write_midi
 from trainer import device as devices
@@ -172,10 +171,9 @@ class TrainingLoop:
         )
         self._timer = time.perf_counter()
         if log.dropped:
-            bar.write(
+            print_note(
                 f"{self.run_folder.metrics}: {log.dropped} lines were no rows of metrics and are "
-                "dropped",
-                file=sys.stderr,
+                "dropped"
             )
         with log, bar, StopRequest(ignore_second=self.ranks.count > 1) as stop:
             if self.trainer.step == 0:
@@ -337,10 +335,9 @@ class TrainingLoop:
         earlier = self._validation_seconds
         each, bound = (earlier, "about") if earlier else (self._step_seconds, "at most")
         if self.ranks.is_first and each is not None:
-            tqdm.write(
+            print_note(
                 f"last validation: {batches:,} batches, {bound} "
-                f"{tqdm.format_interval(math.ceil(batches * each))} (min:s)",
-                file=sys.stderr,
+                f"{tqdm.format_interval(math.ceil(batches * each))} (min:s)"
             )
 
     def _log_validation(self, log: MetricsLog, split: str, losses: ValidationLosses) -> None:

@@ -1,15 +1,24 @@
 """The command line: every wrong input gets one clear line, every command an example."""
 
+import importlib.metadata
+import json
+import math
+import re
 import shutil
+from pathlib import Path
 
 import click
 import mido
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.report.read_report import read_report
+from shards import layout
 from shards.layout import FORMAT_VERSION
+from shards.writer import write_table
 
 
 def run(*words):
@@ -36,7 +45,7 @@ def test_every_commands_help_ends_in_an_example(name):
 
 def test_settings_prints_every_option_of_run_with_its_help():
     text = "".join(run("settings").stdout.split())
-    own = {"sources", "out", "name", "restart"}
+    own = {"sources", "out", "name", "restart", "as_json", "quiet"}
     for option in cli.commands["run"].params:
         if option.name not in own:
             assert f"{option.name}=" in text
@@ -216,3 +225,106 @@ def test_a_file_is_encoded_with_the_settings_of_a_dataset(demo, dataset, tmp_pat
     assert "is not a dataset.json: it has no 'settings'" in line
     known = [*known, dataset.path / "dataset.json"]
     assert "a folder" in error_of("encode", tmp_path, *known, "-o", tmp_path / "b.npz")
+
+
+# --- what programs read
+
+
+def json_of(*words):
+    """The one JSON document that a command prints; its numbers are finite."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    result = run(*words, "--json", "-q")
+    assert result.stderr.partition("Error: ")[0] == ""
+    return json.loads(result.stdout, parse_constant=refuse), result.exit_code
+
+
+def test_run_prints_its_report_as_json(demo, tmp_path):
+    found, status = json_of("run", demo[0], "--out", tmp_path, "--workers", 1)
+    assert status == 0
+    assert found["report"] == json.loads((tmp_path / "lakh/report.json").read_text())
+    assert all(Path(found[name]).exists() for name in ("dataset", "report_page", "times_page"))
+
+
+def test_report_and_audit_as_json_are_what_they_are_made_of(dataset):
+    assert json_of("report", dataset.path) == (read_report(dataset.path), 0)
+    found, status = json_of("audit", dataset.path)
+    assert (found["songs"], found["leaks"], status) == (len(dataset), [], 0)
+    assert sum(found["duplicates"].values()) == sum(
+        kind is not None for kind in dataset.index["duplicate"].to_pylist()
+    )
+
+
+def test_verify_tells_faults_as_json_and_by_its_status(dataset, tmp_path):
+    found, status = json_of("verify", dataset.path)
+    assert (found["faults"], found["songs"], status) == ([], len(dataset), 0)
+    copy = shutil.copytree(dataset.path, tmp_path / "copy")
+    (copy / "report.html").write_text("changed")
+    found, status = json_of("verify", copy)
+    assert (len(found["faults"]), status) == (1, 1)
+    assert "report.html" in found["faults"][0]
+
+
+def test_a_song_as_json_has_every_column_of_index_and_ledger(dataset):
+    found, _ = json_of("show", dataset.path, 3)
+    own = {"song", "ledger_row", "program_names", "first_tokens"}
+    assert found.keys() == {*layout.INDEX_COLUMNS, *layout.LEDGER_COLUMNS} | own
+    row = dataset.index.slice(3, 1).to_pylist()[0]
+    assert {name: found[name] for name in ("path", "notes", "programs", "bpm")} == {
+        name: row[name] for name in ("path", "notes", "programs", "bpm")
+    }
+
+
+def test_a_song_without_a_bar_similarity_has_null_there(dataset, tmp_path):
+    column = dataset.index.schema.get_field_index("bar_similarity")
+    nothing = pa.array([math.nan] * len(dataset), pa.float32())
+    copy = shutil.copytree(dataset.path, tmp_path / "copy")
+    write_table(copy / layout.INDEX, dataset.index.set_column(column, "bar_similarity", nothing))
+    found, _ = json_of("show", copy, 3)
+    assert found["bar_similarity"] is None
+
+
+def test_a_rejected_file_is_found_by_path_md5_and_row_of_the_ledger(dataset):
+    rows = dataset.ledger().to_pylist()
+    number = next(n for n, row in enumerate(rows) if row["rule"] == "too_few_notes")
+    row = rows[number]
+    for words in ([row["path"]], [row["path"][-12:]], [row["md5"][:8]], [number, "--ledger"]):
+        found, status = json_of("show", dataset.path, *words)
+        assert status == 0
+        assert found == {"ledger_row": number, **row, "repairs": dict(row["repairs"])}
+    text = run("show", dataset.path, row["path"]).stdout
+    for name in ("outcome", "rule", "value", "threshold"):
+        assert re.search(rf"^{name} +\S", text, re.M)
+    assert f"{row['threshold']:.4g}" in text
+
+
+def test_a_kept_file_is_the_same_by_song_and_by_row_of_the_ledger(dataset):
+    number = dataset.ledger()["song"].to_pylist().index(3)
+    by_row, by_song = run("show", dataset.path, number, "--ledger"), run("show", dataset.path, 3)
+    assert by_row.stdout == by_song.stdout
+
+
+def test_a_rejected_file_cannot_be_drawn(dataset, tmp_path):
+    path = next(row["path"] for row in dataset.ledger().to_pylist() if row["song"] is None)
+    assert "was not kept" in error_of("show", dataset.path, path, "--image", tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", ["run", "report", "audit", "verify", "show"])
+def test_help_says_what_the_json_holds(name):
+    assert "--json:" in cli.commands[name].help
+
+
+def test_quiet_leaves_stderr_to_errors(demo, dataset, tmp_path):
+    for words in (("demo", tmp_path / "midi", "--songs", 2), ("run", demo[0], "--out", tmp_path),
+                  ("verify", dataset.path), ("audit", dataset.path)):  # fmt: skip
+        result = run(*words, "-q")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout
+    assert error_of("verify", tmp_path / "missing", "--quiet")
+
+
+def test_the_version_is_that_of_the_package():
+    result = run("--version")
+    assert result.stdout == f"lakhxl {importlib.metadata.version('lakhxl')}\n"

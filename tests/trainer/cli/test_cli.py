@@ -75,6 +75,15 @@ def test_fit_says_what_it_trains_and_how_it_ended(trained, dataset_folder):
     assert "(unigram baseline " in result.stdout
 
 
+def test_quiet_leaves_stderr_to_errors(call, trained, dataset_folder, tmp_path):
+    fitted = call("fit", dataset_folder, "--run", tmp_path / "run", "-q", *QUICK)
+    drawn = call("generate", trained[0], "-o", tmp_path / "song.mid", "-q")
+    for result in (fitted, drawn):
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout
+    assert call("fit", tmp_path / "missing", "-q").stderr.startswith("Error: ")
+
+
 def test_a_song_is_written_that_mido_reads(call, trained, tmp_path):
     folder, _ = trained
     out = tmp_path / "song.mid"

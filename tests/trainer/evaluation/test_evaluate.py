@@ -47,6 +47,12 @@ def test_runs_are_compared_in_a_table_json_files_and_a_plot(runs):
     assert (runs[0] / "evaluation" / "valid.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_json_is_a_list_of_what_the_files_hold_and_nothing_else(runs):
+    result = call(*runs, "--split=valid", "--json", "-q")
+    files = [json.loads((run / "evaluation" / "valid.json").read_text()) for run in runs]
+    assert (json.loads(result.stdout), result.stderr) == (files, "")
+
+
 def test_the_loss_is_close_to_the_validation_loss_of_training(runs):
     """Not equal: validation joins songs within a block, evaluation starts each in a new block."""
     assert call(runs[0], "--split=valid").exit_code == 0

@@ -55,6 +55,8 @@ def test_the_same_seeds_give_the_same_json(run):
         assert call(run, "--split=valid", "--bars=2", "--count=3").exit_code == 0
         contents.append((run / "judgement" / "valid.json").read_bytes())
     assert contents[0] == contents[1]
+    result = call(run, "--split=valid", "--bars=2", "--count=3", "--json", "-q")
+    assert (json.loads(result.stdout), result.stderr) == ([json.loads(contents[0])], "")
 
 
 def test_a_training_song_among_the_samples_is_found(run, dataset):
