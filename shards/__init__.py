@@ -14,6 +14,7 @@ Files:
     where, verify     select songs by an SQL condition; check a whole dataset
     render/           a song as a MIDI file, a picture or sound
     settings          settings classes with help texts and bounds
+    settings_file     the same in a TOML file
     console, text     command lines and progress bars; foreign text made safe to print
     errors, memory    errors that the user can fix; those that come of too little memory
 """

@@ -11,7 +11,7 @@ import shutil
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,13 +58,19 @@ def setting(
 def check(settings: "DataclassInstance") -> None:
     """Refuse a value outside its field's choices or bounds; call it from `__post_init__`."""
     for field in dataclasses.fields(settings):
-        value, choices = getattr(settings, field.name), field.metadata.get("choices")
-        if choices and value not in choices:
-            raise SettingError(f"{field.name} is {value!r}; expected one of {', '.join(choices)}")
-        for kind, bound in field.metadata.get("bounds", {}).items():
-            words, is_within = BOUNDS[kind]
-            if value is not None and not is_within(value, bound):
-                raise SettingError(f"{field.name} is {value!r}; expected {words} {bound}")
+        if fault := _fault(field, getattr(settings, field.name)):
+            raise SettingError(fault)
+
+
+def _fault(field: dataclasses.Field, value: Any) -> str | None:
+    choices = field.metadata.get("choices")
+    if choices and value not in choices:
+        return f"{field.name} is {value!r}; expected one of {', '.join(choices)}"
+    for kind, bound in field.metadata.get("bounds", {}).items():
+        words, is_within = BOUNDS[kind]
+        if value is not None and not is_within(value, bound):
+            return f"{field.name} is {value!r}; expected {words} {bound}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -156,16 +162,30 @@ def from_json(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
     Raises:
         SettingError: an unknown name (with the nearest known one), or a value not allowed.
     """
+    return cls(**checked(cls, values, where=where))
+
+
+def checked(
+    cls: "type[DataclassInstance]", values: Mapping[str, Any], *, where: str
+) -> dict[str, Any]:
+    """The values, converted to the types of their fields; arguments and errors as `from_json`."""
     if not isinstance(values, Mapping):
         raise SettingError(f"{where} is {values!r}; expected names and values")
     hints = typing.get_type_hints(cls)
     for name in values:
         if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(hints)}"
-            raise SettingError(f"{where}: unknown setting {name!r}{hint}")
-    built = {name: _convert(hints[name], value, name, where) for name, value in values.items()}
-    return cls(**built)
+            raise SettingError(f"{where}: unknown setting {name!r}{nearest(name, hints)}")
+    found = {name: _convert(hints[name], value, name, where) for name, value in values.items()}
+    for field in dataclasses.fields(cls):
+        if field.name in found and (fault := _fault(field, found[field.name])):
+            raise SettingError(f"{where}: {fault}")
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or all of them."""
+    near = difflib.get_close_matches(name, [*known], n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
 
 
 def _convert(hint: Any, value: Any, name: str, where: str) -> Any:

@@ -1,10 +1,13 @@
 """Select songs by an SQL condition over the index, such as `instruments >= 3 and meter = '4/4'`."""
 
+import re
+
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from shards.errors import LakhxlError
+from shards.settings import nearest
 
 
 def matching_songs(index: pa.Table, where: str) -> np.ndarray:
@@ -18,7 +21,8 @@ def matching_songs(index: pa.Table, where: str) -> np.ndarray:
         shape (songs,), bool; False where the condition is null.
 
     Raises:
-        LakhxlError: the condition is not valid SQL.
+        LakhxlError: the condition is not valid SQL, or has an unknown column (with the nearest
+            known one).
     """
     numbered = index.append_column("row", [range(index.num_rows)])
     with duckdb.connect() as connection:
@@ -27,7 +31,19 @@ def matching_songs(index: pa.Table, where: str) -> np.ndarray:
             songs = connection.from_arrow(numbered)
             rows = songs.filter(where).project("row").fetchnumpy()["row"]
         except duckdb.Error as error:
-            raise LakhxlError(f"--where {where!r}: {str(error).splitlines()[0]}") from error
+            fault = _fault(str(error), where, index.column_names)
+            raise LakhxlError(f"--where {where!r}: {fault}") from error
     matching = np.zeros(index.num_rows, bool)
     matching[rows.astype(np.int64)] = True
     return matching
+
+
+def _fault(error: str, where: str, columns: list[str]) -> str:
+    """DuckDB's error in one line; of an unknown column, what may have been meant."""
+    unknown = re.match(r'Binder Error: Referenced column "(.*?)" not found', error)
+    if unknown is None:
+        return error.splitlines()[0]
+    name, hint = unknown[1], nearest(unknown[1], columns)
+    if "did you mean" not in hint and f'"{name}"' in where:
+        hint = f"; text is quoted like this: '{name}'"
+    return f"there is no column {name!r}{hint}"

@@ -1,18 +1,19 @@
 """Every setting of a run: those of the model, those of the training, and those the dataset gives.
 
 A run folder keeps them all as config.json. `--set name=value` takes the name of any field of
-`ModelConfig` or `TrainConfig`, except those that the dataset gives.
+`ModelConfig` or `TrainConfig`, except those that the dataset gives, and so does a --config file.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from shards import settings
 from shards.errors import SettingError
 from shards.reader import SongSource
 from shards.settings import setting
+from shards.settings_file import read_settings
 from shards.vocabulary import Vocabulary
 
 KNN_BACKENDS = ("topk", "faiss")
@@ -286,14 +287,24 @@ def for_dataset(config: Config, dataset: SongSource) -> Config:
     return dataclasses.replace(config, model=model)
 
 
-def override(config: Config, assignments: Iterable[str]) -> Config:
-    """Apply texts of the form `name=value`, each to the part that has a field of that name.
+def override(config: Config, assignments: Iterable[str], file: Path | None = None) -> Config:
+    """Apply settings of a TOML file, and then texts of the form `name=value`.
+
+    Args:
+        config: what they change.
+        assignments: each is of the part that has a field of that name.
+        file: with the sections [model] and [train].
 
     Raises:
         SettingError: a text without `=`, an unknown name (with the closest known one), a setting
             that the dataset gives, or a value that is not allowed.
     """
     model, train = settings.to_json(config.model), settings.to_json(config.train)
+    if file is not None:
+        stated = read_settings(file, {"model": ModelConfig, "train": TrainConfig})
+        if given := stated.get("model", {}).keys() & {*FROM_VOCABULARY}:
+            raise SettingError(f"{file}: [model]: {min(given)} is given by the dataset")
+        model, train = model | stated.get("model", {}), train | stated.get("train", {})
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals:
@@ -302,9 +313,8 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
             raise SettingError(f"--set {text}: {name} is given by the dataset")
         part, cls = (model, ModelConfig) if name in model else (train, TrainConfig)
         if name not in part:
-            near = difflib.get_close_matches(name, [*model, *train], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join([*model, *train])}"
-            raise SettingError(f"--set {text}: unknown setting {name!r}; {hint}")
+            hint = settings.nearest(name, [*model, *train])
+            raise SettingError(f"--set {text}: unknown setting {name!r}{hint}")
         part[name] = settings.parse(cls, name, value, where="--set")
     return Config(
         model=settings.from_json(ModelConfig, model, where="--set"),

@@ -19,6 +19,7 @@ from shards.errors import LakhxlError
 from shards.layout import REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
 from shards.settings import describe, from_json, options_for, take
+from shards.settings_file import config_option, settings_text
 from shards.text import visible
 
 STAGES: dict[str, type] = {
@@ -26,6 +27,8 @@ STAGES: dict[str, type] = {
     for field in dataclasses.fields(DataSettings)
 }
 """The settings class of each stage."""
+SECTIONS = {**STAGES, "run": PoolSettings}
+"""Sections of a --config file."""
 
 NO_DATA = (
     "there is no folder ./data here. Name a folder of MIDI files (`pipeline run FOLDER`), "
@@ -110,6 +113,9 @@ def data_options(command: Callable) -> Callable:
     is_flag=True,
     help="Start over, replacing a dataset or an unfinished run of this name.",
 )
+@config_option(
+    SECTIONS, "Settings, as `pipeline settings --toml` prints them; options override them."
+)
 @options_for(PoolSettings)
 @data_options
 @json_option
@@ -131,6 +137,7 @@ def run(
     Example:
         pipeline run data --workers 16
         pipeline run lmd_full.tar.gz more/midi --name everything
+        pipeline run data --config mine.toml --min-notes 100
     """
     from pipeline.running.worker import start_server
 
@@ -186,7 +193,8 @@ def _plain_name(name: str) -> str:
 
 
 @cli.command(name="settings")
-def list_settings() -> None:
+@click.option("--toml", is_flag=True, help="Print them as a file for `run --config` instead.")
+def list_settings(toml: bool) -> None:
     """Print every setting of `run`: its default, what is allowed, and the reason for it.
 
     A setting is an option of `run`: max_notes is --max-notes.
@@ -194,7 +202,11 @@ def list_settings() -> None:
     \b
     Example:
         pipeline settings
+        pipeline settings --toml > mine.toml
     """
+    if toml:
+        click.echo(settings_text({section: cls() for section, cls in SECTIONS.items()}))
+        return
     click.echo("What a dataset holds; stored in its dataset.json\n")
     click.echo(describe(DataSettings))
     click.echo("\n\nHow a run is executed; none of it changes the dataset\n")

@@ -2,7 +2,8 @@ import pytest
 
 from shards import settings
 from shards.errors import SettingError
-from trainer.config import Config, ModelConfig, TrainConfig, override
+from shards.settings_file import settings_text
+from trainer.config import FROM_VOCABULARY, Config, ModelConfig, TrainConfig, override
 from trainer.presets import PRESETS, preset
 
 
@@ -10,6 +11,28 @@ def test_an_assignment_goes_to_the_part_that_has_the_setting():
     config = override(Config(), ["layers=3", "lr=0.5", "window=none", "compile=true"])
     assert (config.model.layers, config.model.window) == (3, None)
     assert (config.train.lr, config.train.compile) == (0.5, True)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_file_of_a_presets_settings_makes_that_preset_of_any_other(name, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(settings_text(vars(preset(name)), without=FROM_VOCABULARY))
+    assert all(override(config, [], path) == preset(name) for config in PRESETS.values())
+
+
+def test_set_overrides_a_file_and_both_must_fit_together_only_in_the_end(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[model]\nd_model = 10\nlayers = 3\n[train]\nlr = 0.5\n")
+    config = override(Config(), ["heads=1", "layers=2"], path)
+    assert (config.model.d_model, config.model.heads, config.model.layers) == (10, 1, 2)
+    assert config.train.lr == 0.5
+
+
+def test_a_file_may_not_state_what_the_dataset_gives(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[model]\nvocab_size = 9")
+    with pytest.raises(SettingError, match=r"mine\.toml: \[model\]: vocab_size is given by"):
+        override(Config(), [], path)
 
 
 def test_model_and_training_share_no_name():

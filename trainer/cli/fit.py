@@ -18,6 +18,13 @@ from trainer.config import Config, override
 @click.option("--run", "run_path", type=PATH, help="Run folder to make.  [runs/DATASET-PRESET]")
 @click.option("--resume", is_flag=True, help="Resume from the run's last checkpoint.")
 @click.option(
+    "--config",
+    "file",
+    type=PATH,
+    metavar="FILE.toml",
+    help="Settings to change, as `trainer settings --toml` prints them; --set overrides them.",
+)
+@click.option(
     "--set",
     "assignments",
     multiple=True,
@@ -39,6 +46,7 @@ def fit_command(
     steps: int | None,
     run_path: Path | None,
     resume: bool,
+    file: Path | None,
     assignments: tuple[str, ...],
     where: str | None,
     device: str | None,
@@ -54,15 +62,16 @@ def fit_command(
     Example:
         trainer fit shards/ --preset tiny --run runs/first --set lr=0.002
         trainer fit --run runs/first --resume
+        trainer fit shards/ --config mine.toml --set seed=1
         trainer fit shards/ --where "instruments >= 3 and meter = '4/4'"
     """
     if where is not None:
         assignments = (*assignments, f"where={where}")
-    if resume and (preset or assignments):
+    if resume and (preset or file or assignments):
         raise click.UsageError("--resume keeps the run's own settings: only --steps may change")
     if dataset_path is None and not (resume and run_path):
         raise click.UsageError("name the DATASET to train on; or a --run to --resume")
-    config = None if resume else _new_config(preset, steps, assignments)
+    config = None if resume else _new_config(preset, file, steps, assignments)
     from trainer.cli.training_run import train
 
     train(
@@ -76,6 +85,8 @@ def fit_command(
     )
 
 
-def _new_config(preset: str | None, steps: int | None, assignments: tuple[str, ...]) -> Config:
+def _new_config(
+    preset: str | None, file: Path | None, steps: int | None, assignments: tuple[str, ...]
+) -> Config:
     config = presets.preset(preset or "tiny")
-    return override(config, [*assignments, *([f"steps={steps}"] if steps else [])])
+    return override(config, [*assignments, *([f"steps={steps}"] if steps else [])], file)

@@ -45,7 +45,7 @@ def test_every_commands_help_ends_in_an_example(name):
 
 def test_settings_prints_every_option_of_run_with_its_help():
     text = "".join(run("settings").stdout.split())
-    own = {"sources", "out", "name", "restart", "as_json", "quiet"}
+    own = {"sources", "out", "name", "restart", "as_json", "quiet", "config"}
     for option in cli.commands["run"].params:
         if option.name not in own:
             assert f"{option.name}=" in text
@@ -328,3 +328,36 @@ def test_quiet_leaves_stderr_to_errors(demo, dataset, tmp_path):
 def test_the_version_is_that_of_the_package():
     result = run("--version")
     assert result.stdout == f"lakhxl {importlib.metadata.version('lakhxl')}\n"
+
+
+def test_a_run_can_start_from_a_file_that_settings_prints(demo, tmp_path):
+    path, words = tmp_path / "mine.toml", ["run", demo[0], "--out", tmp_path, "--workers", 1]
+    text = run("settings", "--toml").stdout
+    assert "\nvalid = 0.05\n" in text
+    assert "\nmin_notes = 50\n" in text
+    path.write_text(text.replace("valid = 0.05", "valid = 0.25").replace("= 50\n", "= 60\n"))
+    given = ["--name", "given", "--config", path, "--min-notes", 70]
+    assert run(*words, *given).exit_code == 0
+    assert run(*words, "--name", "same", "--valid", 0.25, "--min-notes", 70).exit_code == 0
+    ones = [(tmp_path / name / "dataset.json").read_text() for name in ("given", "same")]
+    assert ones[0] == ones[1]
+
+
+def test_a_typo_in_a_settings_file_is_one_line_that_names_it(demo, tmp_path):
+    (tmp_path / "mine.toml").write_text("[limits]\nmin_note = 3\n")
+    line = error_of("run", demo[0], "--out", tmp_path / "out", "--config", tmp_path / "mine.toml")
+    assert "mine.toml: [limits]: unknown setting 'min_note'; did you mean min_notes?" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [
+        ("instrument >= 3", "there is no column 'instrument'; did you mean instruments?"),
+        ("lower(metre) = 'x'", "there is no column 'metre'; did you mean meter?"),
+        ("zzz = 3", "there is no column 'zzz'; known: path, "),
+        ('meter = "4/4"', "there is no column '4/4'; text is quoted like this: '4/4'"),
+    ],
+)
+def test_a_wrong_column_is_told_with_the_nearest(dataset, where, complaint):
+    assert complaint in error_of("what-if", dataset.path, "--where", where)

@@ -193,6 +193,17 @@ def test_where_and_set_are_settings_of_the_run(call, dataset_folder, tmp_path):
     assert (config.train.where, config.model.instrument_head) == ("tokens > 2", "plain")
 
 
+def test_a_run_can_start_from_a_file_that_settings_prints(call, dataset_folder, tmp_path):
+    path, folder = tmp_path / "mine.toml", tmp_path / "run"
+    text = call("settings", "--preset", "tiny", "--toml").stdout
+    path.write_text(text.replace("log_every = 10\n", "log_every = 2\n"))
+    assert call("fit", dataset_folder, "--run", folder, "--config", path, *QUICK).exit_code == 0
+    made = open_run(folder).config
+    assert (made.train.log_every, made.train.steps, made.model.layers) == (2, 4, 1)
+    refused = call("fit", "--run", folder, "--resume", "--config", path)
+    assert "--resume keeps the run's own settings" in refused.stderr
+
+
 def test_settings_lists_every_setting_of_a_preset_and_of_sampling(call):
     result = call("settings", "--preset", "small")
     assert result.exit_code == 0, result.output
