@@ -15,7 +15,7 @@ from trainer.cli.options import PATH
 @click.option("-o", "--out", type=PATH, required=True, help="Picture to write, .png.")
 @overwrite_option
 def plot_command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
-    """Plot the learning curves of each RUN.
+    """Plot the learning curves of a RUN, or compare those of several in one picture.
 
     Training and validation loss of both heads, and the unigram baseline.
 
