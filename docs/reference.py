@@ -81,7 +81,8 @@ def settings_page() -> str:
         "# Settings",
         "Settings of `pipeline` are options of its commands, with dashes for underscores: "
         "`--steps-per-beat 24`. Settings of `trainer fit` are given by name: "
-        "`--set layers=8`; `trainer settings` prints them. An unknown name or a value out of "
+        "`--set layers=8`; `trainer settings` prints them. Both take them from a TOML file too, "
+        "`--config FILE.toml`, which `settings --toml` prints. An unknown name or a value out of "
         "bounds is an error.",
         "## A dataset",
         "Options of `pipeline run`; saved in the dataset's `dataset.json`.",

@@ -76,6 +76,10 @@ class EncodedSong:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __repr__(self) -> str:
+        bars = int(self.bars[-1]) + 1 if len(self.bars) else 0
+        return f"<EncodedSong: {len(self):,} tokens, {bars:,} bars>"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EncodedSong) and all(
             np.array_equal(getattr(self, array.name), getattr(other, array.name))

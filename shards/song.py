@@ -66,6 +66,10 @@ class Song:
             and np.array_equal(self.controls, other.controls)
         )
 
+    def __repr__(self) -> str:
+        seconds = float(self.seconds(self.end)) if len(self.tempos) else 0.0
+        return f"<Song: {len(self.notes):,} notes, {seconds:,.1f} s>"
+
     @property
     def end(self) -> int:
         """The step at which the last note ends; 0 for a song without notes."""

@@ -173,6 +173,10 @@ class Vocabulary:
         unused = -len(names) % 8
         return (*names, *(f"<unused{n}>" for n in range(unused)))
 
+    def __repr__(self) -> str:
+        per_beat = f"{self.settings.steps_per_beat} steps per beat"
+        return f"<Vocabulary: {len(self)} tokens, {self.instruments} instruments, {per_beat}>"
+
     def __len__(self) -> int:
         return len(self.names)
 

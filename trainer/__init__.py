@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.generation.trained import TrainedModel
+    from trainer.run.folder import Run
 
 # Before torch is loaded: make its CPU threads sleep, not spin, while they wait for each other. On
 # two cores with one other busy process, the tiny preset trains at 5,000 tokens/s with sleeping
@@ -30,3 +31,10 @@ def load(path: "Path | str", device: str = "cpu") -> "TrainedModel":
     from trainer.generation.trained import load
 
     return load(path, device)
+
+
+def open_run(path: "Path | str") -> "Run":
+    """Open a run folder: its settings, vocabulary and files; see `trainer.run.folder.open_run`."""
+    from trainer.run.folder import open_run
+
+    return open_run(path)

@@ -95,6 +95,9 @@ class Recording:
     percussion: dict[str, int] = field(default_factory=dict)
     """Number of notes by the evidence that made them drums or not; see `percussion`."""
 
+    def __repr__(self) -> str:
+        return f"<Recording: {len(self.notes):,} notes, {self.ticks_per_beat} ticks per beat>"
+
 
 class Header(NamedTuple):
     """Where the tracks start, and the unit of time."""

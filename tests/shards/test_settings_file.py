@@ -59,7 +59,7 @@ def test_only_what_a_file_states_is_read(tmp_path):
     ("content", "complaint"),
     [
         ("[model]\ndept = 1", "[model]: unknown setting 'dept'; did you mean depth?"),
-        ("[modle]\ndepth = 1", "unknown section [modle]; did you mean model?"),
+        ("[models]\ndepth = 1", "unknown section [models]; did you mean model?"),
         ("fast = true", "fast is in no section; it belongs below [train]"),
         ("train = 5", "[train] is 5; expected names and values"),
         ("[model]\ndepth = 10", "[model]: depth is 10; expected at most 9"),

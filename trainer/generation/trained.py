@@ -29,6 +29,9 @@ class TrainedModel:
     run: Run
     network: TransformerXL
 
+    def __repr__(self) -> str:
+        return f"<TrainedModel of {self.run}>"
+
     def generate(
         self, prompt: Path | str | None = None, prompt_bars: int | None = None, **settings: Any
     ) -> list[Song]:
@@ -70,5 +73,5 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> TrainedModel:
     Raises:
         LakhxlError: it is not a run folder, is damaged, or holds no checkpoint.
     """
-    run = open_run(Path(path))
+    run = open_run(path)
     return TrainedModel(run, load_model(run, choose_device(str(device))))

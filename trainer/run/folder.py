@@ -64,6 +64,11 @@ class Run:
     dataset_from_run: str
     dataset_settings: dict[str, Any] | None
 
+    def __repr__(self) -> str:
+        model, steps = self.config.model, self.config.train.steps
+        size = f"{model.layers} layers, d_model {model.d_model}, {steps:,} steps"
+        return f"<Run {str(self.path)!r}: {size}>"
+
     def at_dataset(self, dataset: Path) -> "Run":
         """The same run with its dataset at another path."""
         absolute = dataset.resolve()
@@ -173,12 +178,13 @@ def write_config(run: Run) -> None:
     write_json(run.path / CONFIG, content)
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path | str) -> Run:
     """Open a run folder.
 
     Raises:
         LakhxlError: it does not exist, is not a run folder, is damaged, or has another version.
     """
+    path = Path(path)
     if not path.is_dir():
         found = "is a file, not a run folder" if path.exists() else "no such folder"
         raise LakhxlError(f"{path}: {found}; `trainer fit` makes a run")

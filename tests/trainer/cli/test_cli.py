@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli as pipeline_cli
 from shards.render.midi import write_midi
+from shards.text import visible
 from shards.vocabulary import Vocabulary
 from tests.shards.songs import make_song
 from trainer.cli import cli
@@ -17,6 +18,7 @@ from trainer.config import ModelConfig, TrainConfig
 from trainer.generation.settings import SampleConfig
 from trainer.run.folder import open_run
 from trainer.run.lock import RunLock
+from trainer.training import plot
 from trainer.training.metrics_log import read_metrics
 
 QUICK = [
@@ -222,6 +224,22 @@ def test_plot_draws_the_curves_of_several_runs(call, trained, tmp_path):
     result = call("plot", folder, folder, "-o", out)
     assert result.exit_code == 0, result.output
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_legend_tells_runs_apart_and_has_each_baseline_once(trained, tmp_path):
+    folders = [tmp_path / name for name in ("one/run", "two/run", "_$x$")]
+    for folder in folders:
+        shutil.copytree(trained[0], folder)
+
+    def legend(*chosen):
+        figure = plot.draw([open_run(folder) for folder in chosen])
+        texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert texts.pop(1).startswith("unigram baseline ")
+        return [text.partition("  ")[2] for text in texts]
+
+    assert legend(folders[0]) == [""]
+    assert legend(folders[0], folders[2]) == ["run", "_$x$"]
+    assert legend(folders[0], folders[1]) == [visible(folder, 40) for folder in folders[:2]]
 
 
 def test_a_metrics_line_that_is_being_written_is_not_plotted(trained, tmp_path):
