@@ -31,8 +31,8 @@ class _Settings:
 def settings_command(preset: str | None, toml: bool) -> None:
     """Print every setting, with its default, bounds and reason.
 
-    Settings of the model and of training are changed by `trainer fit --set NAME=VALUE`, settings
-    of sampling by options of `trainer generate` and `trainer judge`.
+    Settings of the model and of training are changed by `trainer fit --set NAME=VALUE` or its
+    --config, settings of sampling by options of `trainer generate` and `trainer judge`.
 
     \b
     Example:

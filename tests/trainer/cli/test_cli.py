@@ -69,6 +69,11 @@ def test_every_command_is_explained_by_an_example(call):
         assert "trainer " in result.output.split("Example:")[1]
 
 
+@pytest.mark.parametrize("name", ["evaluate", "judge"])
+def test_help_says_what_the_json_holds(name):
+    assert "--json:" in cli.commands[name].help
+
+
 def test_fit_says_what_it_trains_and_how_it_ended(trained, dataset_folder):
     folder, result = trained
     assert f"dataset  {dataset_folder}: 6 train, 2 valid songs" in result.stderr
