@@ -2,6 +2,6 @@
 
 server.py       a loopback-only web server and what it answers
 songs.py        the index as a table to filter, sort and page
-song_facts.py   find one song, and everything recorded about it; `pipeline show` prints it too
+song_facts.py   find one song or file, and all that is known of it; `pipeline show` prints it too
 static/         the page, its script and style, and the libraries it needs
 """

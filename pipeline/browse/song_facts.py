@@ -24,8 +24,9 @@ def find_song(dataset: Dataset, wanted: str) -> int:
     Raises:
         LakhxlError: no song, or several.
     """
-    if wanted.isdecimal() and int(wanted) < len(dataset):
-        return int(wanted)
+    number = _number_below(len(dataset), wanted)
+    if number is not None:
+        return number
     return _only(_matching(dataset.index, wanted), wanted, dataset, dataset.index, "songs")
 
 
@@ -36,18 +37,31 @@ def find_row(dataset: Dataset, wanted: str) -> int:
         LakhxlError: no file, or several.
     """
     ledger = dataset.ledger()
-    if not (wanted.isdecimal() and int(wanted) < len(dataset)):
+    if _number_below(len(dataset), wanted) is None:
         found = _matching(ledger, wanted)
-        if all(ledger["song"][row].as_py() is None for row in found):
+        if found and all(ledger["song"][row].as_py() is None for row in found):
             return _only(found, wanted, dataset, ledger, "files that were not kept (--ledger)")
     return ledger_row(dataset, find_song(dataset, wanted))
 
 
 def find_ledger_row(dataset: Dataset, wanted: str) -> int:
-    """The row in the ledger by its number, or as `find_row`."""
-    if wanted.isdecimal() and int(wanted) < dataset.ledger().num_rows:
-        return int(wanted)
-    return find_row(dataset, wanted)
+    """The row in the ledger by its number; what is no number is found as in `find_row`.
+
+    Raises:
+        LakhxlError: no file, or several.
+    """
+    if not wanted.isdecimal():
+        return find_row(dataset, wanted)
+    rows = dataset.ledger().num_rows
+    number = _number_below(rows, wanted)
+    if number is None:
+        raise LakhxlError(f"{dataset.path} has no row {wanted} in its ledger; it has {rows:,} rows")
+    return number
+
+
+def _number_below(count: int, wanted: str) -> int | None:
+    is_number = wanted.isdecimal() and len(wanted) < 20  # int() refuses thousands of digits
+    return int(wanted) if is_number and int(wanted) < count else None
 
 
 def _matching(table: pa.Table, wanted: str) -> list[int]:
@@ -68,7 +82,7 @@ def _only(found: list[int], wanted: str, dataset: Dataset, table: pa.Table, what
         return found[0]
     if not found:
         raise LakhxlError(
-            f"{dataset.path} has no song {wanted!r}; expected 0 to {len(dataset) - 1}, the start "
+            f"{dataset.path} has no song {wanted!r}; expected 0 to {table.num_rows - 1}, the start "
             "of an md5, or part of a path"
         )
     paths = [(row, table["path"][row].as_py()) for row in found[:MAX_LISTED]]

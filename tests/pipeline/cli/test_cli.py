@@ -300,6 +300,14 @@ def test_a_rejected_file_is_found_by_path_md5_and_row_of_the_ledger(dataset):
     assert f"{row['threshold']:.4g}" in text
 
 
+def test_a_number_beyond_the_songs_or_the_ledger_is_refused(dataset):
+    for number in (len(dataset), "9" * 5000):
+        assert f"expected 0 to {len(dataset) - 1}" in error_of("show", dataset.path, number)
+    rows = dataset.ledger().num_rows
+    assert f"it has {rows} rows" in error_of("show", dataset.path, rows, "--ledger")
+    assert "it has" in error_of("show", dataset.path, "9" * 5000, "--ledger")
+
+
 def test_a_kept_file_is_the_same_by_song_and_by_row_of_the_ledger(dataset):
     number = dataset.ledger()["song"].to_pylist().index(3)
     by_row, by_song = run("show", dataset.path, number, "--ledger"), run("show", dataset.path, 3)
