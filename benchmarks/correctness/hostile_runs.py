@@ -185,7 +185,7 @@ def try_case(sound: Path, dataset: Path, work: Path, number: int) -> tuple[str, 
         raise AssertionError(f"case {number}, {path.name}, {arguments[0]}: {error}") from error
 
 
-SMALL = ("layers=1", "d_model=16", "heads=2", "memory=8", "block_size=8", "batch_size=2",
+SMALL = ("layers=1", "d_model=16", "heads=2", "memory=8", "block_size=128", "batch_size=2",
          "sample_bars=0", "warmup_steps=0", "evaluate_batches=2", "log_every=1")  # fmt: skip
 
 
