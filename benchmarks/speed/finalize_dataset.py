@@ -119,13 +119,14 @@ def measure(partial: Path, slices: int, note_counts: np.ndarray) -> None:
     finalize(partial, folder, slices, SETTINGS)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    counts = json.loads((folder / MANIFEST).read_bytes())["counts"]
-    print(f"{counts['songs']:,} songs, {counts['clusters']:,} clusters: {seconds:.1f} s, "
+    totals = json.loads((folder / MANIFEST).read_bytes())["counts"]
+    print(f"{totals['songs']:,} songs, {totals['clusters']:,} clusters: {seconds:.1f} s, "
           f"peak {peak:.0f} MB")  # fmt: skip
     data = open_dataset(folder)
     index, ledger = data.index, data.ledger()
     began = time.perf_counter()
-    report = build_report(index, ledger, NoteCounts(data.vocabulary, note_counts), SETTINGS.limits)
+    counts = NoteCounts(data.vocabulary, note_counts)
+    report = build_report(index, ledger, counts, SETTINGS, folder.name)
     text = json.dumps(report, indent=1, ensure_ascii=False)
     print(f"report.json {time.perf_counter() - began:.2f} s, {len(text.encode()) / 1e3:,.0f} kB")
     began = time.perf_counter()

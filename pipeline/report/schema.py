@@ -8,7 +8,7 @@ Conventions
 
 from typing import TypedDict
 
-REPORT_VERSION = 5
+REPORT_VERSION = 6
 
 LOSSES = {
     "notes_merged": ("notes", "same instrument, pitch and step as a longer note, which stays"),
@@ -274,16 +274,68 @@ class NoteCountsReport(TypedDict):
     drum_decisions: list[DrumDecision]
 
 
+class ChangedSetting(TypedDict):
+    """A setting that is not at its default; both values as text."""
+
+    name: str
+    value: str
+    default: str
+
+
+class FolderUse(TypedDict):
+    """What became of the files of one folder of the source; `folder` is None for the last row.
+
+    That row adds up the `folders` that have no row of their own. `lost` are the most frequent
+    reasons, `split_songs` the representative songs in each split, and `onset_error_ms` their
+    median.
+    """
+
+    folder: str | None
+    folders: int
+    files: int
+    kept: int
+    lost: list[Reason]
+    onset_error_ms: float | None
+    split_songs: dict[str, int]
+
+
+class CommonTempo(TypedDict):
+    """The most frequent tempo in whole beats per minute; None without songs."""
+
+    bpm: int | None
+    songs: int
+
+
+class Finding(TypedDict):
+    """Something to look at; `anchor` is the section of report.html that shows it.
+
+    The whole part of `weight` is how serious it is (`compute.findings`), the rest the share of
+    the files or songs concerned.
+    """
+
+    code: str
+    weight: float
+    title: str
+    advice: str
+    anchor: str
+
+
 class Report(TypedDict):
     """All of report.json; `meters` and `keys` are songs by name, the most frequent first."""
 
     report_version: int
+    name: str
+    settings: list[ChangedSetting]
+    findings: list[Finding]
     vocabulary: VocabularySize
     funnel: list[Stage]
     reasons: list[ReasonWithExamples]
     totals: dict[str, Total]
     distributions: dict[str, Distribution]
+    folders: list[FolderUse]
     meters: dict[str, int]
+    split_meters: dict[str, dict[str, int]]
+    tempo: CommonTempo
     keys: dict[str, int]
     pitch: dict[str, list[int]]
     programs: Programs

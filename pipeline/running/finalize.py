@@ -67,7 +67,7 @@ def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: Data
     counts = sum_counts(
         vocabulary, (np.load(partial / note_counts_fragment(n)) for n in range(slices))
     )
-    report = build_report(index, ledger, counts, data_settings.limits)
+    report = build_report(index, ledger, counts, data_settings, folder.name)
     timings = write_timings(partial, folder, slices, ledger)
     write_text(timings_page_path(folder), timings_html(timings))
     files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}

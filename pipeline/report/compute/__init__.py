@@ -1,6 +1,8 @@
 """Build the data of the reports; nothing here knows how it is displayed.
 
 report.py             report.json, from index, ledger and note counts
+findings.py           what wants attention, by weight, from the finished figures
+folders.py            what became of the files of each folder
 histograms.py         the table of distributions that the report shows
 note_counts.py        counts per note and token, made by the workers
 note_counts_json.py   those counts, named, as a part of report.json

@@ -22,8 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clean.rules import Limits
+from pipeline.config import DataSettings
 from pipeline.midi.events import TIERS
+from pipeline.report.compute.findings import findings
+from pipeline.report.compute.folders import folder_use, reasons
 from pipeline.report.compute.histograms import MEASURES, distribution
 from pipeline.report.compute.note_counts import NoteCounts
 from pipeline.report.compute.note_counts_json import note_counts_report
@@ -33,7 +35,9 @@ from pipeline.report.schema import (
     LOSSES,
     REPORT_VERSION,
     BlockUse,
+    ChangedSetting,
     Cluster,
+    CommonTempo,
     Control,
     Duplicates,
     Example,
@@ -45,8 +49,10 @@ from pipeline.report.schema import (
     Stage,
     Total,
 )
+from shards import settings
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
 from shards.layout import SPLITS
+from shards.text import visible
 from shards.vocabulary import PROGRAMS
 
 EXAMPLES = 5
@@ -56,32 +62,48 @@ LARGEST = 10
 """Clusters shown."""
 
 
-def build_report(index: pa.Table, ledger: pa.Table, counts: NoteCounts, limits: Limits) -> Report:
+def build_report(
+    index: pa.Table,
+    ledger: pa.Table,
+    counts: NoteCounts,
+    data_settings: DataSettings,
+    name: str,
+) -> Report:
     """Summarize a dataset from what its workers measured; no token is read again.
 
     Args:
         index: `shards.layout.INDEX_SCHEMA`, one row per kept song.
         ledger: `shards.layout.LEDGER_SCHEMA`, one row per input file.
         counts: over the kept songs.
-        limits: thresholds that the songs were filtered by.
+        data_settings: what the dataset was made with.
+        name: of the dataset.
     """
     songs, vocabulary = index.filter(index["representative"]), counts.vocabulary
-    reasons = _reasons(ledger)
-    return {
+    why = reasons(ledger)
+    report: Report = {
         "report_version": REPORT_VERSION,
+        "name": visible(name),
+        "settings": _changed_settings(data_settings),
+        "findings": [],
         "vocabulary": {
             "tokens": len(vocabulary),
             "instruments": vocabulary.instruments,
             "steps_per_beat": vocabulary.settings.steps_per_beat,
             "fingerprint": vocabulary.fingerprint,
         },
-        "funnel": _funnel(index, ledger, songs, reasons),
-        "reasons": [{**reason, "examples": _examples(ledger, reason)} for reason in reasons],
+        "funnel": _funnel(index, ledger, songs, why),
+        "reasons": [{**reason, "examples": _examples(ledger, reason)} for reason in why],
         "totals": _totals(index, songs),
         "distributions": {
             measure.name: distribution(measure.values(songs), measure.edges) for measure in MEASURES
         },
+        "folders": folder_use(index, ledger),
         "meters": _by_frequency(songs["meter"]),
+        "split_meters": {
+            split: _by_frequency(songs.filter(pc.equal(songs["split"], split))["meter"])
+            for split in SPLITS
+        },
+        "tempo": _common_tempo(songs),
         "keys": _by_frequency(songs["key"].drop_null()),
         "pitch": _pitch(songs),
         "programs": _programs(songs),
@@ -95,20 +117,38 @@ def build_report(index: pa.Table, ledger: pa.Table, counts: NoteCounts, limits: 
             "hours": _sum(songs["silence_seconds"]) / 3600,
         },
         "unaligned_songs": _rows_above_zero(songs["unaligned"].cast(pa.int8())),
-        "what_if": what_if(index, ledger, limits),
+        "what_if": what_if(index, ledger, data_settings.limits),
         "reading": _reading(ledger),
         "duplicates": _duplicates(index),
         "blocks": _blocks(songs.select(["tokens"]).filter(pc.equal(songs["split"], "train"))),
         "note_counts": note_counts_report(counts),
     }
+    report["findings"] = findings(report, data_settings.split)
+    return report
 
 
-def _funnel(
-    index: pa.Table, ledger: pa.Table, songs: pa.Table, reasons: list[Reason]
-) -> list[Stage]:
+def _changed_settings(data_settings: DataSettings) -> list[ChangedSetting]:
+    """The settings that are not at their defaults, named as stage.name."""
+    stages, defaults = settings.to_json(data_settings), settings.to_json(DataSettings())
+    return [
+        {"name": f"{stage}.{name}", "value": str(value), "default": str(defaults[stage][name])}
+        for stage, values in stages.items()
+        for name, value in values.items()
+        if value != defaults[stage][name]
+    ]
+
+
+def _common_tempo(songs: pa.Table) -> CommonTempo:
+    tempos, found = np.unique(np.rint(songs["bpm"].to_numpy()), return_counts=True)
+    if not len(tempos):
+        return {"bpm": None, "songs": 0}
+    return {"bpm": int(tempos[found.argmax()]), "songs": int(found.max())}
+
+
+def _funnel(index: pa.Table, ledger: pa.Table, songs: pa.Table, why: list[Reason]) -> list[Stage]:
     """From files found to songs trained on: each stage, and what the next one lacks."""
-    unread = [reason for reason in reasons if reason["outcome"] != "rejected"]
-    rejected = [reason for reason in reasons if reason["outcome"] == "rejected"]
+    unread = [reason for reason in why if reason["outcome"] != "rejected"]
+    rejected = [reason for reason in why if reason["outcome"] == "rejected"]
     readable = ledger.num_rows - sum(reason["files"] for reason in unread)
     distinct_files = pc.count_distinct(index["md5"], mode="all").as_py()
     duplicates: list[Reason] = [
@@ -122,21 +162,6 @@ def _funnel(
         ("representative", songs.num_rows, []),
     )
     return [{"stage": name, "files": files, "lost": lost} for name, files, lost in stages]
-
-
-def _reasons(ledger: pa.Table) -> list[Reason]:
-    """Why files were not kept, the most frequent reason first."""
-    dropped = ledger.filter(pc.not_equal(ledger["outcome"], "kept")).select(["outcome", "rule"])
-    groups = (
-        dropped.group_by(["outcome", "rule"], use_threads=False)
-        .aggregate([([], "count_all")])
-        .to_pylist()
-    )
-    rows: list[Reason] = [
-        {"outcome": group["outcome"], "rule": group["rule"], "files": group["count_all"]}
-        for group in groups
-    ]
-    return sorted(rows, key=lambda row: (-row["files"], row["outcome"], row["rule"] or ""))
 
 
 def _examples(ledger: pa.Table, reason: Reason) -> list[Example]:

@@ -20,8 +20,30 @@ from pipeline.report.number_format import count, reason_name, words
 from pipeline.report.schema import LOSSES, Example, Report
 from shards.gm import FAMILIES
 from shards.layout import OUTCOMES, SPLITS
+from shards.text import visible
 from shards.vocabulary import PROGRAMS
 
+CONTENTS = {
+    "funnel": "From files to songs",
+    "folders": "Folders of the source",
+    "splits": "Train, valid and test",
+    "not-kept": "Files not kept",
+    "what-if": "What other thresholds would keep",
+    "length": "Length of songs",
+    "tempo": "Tempo and meter",
+    "instruments": "Instruments and notes",
+    "tokens": "What tokens keep and lose",
+    "vocabulary": "Use of the vocabulary",
+    "reading": "How files were read",
+    "duplicates": "Duplicates",
+    "time": "Time taken",
+}
+"""Title of each section, by its anchor; findings lead to them."""
+FINDINGS_SHOWN, REPAIRS_SHOWN = 8, 6
+"""Rows that are not folded."""
+FOLDERS_NAMED, SETTINGS_SHOWN = 5, 8
+"""At the top."""
+LONGEST_NAME = 40
 MAX_METERS = 10
 MAX_SIZES = 8
 FIFTHS = ("F#", "C#", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B")
@@ -67,11 +89,25 @@ def report_html(report: Report) -> str:
     return render(
         "report.html",
         report=report,
+        contents=CONTENTS,
+        findings_shown=FINDINGS_SHOWN,
+        repairs_shown=REPAIRS_SHOWN,
+        settings_shown=SETTINGS_SHOWN,
+        folders=sum(row["folders"] for row in report["folders"]),
+        folders_named=[
+            visible(row["folder"], LONGEST_NAME)
+            for row in report["folders"][:FOLDERS_NAMED]
+            if row["folder"] not in (None, ".")
+        ],
         charts=group_charts,
         heat_map=pitch_heat_map(counts["pitches"]),
         funnel=_funnel(report),
         reasons=[(reason, _columns(reason["examples"])) for reason in report["reasons"]],
         meters=_most_frequent([*report["meters"].items()], MAX_METERS, "{} others"),
+        meters_by_split=[
+            (meter, [report["split_meters"][split].get(meter, 0) for split in SPLITS])
+            for meter in [*report["meters"]][:MAX_METERS]
+        ],
         keys=_keys(report["keys"]),
         families=[(name, songs, "") for name, songs in families],
         instruments=_instruments(report),

@@ -44,6 +44,15 @@ def width(share: float) -> str:
     return f"w{round(WIDTHS * share)}"
 
 
+def prose(text: str) -> Markup:
+    """A sentence whose commands stand between backquotes."""
+    pieces = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>" if n % 2 else "{}").format(visible(piece))
+        for n, piece in enumerate(pieces)
+    )
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -63,6 +72,7 @@ def _environment() -> Environment:
         number_format.share,
         number_format.short,
         number_format.words,
+        prose,
         width,
     ):
         environment.filters[function.__name__] = function

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from pipeline.report.compute.histograms import MEASURES
 from pipeline.report.number_format import count, digits, hours, reason_name, share, short
-from pipeline.report.schema import Reason, Report, leaks
+from pipeline.report.schema import Reason, Report
 from pipeline.sources.members import passed_over
 from shards.layout import SPLITS
+from shards.text import visible
 
 COLUMNS = 80
 BAR_WIDTH = 26
@@ -17,6 +18,7 @@ CURVE_WIDTH = 22
 MAX_REASONS = 5
 """Reasons shown by name; the less frequent ones are added up in one line. Fewer are named where
 what was not read takes lines of its own."""
+MAX_FINDINGS = 3
 STAGES = {
     "found": "files found",
     "readable": "readable",
@@ -27,7 +29,6 @@ LABELS = {
     "tokens": "tokens",
     "notes": "notes",
     "seconds": "seconds",
-    "bars": "bars",
     "bpm": "beats per minute",
     "notes_per_second": "notes per second",
     "instruments": "instruments",
@@ -43,8 +44,20 @@ def report_text(report: Report) -> str:
     """The report in at most 40 lines of 80 columns."""
     not_read = _not_read(report)
     funnel = _funnel(report, MAX_REASONS - len(not_read))
-    blocks = (funnel, _splits(report), _distributions(report), [*_remarks(report), *not_read])
-    return "\n\n".join("\n".join(lines) for lines in blocks)
+    remarks = [*_remarks(report), *not_read]
+    blocks = (funnel, _splits(report), _distributions(report), remarks, _findings(report))
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines)
+
+
+def _findings(report: Report) -> list[str]:
+    """The findings of the greatest weight, and how many there are."""
+    found = report["findings"]
+    lines = [
+        textwrap.shorten(f"- {visible(one['title'])}", COLUMNS, placeholder=" …")
+        for one in found[:MAX_FINDINGS]
+    ]
+    more = "" if len(found) <= MAX_FINDINGS else f", the first {MAX_FINDINGS}"
+    return [f"findings ({count(len(found))}{more})", *lines] if lines else []
 
 
 def _funnel(report: Report, max_reasons: int) -> list[str]:
@@ -125,20 +138,15 @@ def _remarks(report: Report) -> list[str]:
     families = sorted(report["programs"]["family_songs"].items(), key=lambda pair: -pair[1])[:5]
     merged, outside = (losses[f"notes_{why}"]["occurrences"] for why in ("merged", "outside_map"))
     read = total["notes"] + merged + outside
-    tiers, silence = report["reading"]["tiers"], report["silence"]
-    unaligned, leaked = report["unaligned_songs"], leaks(report["duplicates"])
+    unaligned = report["unaligned_songs"]
     rows = (
         ("played by", [f"{name} {share(number, songs)}" for name, number in families if number]),
         ("meters", [f"{m} {share(n, songs)}" for m, n in [*report["meters"].items()][:4]]),
-        ("read as", [f"{tier} {count(files)}" for tier, files in tiers.items()]),
         ("notes lost", [f"{share(merged, read)} merged",
                         f"{share(outside, read)} drums outside the map"]),
         ("grid error, ms", _grids(report)),
         ("controls", _controls(report)),
         ("unaligned", [f"{count(unaligned)} songs, {share(unaligned, songs)}"]),
-        ("silence removed", [f"{hours(silence['hours'])} in {count(silence['songs'])} songs"]),
-        ("leakage", [f"{leaked} duplicates across splits" if leaked else
-                     "no cluster in two splits; pipeline audit measures it"]),
     )  # fmt: skip
     return [_list(name, items) for name, items in rows if items]
 

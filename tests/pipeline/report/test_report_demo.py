@@ -155,6 +155,23 @@ def test_blocks_are_what_the_trainers_sampler_makes_of_the_songs(number, report,
     assert places["join"] - played["join"] < lanes * block  # each lane's last block
 
 
+def test_the_planted_faults_are_found_without_being_asked_for(report):
+    found = {
+        (one["code"], one["title"].partition(": ")[2].split(" ")[0])
+        for one in report["findings"]
+        if one["code"] in ("unread", "rule", "rejected")
+    }
+    assert {("unread", "not"), ("unread", "empty")} <= found
+    assert {
+        "rejected",
+        "salvaged",
+        "repaired",
+        "silence",
+        "copies",
+        "near_duplicates",
+    } <= {one["code"] for one in report["findings"]}
+
+
 def test_the_command_prints_the_stored_report(dataset, report):
     result = CliRunner().invoke(cli, ["report", str(dataset.path)])
     assert result.exit_code == 0
