@@ -13,6 +13,7 @@ from shards.layout import SPLITS
 from shards.reader import find_dataset, read_manifest
 
 FAMILIES_SHOWN = 8
+MANY_TIMES = 10
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Row:
 
     @property
     def change(self) -> str:
-        """How much larger B is, in per cent of A; empty where they are equal."""
+        """How much larger B is: in per cent of A, or times A; empty where they are equal."""
         if self.numbers is None or self.numbers[0] == self.numbers[1]:
             return ""
         a, b = self.numbers
+        if a and b / a >= MANY_TIMES:
+            return f"{digits(b / a)} times"
         return f"{100 * (b - a) / a:+.1f} %" if a else "new"
 
 

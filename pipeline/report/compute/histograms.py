@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipeline.report.number_format import significant
 from pipeline.report.schema import Distribution
+from shards.vocabulary import MIN_BPM, TEMPOS_PER_OCTAVE
 
 MIN_BINS = 12
 """At least so many bins stay, though empty: one bar alone shows no distribution."""
@@ -32,6 +33,16 @@ def octaves(low: int, high: int, bins: int = 4) -> tuple[int, ...]:
     return tuple(int(np.ceil(low * 2.0 ** (step / bins) - 1e-9)) for step in range(steps + 1))
 
 
+def tempo_edges() -> tuple[float, ...]:
+    """Edges between tempo tokens, two tokens to a bin, from 28.7 to 331 beats per minute.
+
+    A bin of any other width holds one token here and two there, which makes a comb. One token to
+    a bin leaves the comb of the round tempos that people write, most at multiples of ten.
+    """
+    bins = (2 * number - 0.5 for number in range(TEMPOS_PER_OCTAVE // 2, 37))
+    return tuple(round(MIN_BPM * 2.0 ** (at / TEMPOS_PER_OCTAVE), 1) for at in bins)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """One line of the table.
@@ -46,6 +57,7 @@ class Measure:
         per: a column to divide by.
         positive: leave out songs where it is 0.
         whole: values are whole numbers, and each bin holds one of them.
+        labels: values to label on its axis; empty: by rule.
         label_every: possible distances between labels on its axis, ascending.
     """
 
@@ -59,6 +71,7 @@ class Measure:
     per: str | None = None
     positive: bool = False
     whole: bool = False
+    labels: tuple[float, ...] = ()
     label_every: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
     def values(self, songs: pa.Table) -> np.ndarray:
@@ -100,8 +113,9 @@ MEASURES = (
     ),
     Measure(
         name="bpm", group="time", title="Tempo", unit="beats/min",
-        look_for="A spike at 120 means files that state no tempo.",
-        edges=even(30, 260, 5),
+        look_for="A spike at 120 means files that state no tempo. The axis doubles from mark to "
+        "mark; a column holds two tempo tokens.",
+        edges=tempo_edges(), labels=(30, 60, 120, 240),
     ),
     Measure(
         name="notes_per_second", group="time", title="Density", unit="notes/s",
@@ -123,8 +137,9 @@ MEASURES = (
     ),
     Measure(
         name="tokens_per_note", group="fidelity", title="Tokens per note", unit="tokens/note",
-        look_for="2 is one pair per note, 4 adds a rest before each: sparse music costs more.",
-        edges=even(2, 5, 0.1), column="tokens", per="notes",
+        look_for="A drum is one token, a note two, and a rest before each one more: sparse music "
+        "costs more.",
+        edges=even(1, 4, 0.1), column="tokens", per="notes",
     ),
     Measure(
         name="silence_seconds", group="fidelity", title="Silence removed, where there was any",

@@ -103,7 +103,7 @@ def report_html(report: Report) -> str:
         heat_map=pitch_heat_map(counts["pitches"]),
         funnel=_funnel(report),
         reasons=[(reason, _columns(reason["examples"])) for reason in report["reasons"]],
-        meters=_most_frequent([*report["meters"].items()], MAX_METERS, "{} others"),
+        meters=_most_frequent([*report["meters"].items()], MAX_METERS, "others: {}"),
         meters_by_split=[
             (meter, [report["split_meters"][split].get(meter, 0) for split in SPLITS])
             for meter in [*report["meters"]][:MAX_METERS]

@@ -54,6 +54,7 @@ def histogram(
     look_for: str,
     summary: str = "",
     median: tuple[float, str] | None = None,
+    outline: Sequence[float] = (),
 ) -> Chart:
     """Columns over an axis.
 
@@ -62,8 +63,9 @@ def histogram(
         columns: from left to right.
         ticks: labels of the axis by their position, in columns.
         median: the position of a dashed line, and its label.
+        outline: the heights of other columns, of which only the outline is drawn.
     """
-    top = max((column.number for column in columns), default=0)
+    top = max((*(column.number for column in columns), *outline), default=0)
     if not top:
         return Chart(title, None, look_for)
     width = (RIGHT - LEFT) / len(columns)
@@ -73,6 +75,8 @@ def histogram(
         if column.number:
             parts.append(rectangle(LEFT + width * n, width, FLOOR - height, height, column))
     parts.append(line(LEFT, FLOOR, RIGHT, FLOOR, "axis"))
+    if outline:
+        parts.append(_outline([FLOOR - number / top * (FLOOR - TOP) for number in outline], width))
     for position, words in ticks:
         x = LEFT + width * position
         anchor = "start" if x < LEFT + 16 else "end" if x > RIGHT - 16 else "middle"
@@ -122,36 +126,93 @@ def distribution_chart(measure: Measure, spread: Distribution) -> Chart:
     median, edges = spread["median"], spread["edges"]
     if median is None:
         return Chart(measure.title, None, measure.look_for)
-    columns: list[Column] = []
-    if spread["below"]:
-        columns += columns_of([spread["below"]], [f"under {_value(edges[0])}"], "songs", "outside")
-    first = len(columns)
-    names = [
-        _value(low) if measure.whole else f"{_value(low)} to {_value(high)}"
-        for low, high in pairwise(edges)
+    numbers = [spread["below"], *spread["counts"], spread["above"]]
+    columns = [
+        Column(number, f"{name}: {number:,} songs", "" if inside else "outside")
+        for number, (name, inside) in zip(numbers, _bins(measure, edges), strict=True)
     ]
-    columns += columns_of(spread["counts"], names, "songs")
-    ticks = [
-        (first + _position(measure, edges, edge), _value(edge))
-        for edge in _labelled(measure, edges)
-    ]
-    if spread["above"]:
-        name = f"{_value(edges[-1])} and more"
-        columns += columns_of([spread["above"]], [name], "songs", "outside")
-        room = len(columns) * (1 - 50 / (RIGHT - LEFT))  # for the label of the last column
-        ticks = [tick for tick in ticks if tick[0] <= room]
-        ticks.append((len(columns), f"{_value(edges[-1])}+"))
-    line_at = first + _position(measure, edges, median)
-    unit = f" {measure.unit}" if measure.unit else ""
+    has_below, has_above = spread["below"] > 0, spread["above"] > 0
+    shown = columns[not has_below : len(columns) - (not has_above)]
+    line_at = has_below + _position(measure, edges, median)
     return histogram(
         measure.title,
-        columns,
-        ticks,
+        shown,
+        _ticks(measure, edges, has_below, has_above),
         measure.look_for,
-        f"Median {_value(median)}{unit}, 90 % of songs from {_value(spread['p5'])} "
+        f"Median {_value(median)}{_unit(measure)}, 90 % of songs from {_value(spread['p5'])} "
         f"to {_value(spread['p95'])}",
         (line_at, _value(median)) if edges[0] <= median < edges[-1] else None,
     )
+
+
+def overlaid_chart(measure: Measure, a: Distribution, b: Distribution) -> Chart:
+    """One measure of two sets of songs in one frame: A as columns, B as an outline.
+
+    Heights are shares of the songs of each, so that the two can be compared whatever their sizes.
+    """
+    both = [*a["edges"], *b["edges"]]
+    known = [edge for edge in measure.edges if both and min(both) <= edge <= max(both)]
+    if a["median"] is None or b["median"] is None or len(known) < 2:
+        return Chart(measure.title, None, measure.look_for)
+    shares = [_shares(spread, known) for spread in (a, b)]
+    has_below, has_above = (any(of_side[at] for of_side in shares) for at in (0, -1))
+    kept = slice(not has_below, len(known) + 1 - (not has_above))
+    of_a, of_b = (of_side[kept] for of_side in shares)
+    names = _bins(measure, known)[kept]
+    columns = [
+        Column(x, f"{name}: A {100 * x:.1f} %, B {100 * y:.1f} % of songs")
+        for x, y, (name, _) in zip(of_a, of_b, names, strict=True)
+    ]
+    apart = sum(abs(x - y) for x, y in zip(*shares, strict=True)) / 2
+    return histogram(
+        measure.title,
+        columns,
+        _ticks(measure, known, has_below, has_above),
+        measure.look_for,
+        f"Median {_value(a['median'])} and {_value(b['median'])}{_unit(measure)}; 90 % of songs "
+        f"from {_value(a['p5'])} to {_value(a['p95'])} and from {_value(b['p5'])} to "
+        f"{_value(b['p95'])}; {100 * apart:.1f} % of songs lie in other columns",
+        outline=of_b,
+    )
+
+
+def _shares(spread: Distribution, edges: Sequence[float]) -> list[float]:
+    """The share of songs below the edges, in each bin, and above."""
+    counted = dict(zip(spread["edges"], spread["counts"], strict=False))
+    numbers = [spread["below"], *(counted.get(edge, 0) for edge in edges[:-1]), spread["above"]]
+    return [number / (spread["songs"] or 1) for number in numbers]
+
+
+def _bins(measure: Measure, edges: Sequence[float]) -> list[tuple[str, bool]]:
+    """The name of each bin, and whether it lies on the axis: the first and the last do not."""
+    inside = [
+        _value(low) if measure.whole else f"{_value(low)} to {_value(high)}"
+        for low, high in pairwise(edges)
+    ]
+    below, above = (
+        (f"under {_value(edges[0])}", f"{_value(edges[-1])} and more") if edges else ("", "")
+    )
+    return [(below, False), *((name, True) for name in inside), (above, False)]
+
+
+def _ticks(
+    measure: Measure, edges: Sequence[float], has_below: bool, has_above: bool
+) -> list[tuple[float, str]]:
+    """Labels by their position, in columns."""
+    ticks = [
+        (has_below + _position(measure, edges, value), _value(value))
+        for value in _labelled(measure, edges)
+    ]
+    if has_above:
+        columns = has_below + len(edges)
+        room = columns * (1 - 50 / (RIGHT - LEFT))  # for the label of the last column
+        ticks = [tick for tick in ticks if tick[0] <= room]
+        ticks.append((columns, f"{_value(edges[-1])}+"))
+    return ticks
+
+
+def _unit(measure: Measure) -> str:
+    return f" {measure.unit}" if measure.unit else ""
 
 
 def _position(measure: Measure, edges: Sequence[float], value: float) -> float:
@@ -162,7 +223,9 @@ def _position(measure: Measure, edges: Sequence[float], value: float) -> float:
 
 
 def _labelled(measure: Measure, edges: Sequence[float]) -> Sequence[float]:
-    """The edges to label: powers of two, or round multiples, as many as there is room for."""
+    """The values to label: powers of two, or round multiples, as many as there is room for."""
+    if measure.labels:
+        return [value for value in measure.labels if edges[0] <= value <= edges[-1]]
     if measure.is_log:
         powers = [edge for edge in edges if int(edge) & (int(edge) - 1) == 0]
         return powers[:: -(-len(powers) // MAX_TICKS) or 1]
@@ -216,6 +279,12 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
         kind, x1, y1, x2, y2
     )
+
+
+def _outline(heights: Sequence[float], width: float) -> Markup:
+    """The upper edge of columns that lie side by side, from axis to axis."""
+    steps = "".join(f"V{y:.1f}H{LEFT + width * (n + 1):.1f}" for n, y in enumerate(heights))
+    return Markup('<path class="outline" d="M{} {}{}V{}"/>').format(LEFT, FLOOR, steps, FLOOR)
 
 
 def label(x: float, y: float, words: str, anchor: str, kind: str = "") -> Markup:

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -9,11 +10,13 @@ from pipeline.clean.rules import Limits
 from pipeline.cli import cli
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.report.compute.compare import compare, read_side
+from pipeline.report.compute.histograms import MEASURES, distribution
 from pipeline.report.html.compare_page import compare_html
+from pipeline.report.html.svg import distribution_chart, overlaid_chart
 from pipeline.report.terminal.compare import compare_text
 from shards.reader import read_json
 from shards.text import visible
-from shards.vocabulary import CodecSettings
+from shards.vocabulary import CodecSettings, Vocabulary
 
 OTHER = DataSettings(
     ingest=IngestSettings(slice_files=16, round_trip_check=1.0),
@@ -67,6 +70,41 @@ def test_a_dataset_compared_with_itself_has_no_change(sides):
     tables = compare(sides[0], sides[0])
     assert tables["settings that differ"] == []
     assert all(row.a == row.b and row.change == "" for rows in tables.values() for row in rows)
+
+
+OUTLINE = r'<path class="outline" d="M6 124([^"]*)V124"/>'
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)
+def test_a_dataset_laid_over_itself_has_its_columns_for_an_outline(sides, measure):
+    spread = sides[0].report["distributions"][measure.name]
+    alone, both = distribution_chart(measure, spread), overlaid_chart(measure, spread, spread)
+    tops, alone_tops = (
+        [float(y) for y in re.findall(r'<rect [^>]* y="([\d.]+)"', str(chart.drawing))]
+        for chart in (both, alone)
+    )
+    assert tops == pytest.approx(alone_tops, abs=0.11)
+    outline = re.findall(OUTLINE, str(both.drawing))[0]
+    heights = [y for y in re.findall(r"V([\d.]+)H", outline) if y != "124.0"]
+    assert [float(y) for y in heights] == pytest.approx(tops, abs=1)
+    assert both.summary.endswith("0.0 % of songs lie in other columns")
+
+
+def test_datasets_without_a_common_value_lie_apart_in_one_frame():
+    measure = next(one for one in MEASURES if one.name == "bpm")
+    slow, fast = (distribution(np.full(9, bpm), measure.edges) for bpm in (50.0, 200.0))
+    chart = overlaid_chart(measure, slow, fast)
+    assert chart.summary.endswith("; 100.0 % of songs lie in other columns")
+    assert chart.summary.startswith("Median 50 and 200 beats/min")
+    hints = re.findall("<title>([^<]*)", str(chart.drawing))
+    assert hints == ["49.4 to 53.8: A 100.0 %, B 0.0 % of songs"]
+
+
+def test_the_bins_of_tempos_hold_two_tokens_each():
+    tempos = 60e6 / Vocabulary().tempos
+    edges = next(one for one in MEASURES if one.name == "bpm").edges
+    inside = tempos[(tempos >= edges[0]) & (tempos < edges[-1])]
+    assert (np.histogram(inside, edges)[0] == 2).all()
 
 
 def test_the_text_fits_a_terminal_and_the_page_is_whole(sides):
