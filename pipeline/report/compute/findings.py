@@ -116,7 +116,7 @@ def _held_out(report: Report, split: SplitSettings) -> Iterator[Finding]:
                 "There is nothing to train on: add songs, or hold fewer out."
                 if name == "train"
                 else f"Too few to judge by: `trainer judge` wants {MIN_HELD_OUT}. Hold more out "
-                f"(`--{name} 0.1`), or add songs."
+                f"(`--{name} {min(max(0.1, 2 * getattr(split, name)), 0.4):g}`), or add songs."
             )
             title = f"{name} holds {_things(held, 'song')}"
             yield _finding(
