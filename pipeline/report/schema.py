@@ -320,6 +320,15 @@ class Finding(TypedDict):
     anchor: str
 
 
+class Roll(TypedDict):
+    """The beginning of a song; `notes` are (start, duration, pitch, instrument class), in steps."""
+
+    song: int
+    path: str
+    steps_per_beat: int
+    notes: list[list[int]]
+
+
 class Report(TypedDict):
     """All of report.json; `meters` and `keys` are songs by name, the most frequent first."""
 
@@ -348,6 +357,7 @@ class Report(TypedDict):
     duplicates: Duplicates
     blocks: list[BlockUse]
     note_counts: NoteCountsReport
+    rolls: list[Roll]
 
 
 def leaks(duplicates: Duplicates) -> int:

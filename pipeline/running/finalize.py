@@ -22,6 +22,7 @@ from pipeline.duplicates.columns import duplicate_columns
 from pipeline.duplicates.stored import read_columns
 from pipeline.report.compute.note_counts import note_counts_fragment, sum_counts
 from pipeline.report.compute.report import build_report
+from pipeline.report.compute.rolls import rolls
 from pipeline.report.compute.timing import timings_page_path, write_timings
 from pipeline.report.html.report_page import report_html
 from pipeline.report.html.timing_page import timings_html
@@ -67,7 +68,8 @@ def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: Data
     counts = sum_counts(
         vocabulary, (np.load(partial / note_counts_fragment(n)) for n in range(slices))
     )
-    report = build_report(index, ledger, counts, data_settings, folder.name)
+    begun = rolls(partial, index, vocabulary)
+    report = build_report(index, ledger, counts, data_settings, folder.name, begun)
     timings = write_timings(partial, folder, slices, ledger)
     write_text(timings_page_path(folder), timings_html(timings))
     files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}

@@ -16,6 +16,7 @@ Conventions
 # pyright: reportAttributeAccessIssue=false
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -46,6 +47,7 @@ from pipeline.report.schema import (
     Reading,
     Reason,
     Report,
+    Roll,
     Stage,
     Total,
 )
@@ -68,6 +70,7 @@ def build_report(
     counts: NoteCounts,
     data_settings: DataSettings,
     name: str,
+    rolls: Sequence[Roll] = (),
 ) -> Report:
     """Summarize a dataset from what its workers measured; no token is read again.
 
@@ -77,6 +80,7 @@ def build_report(
         counts: over the kept songs.
         data_settings: what the dataset was made with.
         name: of the dataset.
+        rolls: the beginnings of a few songs, to be drawn.
     """
     songs, vocabulary = index.filter(index["representative"]), counts.vocabulary
     why = reasons(ledger)
@@ -122,6 +126,7 @@ def build_report(
         "duplicates": _duplicates(index),
         "blocks": _blocks(songs.select(["tokens"]).filter(pc.equal(songs["split"], "train"))),
         "note_counts": note_counts_report(counts),
+        "rolls": [*rolls],
     }
     report["findings"] = findings(report, data_settings.split)
     return report

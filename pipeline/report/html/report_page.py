@@ -14,6 +14,7 @@ from pipeline.report.html.note_charts import (
     sounding_chart,
     velocity_chart,
 )
+from pipeline.report.html.roll_chart import roll_chart
 from pipeline.report.html.svg import Chart, distribution_chart
 from pipeline.report.html.templating import render
 from pipeline.report.number_format import count, reason_name, words
@@ -29,6 +30,7 @@ CONTENTS = {
     "splits": "Train, valid and test",
     "not-kept": "Files not kept",
     "what-if": "What other thresholds would keep",
+    "songs": "A few songs",
     "length": "Length of songs",
     "tempo": "Tempo and meter",
     "instruments": "Instruments and notes",
@@ -100,6 +102,7 @@ def report_html(report: Report) -> str:
             if row["folder"] not in (None, ".")
         ],
         charts=group_charts,
+        rolls=[(roll, roll_chart(roll)) for roll in report["rolls"]],
         heat_map=pitch_heat_map(counts["pitches"]),
         funnel=_funnel(report),
         reasons=[(reason, _columns(reason["examples"])) for reason in report["reasons"]],

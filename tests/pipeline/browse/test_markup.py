@@ -247,6 +247,14 @@ def renamed(report, names):
     reason["examples"] = [{**example, "path": name, "detail": name} for name in names]
     report["reasons"] = [{**reason, "reason": name} for name in names]
     report["meters"] = dict.fromkeys(names, 1)
+    report["name"] = names[0]
+    report["settings"] = [{"name": name, "value": name, "default": name} for name in names]
+    finding = {"code": "folder", "weight": 1.5}
+    report["findings"] = [
+        {**finding, "title": name, "advice": "Listen.", "anchor": name} for name in names
+    ]
+    report["folders"] = [{**report["folders"][0], "folder": name} for name in names]
+    report["rolls"] = [{**report["rolls"][0], "path": name} for name in names]
     families = [*report["programs"]["family_songs"].values()]
     report["programs"]["family_songs"] = dict(zip(names, families, strict=False))
     pitches = [*report["note_counts"]["pitches"].values()]

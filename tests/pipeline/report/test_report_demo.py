@@ -2,6 +2,7 @@
 in a real browser.
 """
 
+import re
 import shutil
 import statistics
 from collections import Counter
@@ -14,8 +15,9 @@ from pipeline.cli import cli
 from pipeline.report.compute.histograms import MEASURES
 from pipeline.report.compute.timing import timings_page_path
 from pipeline.report.html.report_page import report_html
+from pipeline.report.html.roll_chart import roll_chart
 from shards.layout import SPLITS
-from shards.reader import read_json
+from shards.reader import decode_song, read_json
 from shards.text import visible
 from tests.pipeline.browse.browser import (
     NARROW,
@@ -153,6 +155,30 @@ def test_blocks_are_what_the_trainers_sampler_makes_of_the_songs(number, report,
     assert use["padded"] == places["pad"] - played["pad"]
     assert played["join"] == use["inputs"]
     assert places["join"] - played["join"] < lanes * block  # each lane's last block
+
+
+def test_the_rolls_are_the_beginnings_of_the_songs_with_the_smallest_checksums(
+    report, dataset, songs
+):
+    paths = [row["path"] for row in sorted(songs, key=lambda row: row["md5"])[:6]]
+    assert [roll["path"] for roll in report["rolls"]] == paths
+    for roll in report["rolls"]:
+        notes = decode_song(dataset, roll["song"]).notes[: len(roll["notes"])]
+        assert dataset.index["path"][roll["song"]].as_py() == roll["path"]
+        first = int(notes["start"][0])
+        assert roll["notes"] == [
+            [int(n["start"]) - first, int(n["duration"]), int(n["pitch"]), int(n["instrument"])]
+            for n in notes
+        ]
+        drawn = str(roll_chart(roll))
+        lines = len(range(0, max(n[0] + n[1] for n in roll["notes"]), 4 * roll["steps_per_beat"]))
+        assert len(re.findall(r"M[\d.]+ ", drawn)) == len(roll["notes"]) + lines
+
+
+def test_the_page_stays_small(dataset, report):
+    assert sum(len(roll["notes"]) for roll in report["rolls"]) <= 6 * 250
+    assert (dataset.path / "report.html").stat().st_size < 1_000_000
+    assert (dataset.path / "report.json").stat().st_size < 1_000_000
 
 
 def test_the_planted_faults_are_found_without_being_asked_for(report):
