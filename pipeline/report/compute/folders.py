@@ -39,6 +39,8 @@ def folder_use(index: pa.Table, ledger: pa.Table) -> list[FolderUse]:
     shown = order if len(order) <= MAX_FOLDERS else order[: MAX_FOLDERS - 1]
     row = np.full(len(names), len(shown))
     row[shown] = np.arange(len(shown))
+    index = index.select(["representative", "split", "onset_error_ms"])
+    ledger = ledger.select(["outcome", "rule"])
     of_file, of_song = np.split(row[numbers], [ledger.num_rows])
     rows = [
         _use(index.filter(pa.array(of_song == at)), ledger.filter(pa.array(of_file == at)))

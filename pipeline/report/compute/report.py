@@ -104,7 +104,7 @@ def build_report(
         "folders": folder_use(index, ledger),
         "meters": _by_frequency(songs["meter"]),
         "split_meters": {
-            split: _by_frequency(songs.filter(pc.equal(songs["split"], split))["meter"])
+            split: _by_frequency(songs["meter"].filter(pc.equal(songs["split"], split)))
             for split in SPLITS
         },
         "tempo": _common_tempo(songs),
