@@ -36,8 +36,8 @@ SALVAGED_SHARE = 0.005
 REPAIRED_SHARE = 0.01
 SILENCE_SHARE = 0.05
 """Of all time. Real files lose 0.6 % of theirs."""
-COPIES_SHARE = 0.005
-NEAR_SHARE = 0.05
+COPIES_SHARE, NEAR_SHARE = 0.005, 0.01
+"""Of 600 real songs 0.5 % are exact copies and 0.7 % near-duplicates."""
 CLUSTER_SONGS, CLUSTER_SHARE = 20, 0.01
 """A cluster is large that has more songs than both."""
 FOLDER_SHARE = 0.5

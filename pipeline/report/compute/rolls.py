@@ -31,10 +31,11 @@ def rolls(folder: Path, index: pa.Table, vocabulary: Vocabulary) -> list[Roll]:
         vocabulary: of the dataset.
     """
     codec = Codec(vocabulary)
-    numbered = index.append_column("song", pa.array(np.arange(index.num_rows)))
+    columns = index.select(["md5", "path", "shard", "start", "stop"])
+    numbered = columns.append_column("song", pa.array(np.arange(index.num_rows)))
     songs = numbered.filter(index["representative"])
-    # Of two songs with one checksum only one is representative, so the order is complete.
-    chosen = songs.take(pc.select_k_unstable(songs, SONGS, [("md5", "ascending")]))
+    order = [("md5", "ascending"), ("song", "ascending")]
+    chosen = songs.take(pc.select_k_unstable(songs, SONGS, order))
     return [_roll(folder, row, codec) for row in chosen.to_pylist()]
 
 

@@ -27,7 +27,6 @@ STAGES = {
 }
 LABELS = {
     "tokens": "tokens",
-    "notes": "notes",
     "seconds": "seconds",
     "bpm": "beats per minute",
     "notes_per_second": "notes per second",
