@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from markupsafe import escape
 
 from pipeline.cli import cli
+from pipeline.report.compute.compare import read_side
 from pipeline.report.compute.histograms import MEASURES
 from pipeline.report.compute.timing import timings_page_path
+from pipeline.report.html.compare_page import compare_html
 from pipeline.report.html.report_page import report_html
 from pipeline.report.html.roll_chart import roll_chart
 from shards.layout import SPLITS
@@ -248,10 +250,13 @@ def driver():
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (768, True), (NARROW, True)])
 @pytest.mark.parametrize("which", ["dataset", "hostile"])
-def test_pages_open_from_disk_whole_at_every_width(driver, request, which, width, dark):
+def test_pages_open_from_disk_whole_at_every_width(driver, request, which, width, dark, tmp_path):
     folder = request.getfixturevalue(which).path
     set_screen(driver, width, dark=dark)
-    for path in (folder / "report.html", timings_page_path(folder)):
+    both = tmp_path / "both.html"
+    sides = (read_side(request.getfixturevalue(name).path) for name in ("dataset", "hostile"))
+    both.write_text(compare_html(*sides), encoding="utf-8")
+    for path in (folder / "report.html", timings_page_path(folder), both):
         driver.get(path.as_uri())
         assert driver.execute_script("return document.querySelectorAll('svg, table').length") > 1
         driver.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
