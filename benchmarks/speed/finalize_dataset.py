@@ -126,7 +126,7 @@ def measure(partial: Path, slices: int, note_counts: np.ndarray) -> None:
     index, ledger = data.index, data.ledger()
     began = time.perf_counter()
     counts = NoteCounts(data.vocabulary, note_counts)
-    report = build_report(index, ledger, counts, SETTINGS, folder.name)
+    report = build_report(index, ledger, counts, SETTINGS)
     text = json.dumps(report, indent=1, ensure_ascii=False)
     print(f"report.json {time.perf_counter() - began:.2f} s, {len(text.encode()) / 1e3:,.0f} kB")
     began = time.perf_counter()

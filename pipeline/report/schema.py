@@ -333,7 +333,6 @@ class Report(TypedDict):
     """All of report.json; `meters` and `keys` are songs by name, the most frequent first."""
 
     report_version: int
-    name: str
     settings: list[ChangedSetting]
     findings: list[Finding]
     vocabulary: VocabularySize

@@ -69,7 +69,7 @@ def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: Data
         vocabulary, (np.load(partial / note_counts_fragment(n)) for n in range(slices))
     )
     begun = rolls(partial, index, vocabulary)
-    report = build_report(index, ledger, counts, data_settings, folder.name, begun)
+    report = build_report(index, ledger, counts, data_settings, begun)
     timings = write_timings(partial, folder, slices, ledger)
     write_text(timings_page_path(folder), timings_html(timings))
     files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}

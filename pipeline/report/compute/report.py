@@ -54,7 +54,6 @@ from pipeline.report.schema import (
 from shards import settings
 from shards.gm import FAMILY_NAMES, PROGRAM_NAMES
 from shards.layout import SPLITS
-from shards.text import visible
 from shards.vocabulary import PROGRAMS
 
 EXAMPLES = 5
@@ -69,7 +68,6 @@ def build_report(
     ledger: pa.Table,
     counts: NoteCounts,
     data_settings: DataSettings,
-    name: str,
     rolls: Sequence[Roll] = (),
 ) -> Report:
     """Summarize a dataset from what its workers measured; no token is read again.
@@ -79,14 +77,12 @@ def build_report(
         ledger: `shards.layout.LEDGER_SCHEMA`, one row per input file.
         counts: over the kept songs.
         data_settings: what the dataset was made with.
-        name: of the dataset.
         rolls: the beginnings of a few songs, to be drawn.
     """
     songs, vocabulary = index.filter(index["representative"]), counts.vocabulary
     why = reasons(ledger)
     report: Report = {
         "report_version": REPORT_VERSION,
-        "name": visible(name),
         "settings": _changed_settings(data_settings),
         "findings": [],
         "vocabulary": {

@@ -247,7 +247,6 @@ def renamed(report, names):
     reason["examples"] = [{**example, "path": name, "detail": name} for name in names]
     report["reasons"] = [{**reason, "reason": name} for name in names]
     report["meters"] = dict.fromkeys(names, 1)
-    report["name"] = names[0]
     report["settings"] = [{"name": name, "value": name, "default": name} for name in names]
     finding = {"code": "folder", "weight": 1.5}
     report["findings"] = [

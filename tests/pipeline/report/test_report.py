@@ -139,7 +139,7 @@ def tables(request):
 
 @pytest.fixture(scope="module")
 def report(tables):
-    return build_report(*tables, COUNTS, DataSettings(), "lakh")
+    return build_report(*tables, COUNTS, DataSettings())
 
 
 @pytest.fixture(scope="module")
@@ -286,9 +286,7 @@ def test_a_duplicate_in_another_split_is_reported_as_leakage():
     rows = index.to_pylist()
     copy = next(row for row in rows if not row["representative"])
     copy["split"] = next(split for split in SPLITS if split != copy["split"])
-    report = build_report(
-        pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger, COUNTS, DataSettings(), "lakh"
-    )
+    report = build_report(pa.Table.from_pylist(rows, INDEX_SCHEMA), ledger, COUNTS, DataSettings())
     assert report["duplicates"]["clusters_in_two_splits"] == 1
     assert "Leakage" in report_html(report)
     assert "duplicates across splits" in report_text(report)
@@ -297,9 +295,7 @@ def test_a_duplicate_in_another_split_is_reported_as_leakage():
 def test_the_same_tables_give_the_same_bytes_however_they_are_chunked():
     index, ledger = make_tables(90, seed=5)
     pieces = [pa.concat_tables([table.slice(0, 31), table.slice(31)]) for table in (index, ledger)]
-    whole, cut = (
-        build_report(*pair, COUNTS, DataSettings(), "lakh") for pair in ((index, ledger), pieces)
-    )
+    whole, cut = (build_report(*pair, COUNTS, DataSettings()) for pair in ((index, ledger), pieces))
     assert json.dumps(whole) == json.dumps(cut)
     assert report_html(whole) == report_html(cut)
     assert report_text(whole) == report_text(cut)
@@ -308,7 +304,7 @@ def test_the_same_tables_give_the_same_bytes_however_they_are_chunked():
 def test_a_slice_of_a_table_is_reported_as_itself():
     index, ledger = make_tables(90, seed=6)
     part = ledger.slice(40)
-    report = build_report(index, part, COUNTS, DataSettings(), "lakh")
+    report = build_report(index, part, COUNTS, DataSettings())
     files = sum(bool(row["repairs"]) for row in part.to_pylist())
     assert max(repair["files"] for repair in report["reading"]["repairs"].values()) <= files
 
@@ -323,7 +319,7 @@ def test_report_json_is_plain_json_and_holds_all_that_the_page_needs(report):
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_dataset_of_nothing_is_reported(kept):
     index, ledger = make_tables(4 if not kept else 0, outcomes=("unreadable",))
-    report = build_report(index, ledger, COUNTS, DataSettings(), "lakh")
+    report = build_report(index, ledger, COUNTS, DataSettings())
     assert report["totals"]["representative"]["songs"] == 0
     assert "No song to measure." in report_html(report)
     assert report_text(report)
@@ -332,7 +328,7 @@ def test_a_dataset_of_nothing_is_reported(kept):
 @pytest.mark.parametrize("files", [0, 1, 400, 3000])
 def test_the_terminal_summary_fits_one_screen(files):
     lines = report_text(
-        build_report(*make_tables(files, seed=7), COUNTS, DataSettings(), "lakh")
+        build_report(*make_tables(files, seed=7), COUNTS, DataSettings())
     ).splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 37  # the command adds two lines, the shell its prompt
@@ -340,7 +336,7 @@ def test_the_terminal_summary_fits_one_screen(files):
 
 
 def test_the_terminal_summary_shows_alignment_controls_and_grid_errors():
-    report = build_report(*make_tables(400, seed=9), COUNTS, DataSettings(), "lakh")
+    report = build_report(*make_tables(400, seed=9), COUNTS, DataSettings())
     songs = report["totals"]["representative"]["songs"]
     remarks = {line[:17].rstrip(): line[17:] for line in report_text(report).splitlines()}
     assert remarks["unaligned"].split(",")[0] == f"{report['unaligned_songs']} songs"
@@ -360,9 +356,7 @@ def test_what_was_passed_over_is_in_the_report_and_on_the_terminal_with_its_numb
     rules = ("link_to_folder", "archive_in_archive", "unread_7z", "unread_rar", "unread_midi2")
     for number, rule in enumerate(rules, 11):
         rows += [{**refused, "rule": rule}] * number
-    report = build_report(
-        index, pa.Table.from_pylist(rows, LEDGER_SCHEMA), COUNTS, DataSettings(), "lakh"
-    )
+    report = build_report(index, pa.Table.from_pylist(rows, LEDGER_SCHEMA), COUNTS, DataSettings())
     lost = {reason["rule"]: reason["files"] for reason in report["funnel"][0]["lost"]}
     assert [lost[rule] for rule in rules] == [11, 12, 13, 14, 15]
     text = " ".join(report_text(report).split())
@@ -373,7 +367,7 @@ def test_what_was_passed_over_is_in_the_report_and_on_the_terminal_with_its_numb
 
 def test_the_terminal_summary_loses_no_file():
     index, ledger = make_tables(3000, seed=8)
-    text = report_text(build_report(index, ledger, COUNTS, DataSettings(), "lakh"))
+    text = report_text(build_report(index, ledger, COUNTS, DataSettings()))
     lost = [int(number.replace(",", "")) for number in re.findall(r" - ([\d,]+) ", text)]
     assert sum(lost) == ledger.num_rows - sum(index["representative"].to_pylist())
 
@@ -416,7 +410,7 @@ def hostile_page():
     for shown in (HOSTILE[:4], HOSTILE[4:]):
         others = [row for row in rows if row["path"] not in HOSTILE or row["path"] in shown]
         table = pa.Table.from_pylist(others, LEDGER_SCHEMA)
-        pages.append(report_html(build_report(index, table, COUNTS, DataSettings(), "lakh")))
+        pages.append(report_html(build_report(index, table, COUNTS, DataSettings())))
     return pages
 
 
@@ -459,7 +453,7 @@ def test_every_chart_has_a_sentence_and_a_description(report):
 
 def test_the_page_shows_the_headline_figures():
     index, ledger = make_tables(3000, seed=10)
-    report = build_report(index, ledger, COUNTS, DataSettings(), "lakh")
+    report = build_report(index, ledger, COUNTS, DataSettings())
     text = " ".join(Page(report_html(report)).text)
     representative = report["totals"]["representative"]
     for figure in (

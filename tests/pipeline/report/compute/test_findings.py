@@ -65,7 +65,6 @@ def report_of(songs, others=()) -> Report:
         pa.Table.from_pylist(ledger, LEDGER_SCHEMA),
         COUNTS,
         DataSettings(),
-        "name",
     )
 
 
@@ -225,7 +224,7 @@ def test_the_folder_that_holds_everything_is_not_a_row():
 def test_settings_that_differ_from_the_defaults_are_named_and_no_other():
     index, ledger = (pa.Table.from_pylist([], schema) for schema in (INDEX_SCHEMA, LEDGER_SCHEMA))
     other = DataSettings(codec=CodecSettings(steps_per_beat=12), split=SplitSettings(test=0.1))
-    assert build_report(index, ledger, COUNTS, other, "name")["settings"] == [
+    assert build_report(index, ledger, COUNTS, other)["settings"] == [
         {"name": "codec.steps_per_beat", "value": "12", "default": "24"},
         {"name": "split.test", "value": "0.1", "default": "0.05"},
     ]
