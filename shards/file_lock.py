@@ -30,6 +30,8 @@ from shards.plain_file import parse_json
 
 MAX_BYTES = 4096
 """Of the lock file's content."""
+CHILD_SECONDS = 2.0
+"""For a child that was forked just before its parent died to close the descriptor."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 """What flock says on a file system that has no locks."""
 
@@ -55,7 +57,8 @@ class FileLock:
         self.taken_over: str | None = None
         self.no_locks: str | None = None
         self._descriptor = -1
-        while not self._take():
+        latest = time.monotonic() + CHILD_SECONDS
+        while not self._take(wait_for_child=time.monotonic() < latest):
             pass  # the file was deleted between opening and locking it: it is another one by now
         mine = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: (lock := mine()) and lock._close())
@@ -64,8 +67,12 @@ class FileLock:
         """The error of a lock that another process holds, such as `process 7 on host`."""
         return LakhxlError(f"{self.path} is held by {holder}")
 
-    def _take(self) -> bool:
-        """Open and lock the file; False if its name is another file's by then."""
+    def _take(self, *, wait_for_child: bool) -> bool:
+        """Open and lock the file; False if it is to be tried again.
+
+        That is where the file's name is another file's by then; and, if wanted, where the holder is
+        dead and only a child of it can hold the lock, until it closes the descriptor.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._descriptor = os.open(self.path, flags, 0o644)
         holder = self._holder()
@@ -74,6 +81,9 @@ class FileLock:
             how = "the kernel holds no lock for it any more"
         except BlockingIOError:
             self._close()
+            if wait_for_child and holder and _is_dead(holder):
+                time.sleep(CHILD_SECONDS / 100)
+                return False
             raise self.refusal(_name(holder)) from None
         except OSError as error:
             if error.errno not in NO_LOCKS:

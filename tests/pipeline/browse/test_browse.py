@@ -343,7 +343,7 @@ def test_an_address_of_what_is_not_there_is_reported_on_the_page(driver, port):
     driver.get(f"http://127.0.0.1:{port}/#song=99999&sort=no&f.no=1&f.notes=many")
     problem = "return document.getElementById('problem').textContent"
     until(lambda: driver.execute_script(problem))
-    console(driver)  # the browser itself notes the status 404
+    until(lambda: console(driver))  # the browser itself notes the status 404
 
 
 @needs_browser
@@ -355,6 +355,7 @@ def test_the_keyboard_is_enough(driver, port, dataset):
         ActionChains(driver).send_keys(*keys).perform()
 
     driver.get("about:blank")
+    console(driver)  # what the page before has left
     open_page(driver, port)
     paths = dataset.index["path"].to_pylist()
     press(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.ENTER)
