@@ -65,6 +65,7 @@ def test_a_released_lock_leaves_no_file_and_no_word(tmp_path):
 def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path):
     code = (
         "import os, sys, time, pathlib; from trainer.run.lock import RunLock\n"
+        "os.register_at_fork(after_in_child=lambda: time.sleep(0.5))\n"  # before it closes the file
         "lock = RunLock(pathlib.Path(sys.argv[1]))\n"
         "if os.fork() == 0: time.sleep(100)\n"
         "os.kill(os.getpid(), 9)"
