@@ -203,6 +203,7 @@ def make_run(dataset: Path, folder: Path) -> None:
 @click.option("--first", default=0, show_default=True, help="Number of the first case.")
 def command(dataset: Path, cases: int, first: int) -> None:
     outcomes: Counter[tuple[str, str]] = Counter()
+    torch.set_num_threads(1)  # threads that wait for each other on a busy machine look like a hang
     failed, slowest = [], 0.0
     with tempfile.TemporaryDirectory() as work:
         sound = Path(work) / "sound"
