@@ -122,7 +122,7 @@ class Codec:
         times[0], times[-1] = 0, steps[-1]
         tokens[at] = ids
         times[at] = steps
-        self._write_rests(tokens, times, at - rests, rests, gaps, steps)
+        self.write_rests(tokens, times, at - rests, rests, gaps, steps)
 
         note_at = at[note_items]
         instruments[note_at] = notes["instrument"]
@@ -224,7 +224,7 @@ class Codec:
             [self._ids_of_tempos[tempo] for tempo in tempos] if settings.tempos else [],
         )
 
-    def _write_rests(
+    def write_rests(
         self,
         tokens: np.ndarray,
         times: np.ndarray,
@@ -233,7 +233,14 @@ class Codec:
         gaps: np.ndarray,
         steps: np.ndarray,
     ) -> None:
-        """Write the rests before each item, `counts` tokens each, the longest that fits first."""
+        """Write the rests before each item, the longest that fits first.
+
+        Args:
+            tokens, times: shape (tokens,); where the rests and the steps they start at are written.
+            at: shape (items,); the place of each item's first rest.
+            counts, gaps: shape (items,); how many tokens and how many steps it rests before it.
+            steps: shape (items,); the step at which each item stands.
+        """
         vocabulary, left, here = self.vocabulary, gaps.copy(), at.copy()
         while len(open_ := np.flatnonzero(left)):
             rests = vocabulary.longest_rests[np.minimum(left[open_], vocabulary.rests[-1])]
@@ -298,12 +305,26 @@ class Codec:
         Raises:
             ValueError: the tokens do not follow the grammar; names the first that does not.
         """
+        tokens = encoded.tokens.astype(np.int64)
+        self._check_grammar(tokens, self.vocabulary.kind(tokens))
+        return self.song_of(encoded, self.times(tokens))
+
+    def times(self, tokens: np.ndarray) -> np.ndarray:
+        """Steps from the song's start to each token, same shape, int64; of a rest, to its end."""
+        vocabulary = self.vocabulary
+        is_rest = (tokens >= vocabulary.rest0) & (tokens < vocabulary.meter0)
+        rests = np.where(is_rest, tokens.astype(np.int64) - vocabulary.rest0, -1)
+        return np.cumsum(np.append(vocabulary.rests, 0)[rests])
+
+    def song_of(self, encoded: EncodedSong, time: np.ndarray) -> Song:
+        """The song of tokens that stand at given steps; in any order.
+
+        Args:
+            encoded: its tokens, instruments and velocities are read.
+            time: shape (tokens,), int64.
+        """
         vocabulary, tokens = self.vocabulary, encoded.tokens.astype(np.int64)
         kind = vocabulary.kind(tokens)
-        self._check_grammar(tokens, kind)
-        rests = np.where(kind == Kind.REST, tokens - vocabulary.rest0, -1)
-        time = np.cumsum(np.append(vocabulary.rests, 0)[rests])
-
         at = np.flatnonzero(vocabulary.is_note(tokens))
         is_drum = kind[at] == Kind.DRUM
         drums, durations = tokens[at] - vocabulary.drum0, tokens[kind == Kind.DURATION]
@@ -323,6 +344,12 @@ class Codec:
             self._decode_controls(tokens, kind, time, encoded.instruments),
         )
 
+    def bar_lines(self, encoded: EncodedSong) -> Bars:
+        """The bar lines of an encoded song."""
+        tokens = encoded.tokens.astype(np.int64)
+        meters = self._decode_meters(tokens, self.vocabulary.kind(tokens), self.times(tokens))
+        return Bars(meters, self.vocabulary.bar_steps)
+
     def _decode_controls(
         self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray, instruments: np.ndarray
     ) -> np.ndarray:
@@ -336,13 +363,13 @@ class Codec:
         controls["value"][is_bend] = vocabulary.bends[tokens[at[is_bend]] - vocabulary.bend0]
         levels = tokens[at[~is_bend]] - vocabulary.modulation0
         controls["value"][~is_bend] = vocabulary.modulations[levels]
-        return control_changes(controls)
+        return control_changes(_by_start(controls))
 
     def _decode_meters(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
         at = np.flatnonzero(kind == Kind.METER)
         pairs = [self.vocabulary.meters[token - self.vocabulary.meter0] for token in tokens[at]]
         rows = [(step, *pair) for step, pair in zip(time[at].tolist(), pairs, strict=True)]
-        return changes(np.array(rows, METER), COMMON_TIME)
+        return changes(_by_start(np.array(rows, METER)), COMMON_TIME)
 
     def _decode_tempos(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
         at = np.flatnonzero(kind == Kind.TEMPO)
@@ -350,7 +377,7 @@ class Codec:
         tempos["start"] = time[at]
         if len(at):
             tempos["microseconds"] = self.vocabulary.tempos[tokens[at] - self.vocabulary.tempo0]
-        return changes(tempos, DEFAULT_TEMPO)
+        return changes(_by_start(tempos), DEFAULT_TEMPO)
 
     def _check_grammar(self, tokens: np.ndarray, kind: np.ndarray) -> None:
         """A stream opens with <sos>, ends with <eos>; a duration follows each pitch."""
@@ -367,3 +394,8 @@ class Codec:
     def _name(self, token: int) -> str:
         known = token < len(self.vocabulary)
         return self.vocabulary.names[token] if known else f"the unknown id {token}"
+
+
+def _by_start(events: np.ndarray) -> np.ndarray:
+    """Events in the order of time; those of one step as they are."""
+    return events[np.argsort(events["start"], kind="stable")] if len(events) > 1 else events

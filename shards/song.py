@@ -75,6 +75,14 @@ class Song:
         """The step at which the last note ends; 0 for a song without notes."""
         return int((self.notes["start"] + self.notes["duration"]).max(initial=0))
 
+    def until_last_onset(self) -> "Song":
+        """The same without changes after the last note's start, as a canonical song has none."""
+        last = self.notes["start"].max()
+        meters, tempos, controls = (
+            events[events["start"] <= last] for events in (self.meters, self.tempos, self.controls)
+        )
+        return dataclasses.replace(self, meters=meters, tempos=tempos, controls=controls)
+
     def seconds(self, steps: np.ndarray | int) -> np.ndarray:
         """Seconds from the start of the song to each step, by the song's tempos; float64."""
         starts, before, scale = self.tempo_map()

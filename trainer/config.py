@@ -82,9 +82,15 @@ class ModelConfig:
         choices=("plain", "conditional"),
     )
     velocity_head: bool = setting(
-        False,
-        "Embed the velocities of past notes, and predict the next note's with a third head. Off: "
-        "without it the model ignores velocities.",
+        True,
+        "Embed the velocities of past notes, and predict the next note's with a third head. "
+        "Without it all notes of an instrument are equally loud.",
+    )
+    conditions: bool = setting(
+        True,
+        "Inputs that say what a song is asked to be: tempo, meter, key, band, length, density, and "
+        "what is given to infill or to accompany. On: `trainer generate` can be steered, for 1 % "
+        "more time per step; without any of them given the loss is the same.",
     )
     knn: bool = setting(
         False,
@@ -184,6 +190,39 @@ class TrainConfig:
         "last block is dropped if it is not full.",
         choices=("join", "pad", "crop"),
     )
+    condition_dropout: float = setting(
+        0.5,
+        "Probability that a playing of a song has no conditions at all; where it has some, that "
+        "one of them is left out.",
+        low=0,
+        high=1,
+    )
+    rearranged: float = setting(
+        0.2,
+        "Fraction of playings in which a song is rearranged, so that bars or parts are written to "
+        "others that are given: what --infill and --accompany need. Such a song loses as many "
+        "tokens at its end as its sections add, 0.1 to 15 %.",
+        low=0,
+        high=1,
+    )
+    transpose: bool = setting(
+        False,
+        "Transpose each playing of a song by -5 to 6 semitones, drawn anew, where no note leaves "
+        "the range of a piano. Off: it pays only where songs are played many times.",
+    )
+    tempo_range: int = setting(
+        0,
+        "Move the tempos of each playing by up to so many bins of 4.4 %; likewise off.",
+        low=0,
+        high=16,
+    )
+    drop_parts: float = setting(
+        0.0,
+        "Fraction of playings in which half of the parts, drawn at random, are left out; likewise "
+        "off.",
+        low=0,
+        high=1,
+    )
     optimizer: str = setting(
         "muon",
         "muon: Muon for the matrices inside the layers, AdamW for the rest; with qk_norm 0.15 nats "
@@ -276,6 +315,14 @@ class Config:
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse rearranged songs that the model could not tell from others."""
+        if self.train.rearranged and not self.model.conditions:
+            raise SettingError(
+                f"rearranged is {self.train.rearranged}; without conditions expected 0: they say "
+                "what is given"
+            )
 
 
 def for_dataset(config: Config, dataset: SongSource) -> Config:

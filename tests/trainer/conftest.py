@@ -34,6 +34,13 @@ class Twin:
                 "split": list(splits),
                 "representative": [True] * len(songs),
                 "md5": [str(number) for number in range(len(songs))],
+                "bpm": [120.0] * len(songs),
+                "meter": ["4/4"] * len(songs),
+                "key": ["C"] * len(songs),
+                "bars": [int(song.bars[-1]) + 1 for song in songs],
+                "notes": [int(self.vocabulary.is_note(song.tokens).sum()) for song in songs],
+                "programs": [[0]] * len(songs),
+                "drum_share": [0.5] * len(songs),
             }
         )
         self.settings = None
@@ -120,8 +127,19 @@ def write_dataset(folder, songs, splits):
 
 LENGTHS = (40, 31, 57, 22, 35, 48, 29, 33)
 SPLITS = ("train",) * 6 + ("valid",) * 2
-PLAIN: dict[str, Any] = {"qk_norm": False, "instrument_head": "plain"}
+PLAIN: dict[str, Any] = {
+    "qk_norm": False,
+    "instrument_head": "plain",
+    "velocity_head": False,
+}
 """Options of small models: without targets, only a plain instrument head predicts."""
+VARIED: dict[str, Any] = {
+    "rearranged": 0.4,
+    "transpose": True,
+    "tempo_range": 2,
+    "drop_parts": 0.3,
+}
+"""Settings under which no two playings of a song are the same."""
 
 
 @pytest.fixture(scope="session")
@@ -165,6 +183,7 @@ def config(vocabulary):
             evaluate_every=5,
             checkpoint_every=5,
             sample_bars=0,
+            **VARIED,
         ),
     )
 

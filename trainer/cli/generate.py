@@ -13,8 +13,6 @@ from trainer.cli.options import PATH, sampling_device_option
 from trainer.generation.settings import SampleConfig
 
 if TYPE_CHECKING:
-    from shards.codec import Codec
-    from trainer.generation.prompt import Prompt
     from trainer.run.folder import Run
 
 
@@ -33,6 +31,11 @@ if TYPE_CHECKING:
 @click.option("--soundfont", type=PATH, help="An .sf2 file for .wav.  [what Debian installs]")
 @click.option("--prompt", "prompt_path", type=PATH, help="A .mid file to continue.")
 @click.option("--prompt-bars", type=click.IntRange(min=1), help="Only its first bars.  [all]")
+@click.option("--infill", metavar="BARS", help="Write these bars of the prompt anew, as 9-16.")
+@click.option("--parts", help="With --infill: only these instruments, as piano,bass.  [all]")
+@click.option(
+    "--accompany", metavar="PARTS", help="Write these parts to those of the prompt, as bass,drums."
+)
 @options_for(SampleConfig)
 @sampling_device_option
 def generate_command(
@@ -42,6 +45,9 @@ def generate_command(
     soundfont: Path | None,
     prompt_path: Path | None,
     prompt_bars: int | None,
+    infill: str | None,
+    parts: str | None,
+    accompany: str | None,
     device: str | None,
     **values: Any,
 ) -> None:
@@ -55,37 +61,38 @@ def generate_command(
         trainer generate runs/lakh-tiny -o song.mid -o song.png --bars 16 --temperature 0.9
         trainer generate runs/lakh-tiny -o more.mid --prompt song.mid --prompt-bars 8
         trainer generate runs/lakh-tiny --count 8 --instruments piano,bass,drums --seconds 60
+        trainer generate runs/lakh-tiny --tempo 96 --meter 3/4 --key "D minor" --bars 48 --ending
+        trainer generate runs/lakh-tiny -o new.mid --prompt song.mid --infill 9-16
+        trainer generate runs/lakh-tiny -o band.mid --prompt song.mid --accompany bass,drums
     """
-    if prompt_bars and not prompt_path:
-        raise click.UsageError("--prompt-bars needs --prompt: name the file to continue")
     config = take(SampleConfig, values)
     from shards.codec import Codec
     from shards.render.song_file import check_song_files, summary, write_song
     from trainer.device import choose_device
-    from trainer.generation.generate import generate
-    from trainer.generation.instruments import parse_instruments
+    from trainer.generation.task import Request, Task
     from trainer.run.folder import load_model, open_run
 
+    request = Request(
+        prompt=prompt_path,
+        prompt_bars=prompt_bars,
+        infill=infill,
+        parts=parts,
+        accompany=accompany,
+    )
     run = open_run(run_path)
     files = _files(outs, run, config)
     check_song_files(
         [path for paths in files for path in paths], soundfont=soundfont, overwrite=overwrite
     )
-    if config.instruments:
-        parse_instruments(config.instruments, run.vocabulary)  # refuses typos, before loading
-    codec = Codec(run.vocabulary)
-    prompt = _read_prompt(prompt_path, run, codec, prompt_bars) if prompt_path else None
-    model = load_model(run, choose_device(device or "cpu"))
-    goal, unit = config.goal
-    with progress_bar(total=goal * config.count, unit=unit) as bar:
-        songs = generate(
-            model,
-            run.vocabulary,
-            config,
-            block_size=run.config.train.block_size,
-            prompt=prompt,
-            progress=lambda written: bar.update(written - bar.n),
+    task, codec = Task(run, config, request), Codec(run.vocabulary)
+    if prompt_path and run.dataset_settings is None:
+        print_note(
+            f"{run.path} was made by a version that did not keep the settings of its dataset: the "
+            "prompt was encoded with the defaults of the pipeline"
         )
+    model = load_model(run, choose_device(device or "cpu"))
+    with progress_bar(total=task.goal * config.count, unit=task.unit) as bar:
+        songs = task.write(model, lambda written: bar.update(written - bar.n))
     with Outputs() as outputs:
         for encoded, paths in zip(songs, files, strict=True):
             song = codec.decode(encoded)
@@ -97,18 +104,6 @@ def generate_command(
                     ),
                 ):
                     click.echo(f"{visible(path)}: {summary(song, run.vocabulary)}")
-
-
-def _read_prompt(path: Path, run: "Run", codec: "Codec", bars: int | None) -> "Prompt":
-    from trainer.generation.prompt import Prompt, encode_midi
-
-    song = encode_midi(path, run.vocabulary, run.dataset_settings)
-    if run.dataset_settings is None:
-        print_note(
-            f"{run.path} was made by a version that did not keep the settings of its dataset: the "
-            "prompt was encoded with the defaults of the pipeline"
-        )
-    return Prompt.from_song(song, codec, bars)
 
 
 def _files(outs: tuple[Path, ...], run: "Run", config: SampleConfig) -> list[list[Path]]:

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from shards.reader import SongSource
 from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS
 from trainer.data.sampler import NO_SONG, PADDING, ContiguousBatchSampler, Span
+from trainer.data.streams import Streams, Variation
 
 IGNORED = -100
 """Target where there is nothing to predict; what torch's cross_entropy ignores."""
@@ -26,9 +27,6 @@ IGNORED = -100
 EMPTY = -1
 """segment_id of a memory slot that was never written. Differs from those of songs, which count from
 0, and from PADDING."""
-
-MAX_CACHED_SONGS = 4096
-"""Songs whose arrays are cached; they are views, so each takes a kilobyte whatever its length."""
 
 
 class Batch(NamedTuple):
@@ -43,6 +41,9 @@ class Batch(NamedTuple):
         targets: the next token; IGNORED in padding.
         instrument_targets: program of the next token if that is a pitch or control, else IGNORED.
         velocity_targets: bin of the next token if that is a pitch or drum, else IGNORED.
+        conditions: fields of the song's conditions at each token; 0: none is given. See
+            `trainer.data.conditions`.
+        band_low, band_high: one bit for each program of the song's band, 0-63 and 64-127.
         min_distance: how many tokens back the nearest key is that a query may attend to. None: 0,
             its own.
         masked_inputs: bool; True where a learned vector replaces the input.
@@ -60,6 +61,9 @@ class Batch(NamedTuple):
     targets: Tensor | None = None
     instrument_targets: Tensor | None = None
     velocity_targets: Tensor | None = None
+    conditions: Tensor | None = None
+    band_low: Tensor | None = None
+    band_high: Tensor | None = None
     min_distance: Tensor | None = None
     masked_inputs: Tensor | None = None
 
@@ -109,12 +113,18 @@ class Blocks(Dataset[BatchBuffer]):
         dataset: where the songs are.
         numbers: shape (songs,); the dataset's number of each of the sampler's songs.
         block_size: T.
+        variation: how playings of a song differ from it and from each other; None: not at all.
     """
 
-    def __init__(self, dataset: SongSource, numbers: np.ndarray, block_size: int) -> None:
+    def __init__(
+        self,
+        dataset: SongSource,
+        numbers: np.ndarray,
+        block_size: int,
+        variation: Variation | None = None,
+    ) -> None:
         self.dataset, self.block_size = dataset, block_size
-        self.numbers: list[int] = numbers.tolist()
-        self._cache: dict[int, tuple[np.ndarray, ...]] = {}
+        self.streams = Streams(dataset, numbers, variation)
         self._counting = np.arange(block_size)
         ids = np.arange(len(dataset.vocabulary))
         self._lacks_instrument = ~dataset.vocabulary.has_instrument(ids)
@@ -155,16 +165,23 @@ class Blocks(Dataset[BatchBuffer]):
         if song == NO_SONG:
             _pad(arrays, here)
             return
-        tokens, instruments, velocities, bars, steps = self._song(song)
+        stream = self.streams.get(song, segment_id)
+        played = stream.song
+        if stop >= len(played):  # a varied song may be shorter
+            _pad(arrays, here)
+            stop = max(len(played) - 1, start)
+            here = here[0], slice(here[1].start, here[1].start + stop - start)
         now, after = slice(start, stop), slice(start + 1, stop + 1)
         arrays["segment_ids"][here] = segment_id
         arrays["positions"][here] = self._count_to(stop)[now]
-        arrays["tokens"][here], arrays["targets"][here] = tokens[now], tokens[after]
-        arrays["instruments"][here] = instruments[now]
-        arrays["instrument_targets"][here] = instruments[after]
-        arrays["velocities"][here] = velocities[now]
-        arrays["velocity_targets"][here] = velocities[after]
-        arrays["bars"][here], arrays["steps"][here] = bars[now], steps[now]
+        arrays["tokens"][here], arrays["targets"][here] = played.tokens[now], played.tokens[after]
+        arrays["instruments"][here] = played.instruments[now]
+        arrays["instrument_targets"][here] = played.instruments[after]
+        arrays["velocities"][here] = played.velocities[now]
+        arrays["velocity_targets"][here] = played.velocities[after]
+        arrays["bars"][here], arrays["steps"][here] = played.bars[now], played.steps[now]
+        arrays["conditions"][here] = stream.condition_fields(now)
+        arrays["band_low"][here], arrays["band_high"][here] = stream.codes.band
 
     def _map_missing(self, arrays: dict[str, np.ndarray]) -> None:
         """Give inputs without instrument or velocity the class for none; ignore such targets."""
@@ -185,23 +202,6 @@ class Blocks(Dataset[BatchBuffer]):
         if len(self._counting) < stop:
             self._counting = np.arange(2 * stop)
         return self._counting
-
-    def _song(self, song: int) -> tuple[np.ndarray, ...]:
-        """The arrays of a song; those of recent ones are cached."""
-        cached = self._cache.get(song)
-        if cached is None:
-            if len(self._cache) >= MAX_CACHED_SONGS:
-                del self._cache[next(iter(self._cache))]
-            arrays = self.dataset.song(self.numbers[song])
-            cached = (
-                arrays.tokens,
-                arrays.instruments,
-                arrays.velocities,
-                arrays.bars,
-                arrays.steps,
-            )
-            self._cache[song] = cached
-        return cached
 
 
 def collate(lanes: list[BatchBuffer]) -> Batch:

@@ -10,12 +10,16 @@ Conventions
     B songs, one per lane; V tokens in the vocabulary, P = 128 programs
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from shards.codec import EncodedSong
 from shards.vocabulary import Vocabulary
+from trainer.data.conditions import ConditionCodes, condition_fields
+from trainer.generation.asked import asked_conditions, nearest_tempo, parse_meter
+from trainer.generation.guided import GuidedModel
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.instruments import parse_instruments
 from trainer.generation.logits import (
@@ -32,31 +36,65 @@ from trainer.generation.writer import Constraints, SongWriter
 from trainer.model.transformer import TransformerXL
 
 
-class SongSampler:
+class Sampler:
     """One lane: samples the tokens of one song until the song is done.
 
     Args:
         vocabulary: of the model.
         config: how to sample, and for how long.
         number: of the song; added to the seed.
-        prompt: how the song begins.
+        writer: of what is being sampled.
+        codes: the conditions of the song.
+
+    Attributes:
+        done: whether nothing is left to sample.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, config: SampleConfig, number: int, prompt: Prompt | None
+        self,
+        vocabulary: Vocabulary,
+        config: SampleConfig,
+        number: int,
+        writer: SongWriter,
+        codes: ConditionCodes,
     ) -> None:
-        self.config, self.vocabulary = config, vocabulary
-        constraints = _constraints(vocabulary, config, prompted=prompt is not None)
-        self.writer = SongWriter(vocabulary, constraints)
+        self.config, self.vocabulary, self.writer, self.codes = config, vocabulary, writer, codes
         self.done = False
         self._random = np.random.default_rng(config.seed + number)
-        if prompt is None:
-            self._first_bar, self._first_second = 0, 0.0
-            self.writer.start()
-        else:
-            self._first_bar, self._first_second = prompt.bars, prompt.seconds
-            self.writer.start(prompt.song, not_before=prompt.end)
-        self._first_row = len(self.writer.rows)
+        self._fed = 0
+
+    @property
+    def pending(self) -> int:
+        """How many tokens the model has not been fed."""
+        return len(self.writer.rows) - self._fed
+
+    def take(self, count: int) -> np.ndarray:
+        """The next inputs of the model, shape (8, count), int64; of a song that is done its last.
+
+        In this order: those of `SongWriter.inputs`, then the conditions' fields and both halves of
+        the band.
+        """
+        first, self._fed = self._fed, min(self._fed + count, len(self.writer.rows))
+        inputs = self.writer.inputs(first, self._fed) if first < self._fed else self._last_input
+        inputs = np.concatenate([inputs, np.repeat(inputs[:, -1:], count - inputs.shape[1], 1)], 1)
+        self._last_input = inputs[:, -1:]
+        given = np.empty((3, count), np.int64)
+        given[0] = self.condition_fields(inputs[2])
+        given[1:] = np.array(self.codes.band)[:, None]
+        return np.concatenate([inputs, given])
+
+    def condition_fields(self, bars: np.ndarray) -> np.ndarray | int:
+        """The fields of the conditions in given bars."""
+        return condition_fields(self.codes, bars)
+
+    def allowed_tokens(self) -> np.ndarray:
+        """Which tokens may come next, shape (V,), bool."""
+        raise NotImplementedError
+
+    @property
+    def progress(self) -> float:
+        """How much is written, in bars or seconds."""
+        raise NotImplementedError
 
     def sample_token(self, logits: np.ndarray, instrument_logits: np.ndarray | None) -> int:
         """Sample the next token.
@@ -65,21 +103,12 @@ class SongSampler:
             logits: shape (V,).
             instrument_logits: shape (P,), where they do not depend on the next token.
         """
-        due = self.is_long_enough()
-        allowed = self.writer.allowed_tokens(note_due=due, due_bar=self._due_bar())
+        allowed = self.allowed_tokens()
         logits = np.where(allowed, logits, -np.inf)
         pitches = slice(self.vocabulary.pitch0, self.vocabulary.drum0)
         if instrument_logits is not None and allowed[pitches].any():
             logits[pitches] += self._log_prob_playable(allowed[pitches], instrument_logits)
         return self._sample(logits, self.config.top_p)
-
-    def _due_bar(self) -> int | None:
-        """A bar that must have a note: the first after a prompt, or the last one asked for."""
-        if self._first_bar and not self.writer.has_notes:  # there is a prompt
-            return self._first_bar
-        goal, unit = self.config.goal
-        last = self._first_bar + int(goal) - 1
-        return last if unit == "bar" and self.writer.last_note_bar < last else None
 
     def _log_prob_playable(self, pitches: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Log probability that a sampled instrument may play each pitch, shape (128,).
@@ -110,6 +139,61 @@ class SongSampler:
     def append(self, token: int, instrument: int, velocity: int | None) -> None:
         """Append what has been sampled."""
         self.writer.append_sampled(token, instrument, velocity)
+
+
+class SongSampler(Sampler):
+    """Samples a whole song, or what follows a prompt.
+
+    Args:
+        vocabulary: of the model.
+        config: how to sample, and for how long.
+        number: of the song; added to the seed.
+        prompt: how the song begins.
+        has_conditions: whether the model was trained with conditions.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        config: SampleConfig,
+        number: int,
+        prompt: Prompt | None,
+        *,
+        has_conditions: bool = False,
+    ) -> None:
+        first_bar = prompt.bars if prompt else 0
+        goal, unit = config.goal
+        last_bar = first_bar + int(goal) - 1 if unit == "bar" and config.ending else None
+        codes = ConditionCodes()
+        if has_conditions:
+            codes = asked_conditions(config, vocabulary, last_bar)
+        constraints = _constraints(vocabulary, config, prompted=prompt is not None)
+        if has_conditions and last_bar is not None:
+            constraints = replace(constraints, ending_bar=last_bar - 1)
+        writer = SongWriter(vocabulary, constraints)
+        super().__init__(vocabulary, config, number, writer, codes)
+        self._first_bar, self._first_second = first_bar, prompt.seconds if prompt else 0.0
+        if prompt is None:
+            self.writer.start()
+        else:
+            self.writer.start(prompt.song, not_before=prompt.end)
+        self._first_row = len(self.writer.rows)
+
+    def allowed_tokens(self) -> np.ndarray:
+        """See `Sampler`."""
+        return self.writer.allowed_tokens(note_due=self.is_long_enough(), due_bar=self._due_bar())
+
+    def _due_bar(self) -> int | None:
+        """A bar that must have a note: the first after a prompt, or the last one asked for."""
+        if self._first_bar and not self.writer.has_notes:  # there is a prompt
+            return self._first_bar
+        goal, unit = self.config.goal
+        last = self._first_bar + int(goal) - 1
+        return last if unit == "bar" and self.writer.last_note_bar < last else None
+
+    def append(self, token: int, instrument: int, velocity: int | None) -> None:
+        """Append what has been sampled."""
+        super().append(token, instrument, velocity)
         self.done = self.writer.ended or (self.is_long_enough() and self.writer.has_notes)
 
     @property
@@ -118,6 +202,10 @@ class SongSampler:
         goal, unit = self.config.goal
         bars, seconds = self._written()
         return goal if self.done else min(max(bars if unit == "bar" else seconds, 0), goal)
+
+    def finish(self) -> EncodedSong:
+        """The song."""
+        return self.writer.finish()
 
     def _written(self) -> tuple[int, float]:
         """Bars and seconds from the end of the prompt to the next token."""
@@ -144,10 +232,18 @@ def _constraints(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool
         if config.instruments
         else every,
         max_programs=config.max_instruments or None,
-        allow_changes=not prompted if config.changes is None else config.changes,
+        allow_changes=_may_change(config, prompted=prompted),
         allow_ending=config.ending,
+        meter=parse_meter(config.meter, vocabulary) if config.meter else None,
+        tempo=nearest_tempo(config.tempo, vocabulary) if config.tempo else None,
         max_loop_bars=config.max_loop_bars or None,
     )
+
+
+def _may_change(config: SampleConfig, *, prompted: bool) -> bool:
+    if config.changes is not None:
+        return config.changes
+    return not prompted and config.meter is None and config.tempo is None
 
 
 def _probs(logits: np.ndarray, config: SampleConfig, top_p: float) -> np.ndarray:
@@ -180,24 +276,48 @@ def generate(
     Returns:
         `config.count` songs, each beginning with the prompt and with at least one note after it.
     """
-    samplers = [SongSampler(vocabulary, config, n, prompt) for n in range(config.count)]
-    incremental = IncrementalModel(model, block_size, lanes=len(samplers))
-    incremental.feed(np.stack([sampler.writer.inputs() for sampler in samplers], axis=1))
-    while True:
+    samplers = [
+        SongSampler(vocabulary, config, number, prompt, has_conditions=model.config.conditions)
+        for number in range(config.count)
+    ]
+    run(samplers, model, config, block_size=block_size, progress=progress)
+    return [sampler.finish() for sampler in samplers]
+
+
+def run(
+    samplers: Sequence[Sampler],
+    model: TransformerXL,
+    config: SampleConfig,
+    *,
+    block_size: int,
+    progress: Callable[[float], object] = lambda written: None,
+) -> None:
+    """Let samplers sample until all are done.
+
+    Args:
+        samplers: new ones.
+        model, config, block_size, progress: as for `generate`.
+    """
+    lanes, is_guided = len(samplers), model.config.conditions and config.guidance != 1
+    incremental = (
+        GuidedModel(model, block_size, lanes, config.guidance)
+        if is_guided
+        else IncrementalModel(model, block_size, lanes)
+    )
+    while active := [sampler for sampler in samplers if not sampler.done]:
+        count = min(sampler.pending for sampler in active)
+        incremental.feed(np.stack([sampler.take(count) for sampler in samplers], axis=1))
         sample_step(samplers, incremental)
         progress(sum(sampler.progress for sampler in samplers))
-        if all(sampler.done for sampler in samplers):
-            return [sampler.writer.finish() for sampler in samplers]
-        incremental.feed(np.stack([sampler.writer.inputs(-1) for sampler in samplers], axis=1))
 
 
-def sample_step(samplers: list[SongSampler], model: IncrementalModel) -> None:
-    """Sample and append one token for every song that is not done."""
+def sample_step(samplers: Sequence[Sampler], model: IncrementalModel | GuidedModel) -> None:
+    """Sample and append one token for every song that is neither done nor has tokens to feed."""
     token_logits, instrument_logits = model.token_logits(), model.instrument_logits()
     tokens = np.zeros(len(samplers), np.int64)
     instruments = np.zeros_like(tokens)
     velocities: list[int | None] = [None] * len(samplers)
-    active = [n for n, sampler in enumerate(samplers) if not sampler.done]
+    active = [n for n, each in enumerate(samplers) if not each.done and not each.pending]
     for n in active:
         known = None if instrument_logits is None else instrument_logits[n]
         tokens[n] = samplers[n].sample_token(token_logits[n], known)

@@ -53,8 +53,9 @@ class IncrementalModel:
         """Feed the songs' next tokens.
 
         Args:
-            inputs: shape (5, B, tokens), integer: tokens, instruments (the number of classes for
-                none), bars, steps, velocities (the number of bins for none). At least one token.
+            inputs: shape (5 or 8, B, tokens), integer: tokens, instruments (the number of classes
+                for none), bars, steps, velocities (the number of bins for none); conditions and
+                both halves of the band, if any are given. At least one token.
 
         Returns:
             The predictions after each of them, shapes (B, tokens, …).
@@ -178,8 +179,10 @@ class IncrementalModel:
 
 
 def _batch(columns: Tensor) -> Batch:
-    *others, velocities = columns
-    return Batch(*others, segment_ids=torch.zeros_like(velocities), velocities=velocities)
+    names = ("tokens", "instruments", "bars", "steps", "velocities",
+             "conditions", "band_low", "band_high")  # fmt: skip
+    given = dict(zip(names, columns, strict=False))
+    return Batch(segment_ids=torch.zeros_like(columns[0]), **given)
 
 
 def _last(logits: Tensor) -> np.ndarray:

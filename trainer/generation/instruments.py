@@ -1,7 +1,8 @@
 """Instrument names as a musician would type them -> instrument classes.
 
 A name is a General MIDI program or any part of its name, a family, `drums` for all of them, a
-program number from 0 to 127, or a drum. A name that fits several classes selects all of them.
+program number from 0 to 127, or a drum. A whole name selects that class, a part of names all of
+them: trumpet is the trumpet, guitar every guitar.
 """
 
 import difflib
@@ -35,14 +36,37 @@ def parse_instruments(text: str, vocabulary: Vocabulary) -> np.ndarray:
     return selected
 
 
+MEANT = {"strings": [40, 41, 42, 43, 44, 48, 49, 50, 51]}
+"""Names that musicians use otherwise than General MIDI: its strings have harp and timpani, but no
+string ensemble."""
+TYPICAL = {"piano": 0, "chromatic percussion": 11, "organ": 16, "guitar": 25, "bass": 33,
+           "strings": 48, "ensemble": 48, "choir": 52, "brass": 61, "sax": 65, "reed": 65,
+           "pipe": 73, "synth lead": 80, "synth pad": 89}  # fmt: skip
+"""The program that a name of several means to the model, which is told a band of single ones."""
+
+
+def typical_classes(text: str, vocabulary: Vocabulary) -> list[int]:
+    """One instrument class per name: the typical one, where a name selects several.
+
+    Raises:
+        SettingError: no class fits a name.
+    """
+    names = [name.strip().lower() for name in text.split(",")]
+    return [TYPICAL.get(name, _classes(name, vocabulary)[0]) for name in names]
+
+
 def _classes(name: str, vocabulary: Vocabulary) -> list[int] | range:
     if name == DRUMS:
         return range(PROGRAMS, vocabulary.instruments)
+    if name in MEANT:
+        return MEANT[name]
     if name in FAMILY_NUMBERS:
         return range(8 * FAMILY_NUMBERS[name], 8 * FAMILY_NUMBERS[name] + 8)
     if name.isdecimal() and int(name) < PROGRAMS:
         return [int(name)]
     names = [known.lower() for known in vocabulary.instrument_names]
+    if name in names:  # trumpet is the trumpet, not the muted one
+        return [names.index(name)]
     matches = [number for number, known in enumerate(names) if name and name in known]
     if not matches:
         near = difflib.get_close_matches(name, [DRUMS, *FAMILY_NUMBERS, *names], n=1)

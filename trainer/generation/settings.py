@@ -44,6 +44,21 @@ class SampleConfig:
     instruments: str | None = setting(
         None, "Allowed instruments: names, families or numbers, as in piano,bass,drums.  [all]"
     )
+    tempo: float | None = setting(
+        None, "Tempo, in quarter notes per minute; it does not change.  [free]", low=15, high=480
+    )
+    meter: str | None = setting(None, "Meter, as 3/4; it does not change.  [free]")
+    key: str | None = setting(None, "Key, as C, F#m or 'D minor'.  [free]")
+    notes_per_bar: float | None = setting(
+        None, "How dense the music is, drums included.  [free]", low=0.1, high=1000
+    )
+    guidance: float = setting(
+        1.0,
+        "How strongly key, density, length and band are asked for: above 1 the model moves further "
+        "from what it would write without, and takes twice as long.",
+        low=0,
+        high=10,
+    )
     max_instruments: int = setting(
         12,
         "Most programs in one song, drums not counted; 94 of 100 real songs have no more. "
@@ -59,7 +74,11 @@ class SampleConfig:
     changes: bool | None = setting(
         None, "Allow changes of meter and tempo.  [yes; after a prompt no, to keep the prompt's]"
     )
-    ending: bool = setting(False, "Allow a song to end before it has all its bars.")
+    ending: bool = setting(
+        False,
+        "Let the song come to its end in the last bar but one or the last. The model is told how "
+        "many bars are left; one that was trained without conditions may end in any bar.",
+    )
     seed: int = setting(0, "Seed of the random numbers; the same seed gives the same song.", low=0)
 
     def __post_init__(self) -> None:

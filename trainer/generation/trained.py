@@ -10,9 +10,8 @@ from shards.codec import Codec
 from shards.render.song_file import check_song_files, write_song
 from shards.song import Song
 from trainer.device import choose_device
-from trainer.generation.generate import generate
-from trainer.generation.prompt import Prompt, encode_midi
 from trainer.generation.settings import SampleConfig
+from trainer.generation.task import Request, Task
 from trainer.model.transformer import TransformerXL
 from trainer.run.folder import Run, load_model, open_run
 
@@ -33,32 +32,40 @@ class TrainedModel:
         return f"<TrainedModel of {self.run}>"
 
     def generate(
-        self, prompt: Path | str | None = None, prompt_bars: int | None = None, **settings: Any
+        self,
+        prompt: Path | str | Song | None = None,
+        prompt_bars: int | None = None,
+        *,
+        infill: str | None = None,
+        parts: str | None = None,
+        accompany: str | None = None,
+        **settings: Any,
     ) -> list[Song]:
         """Write songs.
 
         Args:
-            prompt: a MIDI file to continue.
+            prompt: a MIDI file, or a song that a model wrote, to continue.
             prompt_bars: only its first bars.
-            settings: those of `trainer generate`: bars=16, seed=1, count=4, temperature=0.9 …
+            infill: bars of the prompt to write anew instead, as 9-16.
+            parts: only these parts of those bars.
+            accompany: parts to write to those of the prompt instead, as "bass,drums".
+            settings: those of `trainer generate`: bars=16, seed=1, count=4, key="D minor" …
 
         Raises:
-            LakhxlError: the prompt cannot be read, or a setting is not as expected.
+            LakhxlError: the prompt cannot be read, the model was not trained for what is asked, or
+                a setting is not as expected.
         """
-        config, vocabulary = SampleConfig(**settings), self.run.vocabulary
-        codec = Codec(vocabulary)
-        given = None
-        if prompt is not None:
-            encoded = encode_midi(Path(prompt), vocabulary, self.run.dataset_settings)
-            given = Prompt.from_song(encoded, codec, prompt_bars)
-        songs = generate(
-            self.network,
-            vocabulary,
-            config,
-            block_size=self.run.config.train.block_size,
-            prompt=given,
+        codec = Codec(self.run.vocabulary)
+        given = codec.encode(prompt) if isinstance(prompt, Song) else prompt
+        request = Request(
+            prompt=Path(given) if isinstance(given, str) else given,
+            prompt_bars=prompt_bars,
+            infill=infill,
+            parts=parts,
+            accompany=accompany,
         )
-        return [codec.decode(song) for song in songs]
+        task = Task(self.run, SampleConfig(**settings), request)
+        return [codec.decode(song) for song in task.write(self.network)]
 
     def save(self, song: Song, path: Path | str, *, overwrite: bool = False) -> None:
         """Write a song as .mid, .png (a piano roll) or .wav; see `trainer generate`."""

@@ -41,6 +41,8 @@ class Constraints:
         max_programs: how many different programs may play; None: any number.
         allow_changes: whether meter and tempo may change after the song's opening.
         allow_ending: whether the song may end by itself.
+        ending_bar: the first bar in which it may.
+        meter, tempo: the tokens that the song opens with; None: any.
         max_loop_bars: how many bars an exact repetition may run; None: any number.
     """
 
@@ -48,6 +50,9 @@ class Constraints:
     max_programs: int | None = None
     allow_changes: bool = True
     allow_ending: bool = False
+    ending_bar: int = 0
+    meter: int | None = None
+    tempo: int | None = None
     max_loop_bars: int | None = None
 
 
@@ -185,8 +190,11 @@ class SongWriter:
         allowed[drum0 : self.vocabulary.duration0] &= self.allowed_drums()
         if not notes.any():  # no program left that a control could apply to
             allowed[self.vocabulary.bend0 : self.vocabulary.unused0] = False
-        if not self.constraints.allow_ending or not self.has_notes:
+        if not self._may_end():
             allowed[self.vocabulary.eos] = False
+        for token in (self.constraints.meter, self.constraints.tempo):
+            if token is not None and self.cursor.time == 0 and allowed[token]:
+                allowed = np.arange(len(allowed)) == token
         if due_bar is not None:
             allowed = self._within(allowed, due_bar)
         now = self.cursor.time + self.cursor.due
@@ -197,6 +205,11 @@ class SongWriter:
         if not self.constraints.allow_changes:  # in the opening nothing else is allowed
             allowed = prefer(allowed, self._no_change)
         return self._without_loops(allowed)
+
+    def _may_end(self) -> bool:
+        constraints = self.constraints
+        in_time = self.last_note_bar >= constraints.ending_bar
+        return constraints.allow_ending and self.has_notes and in_time
 
     def _within(self, allowed: np.ndarray, due_bar: int) -> np.ndarray:
         """Remove rests and changes of meter that would lead beyond the end of a bar."""
@@ -249,13 +262,13 @@ class SongWriter:
             allowed[: max(self._last_note[0] + 1 - PROGRAMS, 0)] = False
         return allowed
 
-    def inputs(self, first: int = 0) -> np.ndarray:
-        """The model's inputs for the rows from `first` on, shape (5, tokens), int64.
+    def inputs(self, first: int = 0, stop: int | None = None) -> np.ndarray:
+        """The model's inputs for some rows, shape (5, tokens), int64.
 
         In this order: tokens, instruments (I for none), bars, steps, velocities (the number of
         bins for none).
         """
-        tokens, instruments, velocities, bars, steps = np.array(self.rows[first:], np.int64).T
+        tokens, instruments, velocities, bars, steps = np.array(self.rows[first:stop], np.int64).T
         none = instruments == NO_INSTRUMENT
         classes = np.where(none, self.vocabulary.instruments, instruments)
         bins = np.where(velocities == NO_VELOCITY, VELOCITY_BINS, velocities)

@@ -22,6 +22,7 @@ from shards.vocabulary import PROGRAMS, VELOCITY_BINS
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
 from trainer.model.attention import Attention, Retrieve
+from trainer.model.conditions import ConditionEmbedding
 from trainer.model.knn.store import NearestNeighbours, Retrieval, Store
 from trainer.model.linear import Linear
 from trainer.model.memory import Memory, attention_mask, zero_unattended
@@ -43,6 +44,7 @@ class Embedding(nn.Module):
             nn.Embedding(VELOCITY_BINS + 1, config.d_model) if config.velocity_head else None
         )
         self.masked = nn.Embedding(1, config.d_model) if config.rtf == "strict" else None
+        self.conditions = ConditionEmbedding(config.d_model) if config.conditions else None
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -52,6 +54,8 @@ class Embedding(nn.Module):
         x = x + self.bar(bars) + self.step(batch.steps)
         if self.velocity is not None:
             x = x + self.velocity(batch.velocities)
+        if self.conditions is not None:
+            x = x + self.conditions(batch)
         if batch.masked_inputs is not None and self.masked is not None:
             x = torch.where(batch.masked_inputs[..., None], self.masked.weight[0], x)
         return self.dropout(x)
@@ -294,7 +298,7 @@ class TransformerXL(nn.Module):
         for name, parameter in self.named_parameters():
             if name.startswith("neighbours."):
                 continue  # its constructor sets them
-            if name.endswith((".bias", ".u", ".v")):
+            if name.endswith((".bias", ".u", ".v")) or name.startswith("embed.conditions."):
                 nn.init.zeros_(parameter)
             elif parameter.dim() == 1 or name.endswith(".logit_scale"):
                 nn.init.ones_(parameter)  # of the norms

@@ -26,6 +26,7 @@ from trainer.data.batches import IGNORED, Batch, Blocks, one_epoch
 from trainer.data.prefetch import Loader
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.selection import select
+from trainer.data.streams import Variation
 from trainer.model.knn import file as knn_file
 from trainer.model.knn import store as knn
 from trainer.model.loss import (
@@ -107,7 +108,12 @@ class Trainer:
             for split, numbers in self.song_numbers.items()
         }
         self._blocks = {
-            split: Blocks(dataset, numbers, config.train.block_size)
+            split: Blocks(
+                dataset,
+                numbers,
+                config.train.block_size,
+                Variation.of(config) if split == "train" else None,
+            )
             for split, numbers in self.song_numbers.items()
         }
         self._sampler_state = self._samplers["train"].state_dict()

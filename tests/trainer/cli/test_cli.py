@@ -324,7 +324,7 @@ def refusals(dataset, trained, empty):
         ),
         "generate: kind": (["generate", trained, "-o", empty / "x.mp3"], 1, "ends in .mid"),
         "generate: band": (["generate", trained, "--instruments", "harp,x1"], 1, "named 'x1'"),
-        "generate: part": (["generate", trained, "--prompt-bars", "3"], 2, "needs --prompt"),
+        "generate: part": (["generate", trained, "--prompt-bars", "3"], 1, "needs --prompt"),
         "generate: top_p": (["generate", trained, "--top-p", "3"], 1, "expected at most 1"),
         "generate: prompt": (["generate", trained, "--prompt", empty / "x.mid"], 1, "--prompt"),
     }

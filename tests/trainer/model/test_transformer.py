@@ -37,7 +37,9 @@ def test_norms_start_at_one_and_biases_at_zero():
     model = TransformerXL(config)
     model.initialize(torch.Generator().manual_seed(0))
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 1 or name.endswith((".u", ".v")):
+        if name.startswith("embed.conditions."):
+            assert not parameter.any(), name
+        elif parameter.dim() == 1 or name.endswith((".u", ".v")):
             assert (parameter == (1 if name.endswith("norm.weight") else 0)).all(), name
         else:
             assert parameter.std() > 0.01, name
@@ -110,7 +112,9 @@ def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
     model = TransformerXL(config.for_vocabulary(vocabulary))
     model.initialize(torch.Generator().manual_seed(0))
     ids = vocabulary.ids
-    batch = batch_of(vocabulary, targets=ids["n60"], instrument_targets=5, velocity_targets=20)
+    known = {"conditions": 1 << 48, "band_low": 5, "band_high": 1}
+    targets = {"targets": ids["n60"], "instrument_targets": 5, "velocity_targets": 20}
+    batch = batch_of(vocabulary, **targets, **known)
     for parameter in model.parameters():
         parameter.data += 0.1
     output, _ = model(batch, model.empty_memory(1))

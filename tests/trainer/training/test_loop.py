@@ -365,7 +365,8 @@ def test_the_loss_by_position_adds_up_to_the_loss(tmp_path, dataset, config):
 
 
 def test_tensorboard_gets_metrics_plots_and_settings(tmp_path, dataset, config):
-    train = dataclasses.replace(config.train, sample_bars=1, evaluate_batches=1)
+    whole = {"drop_parts": 0.0, "rearranged": 0.0}
+    train = dataclasses.replace(config.train, sample_bars=1, evaluate_batches=1, **whole)
     model = dataclasses.replace(config.model, velocity_head=True)
     loop, baseline = start(
         tmp_path / "run", dataset, dataclasses.replace(config, train=train, model=model)

@@ -1,0 +1,210 @@
+"""Rearrange a song, so that a model learns to write music to what is given.
+
+A rearranged stream is several sections, one after the other. Each is some bars of the song, all of
+their parts or some, and opens with a <sos> that stands in its first bar; it ends where the next
+one opens, the last one with <eos>. Bars and steps stay those of the song, so that together the
+sections are the song: `merge_sections` gives it back.
+
+    plain     the song as it is
+    given     ahead of its time, for what is written to it
+    written   to what was given before it
+
+    infilling       bars [a, b) are written after bars [b, c) were given: all parts of them, or some
+                    of them after the others
+    accompaniment   some parts are written to the others, some bars at a time
+
+Changes of meter and tempo belong to what is given, so that bars are known before they are written.
+
+Source: the idea of giving tokens ahead of their time is that of Thickstun et al. 2023,
+"Anticipatory Music Transformer".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from shards.bars import Bars
+from shards.codec import Codec, EncodedSong
+from shards.song import Song
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, PROGRAMS, Kind
+from trainer.data.conditions import GIVEN, PLAIN, WRITTEN
+
+CLASSES = 256
+MAX_BARS_AHEAD = 8
+"""Bars after a gap that are given before it is filled."""
+
+
+class Plan(NamedTuple):
+    """Which token of a song is in which section.
+
+    Attributes:
+        given, written: shape (bars,), int64; the section of each bar's tokens, of hidden classes
+            (`written`) and of all others; -1: left out.
+        hidden: shape (256,), bool; the hidden instrument classes.
+        first_bars, stop_bars, kinds: shape (sections,), int64; the bars of each section, and
+            PLAIN, GIVEN or WRITTEN.
+    """
+
+    given: np.ndarray
+    written: np.ndarray
+    hidden: np.ndarray
+    first_bars: np.ndarray
+    stop_bars: np.ndarray
+    kinds: np.ndarray
+
+
+class Rearranged(NamedTuple):
+    """A stream of sections.
+
+    Attributes:
+        song: its arrays; bars and steps are those of the song.
+        kinds: shape (tokens,), int64; of the section of each token.
+        stop_bars: shape (tokens,), int64; the bar at which that section stops.
+    """
+
+    song: EncodedSong
+    kinds: np.ndarray
+    stop_bars: np.ndarray
+
+
+def infilling_plan(bars: int, gaps: list[tuple[int, int, int]], hidden: np.ndarray) -> Plan:
+    """Plan to fill gaps.
+
+    Args:
+        bars: of the song.
+        gaps: bars a, b, c of each, ascending: [a, b) is written after [b, c) was given.
+        hidden: shape (256,), bool; the classes that are written.
+    """
+    given, written, sections = np.zeros(bars, np.int64), np.zeros(bars, np.int64), []
+    at = 0
+    for first, stop, ahead in [*gaps, (bars, bars, bars)]:
+        if first > at:
+            given[at:first] = written[at:first] = len(sections)
+            sections.append((at, first, PLAIN))
+        if stop > first:
+            given[first:ahead] = written[stop:ahead] = len(sections)
+            written[first:stop] = len(sections) + 1
+            sections += [(first, ahead, GIVEN), (first, stop, WRITTEN)]
+        at = ahead
+    return Plan(given, written, hidden, *_columns(sections, bars))
+
+
+def accompaniment_plan(bars: int, bars_at_a_time: int, hidden: np.ndarray) -> Plan:
+    """Plan to write the hidden classes to the others, some bars at a time."""
+    turns = np.arange(bars) // bars_at_a_time
+    sections = []
+    for first in range(0, bars, bars_at_a_time):
+        stop = min(first + bars_at_a_time, bars)
+        sections += [(first, stop, GIVEN), (first, stop, WRITTEN)]
+    return Plan(2 * turns, 2 * turns + 1, hidden, *_columns(sections, bars))
+
+
+def _columns(sections: list[tuple[int, int, int]], bars: int) -> tuple[np.ndarray, ...]:
+    first, stop, kind = np.array(sections, np.int64).reshape(-1, 3).T
+    if len(stop) and kind[-1] == PLAIN:
+        stop[-1] = bars
+    return first, stop, kind
+
+
+def draw_plan(song: EncodedSong, rng: np.random.Generator) -> Plan:
+    """Draw a plan for a song: in half of them gaps are filled, in half parts are written.
+
+    Gaps are 1, 2, 4 or 8 bars, of all parts or some; 4 to 8 bars are given after each, and between
+    two lie 4 to 15 bars as they are. An accompaniment is written 1, 2 or 4 bars at a time.
+    """
+    bars = int(song.bars[-1]) + 1
+    parts = parts_of(song)
+    some = rng.permutation(len(parts))[: rng.integers(1, max(len(parts), 2))]
+    if rng.random() < 0.5 and len(parts) > 1:
+        return accompaniment_plan(bars, int(rng.choice([1, 2, 4])), hidden_classes(parts[some]))
+    gaps, at = [], 0
+    while True:
+        first = at + int(rng.integers(4, 16))
+        stop = first + int(rng.choice([1, 2, 4, 8]))
+        if stop > bars:
+            break
+        at = min(stop + int(rng.integers(4, MAX_BARS_AHEAD + 1)), bars)
+        gaps.append((first, stop, at))
+    hidden = hidden_classes(parts[some] if rng.random() < 0.5 else parts)
+    return infilling_plan(bars, gaps, hidden)
+
+
+def parts_of(song: EncodedSong) -> np.ndarray:
+    """A song's parts: the programs that play, ascending, and PROGRAMS for drums."""
+    return np.unique(np.minimum(song.instruments[song.instruments != NO_INSTRUMENT], PROGRAMS))
+
+
+def hidden_classes(parts: np.ndarray) -> np.ndarray:
+    """Which instrument classes belong to parts: programs, and PROGRAMS for all drums; (256,)."""
+    hidden = np.zeros(CLASSES, bool)
+    hidden[parts] = True
+    hidden[PROGRAMS:NO_INSTRUMENT] = hidden[PROGRAMS]
+    return hidden
+
+
+def rearrange(song: EncodedSong, plan: Plan, codec: Codec) -> Rearranged:
+    """Put a song's tokens into the sections of a plan.
+
+    Args:
+        song: in order, as a dataset holds it.
+        plan: of as many bars.
+        codec: of its vocabulary.
+    """
+    vocabulary, bar_lines = codec.vocabulary, codec.bar_lines(song)
+    kind, times = vocabulary.kind(song.tokens), codec.times(song.tokens)
+    section_of = np.where(
+        plan.hidden[song.instruments], plan.written[song.bars], plan.given[song.bars]
+    )
+    is_item = (kind >= Kind.PITCH) & (kind != Kind.REST) & (section_of >= 0)
+    items = np.flatnonzero(is_item)
+    items = items[np.argsort(section_of[items], kind="stable")]
+    sections, steps = section_of[items], times[items]
+
+    starts = bar_lines.first_steps(plan.first_bars)
+    before = np.concatenate([[0], steps[:-1]])
+    opens = np.diff(sections, prepend=-1) > 0
+    before[opens] = starts[sections[opens]]
+    gaps = steps - before
+    rests = vocabulary.rest_counts(gaps)
+
+    lengths = 1 + np.bincount(sections, 1 + rests, len(starts)).astype(np.int64)
+    opening = np.cumsum(lengths) - lengths
+    length = int(lengths.sum()) + 1
+    at = np.arange(len(items)) + np.cumsum(rests) + sections + 1
+
+    out = EncodedSong(
+        np.full(length, vocabulary.eos, np.uint16),
+        np.full(length, NO_INSTRUMENT, np.uint8),
+        np.full(length, NO_VELOCITY, np.uint8),
+        np.empty(length, np.uint16),
+        np.zeros(length, vocabulary.step_dtype),
+    )
+    rest_steps = np.empty(length, np.int64)
+    codec.write_rests(out.tokens, rest_steps, at - rests, rests, gaps, steps)
+    is_rest = np.ones(length, bool)
+    is_rest[opening] = is_rest[at] = is_rest[-1] = False
+    out.bars[is_rest], out.steps[is_rest] = bar_lines.locate(rest_steps[is_rest])
+    for name, array in vars(song).items():
+        getattr(out, name)[at] = array[items]
+    out.tokens[opening], out.bars[opening] = vocabulary.sos, plan.first_bars
+    last = max(at[-1], opening[-1]) if len(at) else opening[-1]
+    out.bars[-1], out.steps[-1] = out.bars[last], out.steps[last]
+    sizes = lengths.copy()
+    sizes[-1] += 1
+    return Rearranged(out, np.repeat(plan.kinds, sizes), np.repeat(plan.stop_bars, sizes))
+
+
+def merge_sections(song: EncodedSong, codec: Codec, bar_lines: Bars) -> Song:
+    """The song whose sections a stream holds.
+
+    Args:
+        song: a whole rearranged stream.
+        codec: of its vocabulary.
+        bar_lines: of the song.
+
+    """
+    openings = np.flatnonzero(song.tokens == codec.vocabulary.sos)
+    starts = bar_lines.first_steps(song.bars[openings].astype(np.int64))
+    sizes = np.diff(openings, append=len(song))
+    times = codec.times(song.tokens)
+    return codec.song_of(song, times - np.repeat(times[openings] - starts, sizes))

@@ -1,0 +1,189 @@
+"""The stream of tokens that one playing of a song is: as in the dataset, or varied.
+
+A model sees a song again in each epoch. What is drawn anew each time is a function of (seed, epoch,
+song) alone, so that resumed runs, several devices and any order of reading see the same.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from shards.codec import EncodedSong
+from shards.reader import SongSource
+from trainer.config import Config
+from trainer.data.augment import change_tempo, drop_parts, transpose
+from trainer.data.conditions import (
+    INDEX_COLUMNS,
+    PLAIN,
+    SHIFTS,
+    TEMPOS_PER_OCTAVE,
+    ConditionCodes,
+    Conditions,
+    bars_left_field,
+    condition_fields,
+    encode_conditions,
+    transposed_key,
+    without,
+)
+from trainer.data.sections import draw_plan, hidden_classes, parts_of, rearrange
+
+MAX_CACHED_STREAMS = 4096
+"""Streams that are kept. Those of a dataset are views, which take a kilobyte each; varied ones take
+ten bytes a token, so of those an eighth."""
+DOWN, UP = 5, 6
+"""Transposition reaches each of the other eleven keys."""
+
+
+class Stream(NamedTuple):
+    """One playing of a song.
+
+    Attributes:
+        song: its arrays.
+        codes: its conditions; all 0 where there are none.
+        kinds, stop_bars: of `Rearranged`; None where the song is not rearranged.
+    """
+
+    song: EncodedSong
+    codes: ConditionCodes = ConditionCodes()
+    kinds: np.ndarray | None = None
+    stop_bars: np.ndarray | None = None
+
+    def condition_fields(self, part: slice) -> np.ndarray | int:
+        """The fields of some of its tokens, int64; see `trainer.data.conditions`."""
+        bars = self.song.bars[part].astype(np.int64)
+        if self.kinds is None or self.stop_bars is None:
+            return condition_fields(self.codes, bars)
+        return section_fields(self.codes, bars, self.kinds[part], self.stop_bars[part])
+
+
+def section_fields(
+    codes: ConditionCodes, bars: np.ndarray, kinds: np.ndarray, stop_bars: np.ndarray
+) -> np.ndarray:
+    """The fields of tokens of a rearranged song, int64: how many bars its section has left."""
+    in_section = codes.fields + bars_left_field(stop_bars - 1 - bars) + (kinds << SHIFTS["section"])
+    return np.where(kinds == PLAIN, condition_fields(codes, bars), in_section)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """What is drawn anew in each playing of a song; see `TrainConfig` for each."""
+
+    seed: int = 0
+    transpose: bool = False
+    tempo_range: int = 0
+    drop_parts: float = 0.0
+    rearranged: float = 0.0
+    conditions: bool = False
+    condition_dropout: float = 0.0
+
+    @classmethod
+    def of(cls, config: Config) -> "Variation":
+        """What a run's settings say."""
+        train = config.train
+        return cls(
+            seed=train.seed,
+            transpose=train.transpose,
+            tempo_range=train.tempo_range,
+            drop_parts=train.drop_parts,
+            rearranged=train.rearranged,
+            conditions=config.model.conditions,
+            condition_dropout=train.condition_dropout,
+        )
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every playing is the song as it is, without conditions."""
+        return replace(self, seed=0, condition_dropout=0.0) == Variation()
+
+
+class Streams:
+    """The playings of the songs that a sampler numbers.
+
+    Args:
+        dataset: where the songs are.
+        numbers: shape (songs,); the dataset's number of each of the sampler's songs.
+        variation: what is drawn anew; None: nothing, and no conditions are given.
+    """
+
+    def __init__(
+        self, dataset: SongSource, numbers: np.ndarray, variation: Variation | None = None
+    ) -> None:
+        self.dataset, self.variation = dataset, variation or Variation()
+        self.numbers: list[int] = numbers.tolist()
+        self._is_varied = not self.variation.is_none
+        self._most = MAX_CACHED_STREAMS // (8 if self._is_varied else 1)
+        self._cache: OrderedDict[int, Stream] = OrderedDict()
+
+    def get(self, song: int, segment_id: int) -> Stream:
+        """A playing of a song.
+
+        Args:
+            song: the sampler's number of it.
+            segment_id: of the playing; its epoch is part of it.
+        """
+        key = segment_id if self._is_varied else song
+        stream = self._cache.get(key)
+        if stream is None:
+            stream = self._make(self.numbers[song], segment_id // len(self.numbers))
+            self._cache[key] = stream
+            if len(self._cache) > self._most:
+                self._cache.popitem(last=False)
+        elif self._is_varied:
+            self._cache.move_to_end(key)
+        return stream
+
+    def _make(self, number: int, epoch: int) -> Stream:
+        song = self.dataset.song(number)
+        if not self._is_varied:
+            return Stream(song)
+        variation, length = self.variation, len(song)
+        rng = np.random.default_rng([variation.seed, epoch, number])
+        song, conditions = self._augment(song, self._conditions(number), rng)
+        codes = ConditionCodes()
+        if variation.conditions:
+            conditions = without(conditions, rng, variation.condition_dropout)
+            codes = encode_conditions(conditions, self.dataset.vocabulary)
+        if rng.random() >= variation.rearranged:
+            return Stream(song, codes)
+        song, kinds, stops = rearrange(song, draw_plan(song, rng), self.dataset.codec)
+        cut = EncodedSong(*(array[:length] for array in vars(song).values()))
+        return Stream(cut, codes, kinds[:length], stops[:length])
+
+    def _augment(
+        self, song: EncodedSong, conditions: Conditions, rng: np.random.Generator
+    ) -> tuple[EncodedSong, Conditions]:
+        """Change a song, and what it is said to be."""
+        variation, vocabulary = self.variation, self.dataset.vocabulary
+        semitones = int(rng.integers(-DOWN, UP + 1))
+        bins = int(rng.integers(-variation.tempo_range, variation.tempo_range + 1))
+        if variation.transpose and semitones:
+            changed = transpose(song, vocabulary, semitones)
+            if changed is not song:
+                conditions = replace(conditions, key=transposed_key(conditions.key, semitones))
+            song = changed
+        if bins:
+            changed = change_tempo(song, vocabulary, bins)
+            if changed is not song and conditions.tempo:
+                factor = 2 ** (bins / (2 * TEMPOS_PER_OCTAVE))
+                conditions = replace(conditions, tempo=conditions.tempo * factor)
+            song = changed
+        if rng.random() < variation.drop_parts:
+            parts = parts_of(song)
+            dropped = parts[rng.random(len(parts)) < 0.5]
+            song = drop_parts(song, self.dataset.codec, hidden_classes(dropped))
+            left = parts_of(song)
+            bars = int(song.bars[-1]) + 1
+            conditions = replace(
+                conditions,
+                bars=bars,
+                notes_per_bar=int(vocabulary.is_note(song.tokens).sum()) / bars,
+                programs=tuple(left[left < 128].tolist()),
+                drums=bool((left == 128).any()),
+            )
+        return song, conditions
+
+    def _conditions(self, number: int) -> Conditions:
+        row = {name: self.dataset.index[name][number].as_py() for name in INDEX_COLUMNS}
+        return Conditions.of_song(row)

@@ -1,0 +1,328 @@
+"""Write bars or parts of a song anew, to what is left of it: infilling and accompaniment.
+
+The song is rearranged as in training (`trainer.data.sections`). What is given is fed to the model,
+what is to be written is sampled, section by section.
+"""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from shards.bars import Bars
+from shards.codec import Codec, EncodedSong
+from shards.errors import LakhxlError, SettingError
+from shards.grammar import Cursor
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Kind, Vocabulary
+from trainer.data.conditions import WRITTEN
+from trainer.data.sections import (
+    CLASSES,
+    MAX_BARS_AHEAD,
+    Plan,
+    Rearranged,
+    accompaniment_plan,
+    infilling_plan,
+    merge_sections,
+    rearrange,
+)
+from trainer.data.streams import section_fields
+from trainer.generation.asked import asked_conditions
+from trainer.generation.generate import Sampler, run
+from trainer.generation.instruments import parse_instruments
+from trainer.generation.settings import SampleConfig
+from trainer.generation.writer import Constraints, SongWriter, prefer
+from trainer.model.transformer import TransformerXL
+
+BARS_AT_A_TIME = 2
+"""Bars that are given before an accompaniment of them is written; training has 1, 2 and 4."""
+
+
+def infilling(song: EncodedSong, bars: str, parts: str | None, vocabulary: Vocabulary) -> Plan:
+    """Plan to write some bars of a song anew.
+
+    Args:
+        song: the song.
+        bars: as users count them: 9-16, or 9.
+        parts: instrument names, of which only the notes in those bars are written; None: all.
+        vocabulary: of the song.
+
+    Raises:
+        SettingError: the song has no such bars, or there is no such instrument.
+    """
+    last, match = int(song.bars[-1]) + 1, re.fullmatch(r" *(\d{1,6}) *(?:- *(\d{1,6}))? *", bars)
+    first, stop = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= first <= stop <= last:
+        raise SettingError(f"--infill {bars}: expected bars of the song's {last}, as 9-16")
+    gap = first - 1, stop, min(stop + MAX_BARS_AHEAD, last)
+    return infilling_plan(last, [gap], _hidden(parts, vocabulary))
+
+
+def accompaniment(song: EncodedSong, parts: str, vocabulary: Vocabulary) -> Plan:
+    """Plan to write parts to a song; those that it has already are left out.
+
+    Raises:
+        SettingError: there is no such instrument, or they are all that the song has.
+    """
+    hidden = _hidden(parts, vocabulary)
+    played = np.unique(song.instruments[song.instruments != NO_INSTRUMENT])
+    if hidden[played].all():
+        raise SettingError(f"--accompany {parts}: the song has no other parts to accompany")
+    return accompaniment_plan(int(song.bars[-1]) + 1, BARS_AT_A_TIME, hidden)
+
+
+def _hidden(parts: str | None, vocabulary: Vocabulary) -> np.ndarray:
+    hidden = np.zeros(CLASSES, bool)
+    hidden[: vocabulary.instruments] = (
+        True if parts is None else parse_instruments(parts, vocabulary)
+    )
+    return hidden
+
+
+def rewrite(
+    model: TransformerXL,
+    codec: Codec,
+    config: SampleConfig,
+    song: EncodedSong,
+    plan: Plan,
+    *,
+    block_size: int,
+    progress: Callable[[float], object] = lambda written: None,
+) -> list[EncodedSong]:
+    """Write the hidden notes of a song anew.
+
+    Args:
+        model: in evaluation mode, trained on rearranged songs.
+        codec: of its vocabulary.
+        config: how to sample, how many songs; its lengths are not read.
+        song: the song.
+        plan: what is hidden, and in which order it is written.
+        block_size: T of the training.
+        progress: called after each step with how many bars of all songs are written.
+
+    Returns:
+        `config.count` songs, equal to the given one but for the hidden notes.
+    """
+    stream = rearrange(song, plan, codec)
+    samplers = [RewriteSampler(codec, config, n, song, stream, plan) for n in range(config.count)]
+    run(samplers, model, config, block_size=block_size, progress=progress)
+    return [sampler.finish() for sampler in samplers]
+
+
+def written_bars(plan: Plan) -> int:
+    """How many bars a plan writes."""
+    return int((plan.stop_bars - plan.first_bars)[plan.kinds == WRITTEN].sum())
+
+
+class RewriteSampler(Sampler):
+    """Feeds the sections that are given and samples those that are written.
+
+    Args:
+        codec: of the model's vocabulary.
+        config: how to sample.
+        number: of the song; added to the seed.
+        song: the song.
+        stream: the same, rearranged.
+        plan: by which.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        config: SampleConfig,
+        number: int,
+        song: EncodedSong,
+        stream: Rearranged,
+        plan: Plan,
+    ) -> None:
+        self._codec, self._plan, self._bar_lines = codec, plan, codec.bar_lines(song)
+        self._sections = _split(stream.song, codec.vocabulary)
+        self._last = int(np.flatnonzero(plan.kinds == WRITTEN)[-1])
+        self._number, self._stops, self._kinds = -1, list[int](), list[int]()
+        every = np.ones(codec.vocabulary.instruments, bool)
+        asked = (
+            every
+            if config.instruments is None
+            else parse_instruments(config.instruments, codec.vocabulary)
+        )
+        allowed = asked & plan.hidden[: len(every)]
+        if not allowed.any():
+            raise SettingError(f"--instruments {config.instruments}: none of them is to be written")
+        writer = SectionWriter(
+            codec.vocabulary,
+            Constraints(instruments=allowed, max_programs=config.max_instruments or None),
+            self._bar_lines,
+        )
+        codes = asked_conditions(config, codec.vocabulary, None)
+        super().__init__(codec.vocabulary, config, number, writer, codes)
+        self._most_tokens = config.tokens
+        self._open_sections()
+
+    def _open_sections(self) -> None:
+        """Go on to the next section that is written; append what is given before it."""
+        writer = self.writer
+        assert isinstance(writer, SectionWriter)
+        while self._number < self._last:
+            self._number += 1
+            first, stop, kind = (int(column[self._number]) for column in self._plan[3:])
+            if kind == WRITTEN:
+                writer.open_section(first, stop)
+            else:
+                writer.rows += self._sections[self._number]
+            count = len(writer.rows) - len(self._kinds)
+            self._kinds += [kind] * count
+            self._stops += [stop] * count
+            if kind == WRITTEN:
+                return
+        self.done = True
+
+    def condition_fields(self, bars: np.ndarray) -> np.ndarray | int:
+        """See `Sampler`."""
+        part = slice(max(self._fed - len(bars), 0), self._fed)
+        kinds, stops = np.array(self._kinds[part]), np.array(self._stops[part])
+        lacking = len(bars) - len(kinds)  # a song that is done is fed its last token again
+        if lacking:
+            kinds, stops = (np.pad(each, (lacking, 0), "edge") for each in (kinds, stops))
+        return section_fields(self.codes, bars, kinds, stops)
+
+    def sample_token(self, logits: np.ndarray, instrument_logits: np.ndarray | None) -> int:
+        """Sample the next token; <eos> where the section ends, before another or with the song."""
+        v = self.vocabulary
+        logits[v.eos] = np.logaddexp(logits[v.sos], logits[v.eos])
+        return super().sample_token(logits, instrument_logits)
+
+    def allowed_tokens(self) -> np.ndarray:
+        """See `Sampler`."""
+        is_full = len(self.writer.rows) - self._section_row >= self._most_tokens
+        return self.writer.allowed_tokens(note_due=is_full)
+
+    @property
+    def _section_row(self) -> int:
+        writer = self.writer
+        assert isinstance(writer, SectionWriter)
+        return writer.first_row
+
+    def append(self, token: int, instrument: int, velocity: int | None) -> None:
+        """Append what has been sampled; the end of a section is where the next one opens."""
+        if token == self.vocabulary.eos:
+            self._end_section()
+            return
+        super().append(token, instrument, velocity)
+        self._kinds.append(WRITTEN)
+        self._stops.append(self._stops[-1])
+
+    def _end_section(self) -> None:
+        self._sections[self._number] = self.writer.rows[self._section_row :]
+        self._open_sections()
+
+    @property
+    def progress(self) -> float:
+        """Bars that are written."""
+        plan, number = self._plan, self._number
+        sizes = np.where(plan.kinds == WRITTEN, plan.stop_bars - plan.first_bars, 0)
+        if self.done:
+            return float(sizes.sum())
+        here = self.writer.rows[-1][3] - int(plan.first_bars[number])
+        return float(sizes[:number].sum() + min(max(here, 0), sizes[number]))
+
+    def finish(self) -> EncodedSong:
+        """The song with what was written.
+
+        Raises:
+            LakhxlError: it has no note.
+        """
+        rows = [row for section in self._sections for row in section]
+        song = merge_sections(_song_of(rows, self.vocabulary), self._codec, self._bar_lines)
+        if not len(song.notes):
+            raise LakhxlError("the model wrote no note: try another --seed")
+        return self._codec.encode(song.until_last_onset())
+
+
+Row = tuple[int, int, int, int, int]
+
+
+def _split(song: EncodedSong, vocabulary: Vocabulary) -> list[list[Row]]:
+    """The rows of each section, with its <sos>, without <eos>."""
+    columns = [array[:-1].tolist() for array in vars(song).values()]
+    rows = [*zip(*columns, strict=True)]
+    openings = np.flatnonzero(song.tokens == vocabulary.sos).tolist()
+    return [
+        rows[first:stop] for first, stop in zip(openings, [*openings[1:], len(rows)], strict=True)
+    ]
+
+
+def _song_of(rows: list[Row], vocabulary: Vocabulary) -> EncodedSong:
+    columns = np.array([*rows, (vocabulary.eos, NO_INSTRUMENT, NO_VELOCITY, *rows[-1][3:])]).T
+    types = np.uint16, np.uint8, np.uint8, np.uint16, vocabulary.step_dtype
+    return EncodedSong(
+        *(column.astype(dtype) for column, dtype in zip(columns, types, strict=True))
+    )
+
+
+class SectionCursor(Cursor):
+    """A cursor within a song whose bar lines are known."""
+
+    def __init__(self, vocabulary: Vocabulary, bar_lines: Bars) -> None:
+        super().__init__(vocabulary)
+        self._bar_lines = bar_lines
+
+    def open_section(self, bar: int) -> None:
+        """Go to the start of a bar, before the section's <sos>."""
+        self.time = int(self._bar_lines.first_steps(np.array([bar]))[0])
+        self.bar, self.step, self.due = bar, 0, 0
+        self._next = np.arange(len(self.vocabulary)) == self.vocabulary.sos
+
+    def push(self, token: int) -> tuple[int, int]:
+        """Read the next token; returns its bar and step."""
+        super().push(token)
+        bars, steps = self._bar_lines.locate(np.array([self.time]))
+        self.bar, self.step = int(bars[0]), int(steps[0])
+        return self.bar, self.step
+
+    def _read_sos(self, token: int) -> None:
+        self._next = self._after_change.copy()
+        self._next[self.vocabulary.eos] = True
+
+
+class SectionWriter(SongWriter):
+    """Writes sections of one song; its rows are those of the whole stream.
+
+    Args:
+        vocabulary: of the model.
+        constraints: what new tokens must respect.
+        bar_lines: of the song.
+
+    Attributes:
+        first_row: the <sos> of the section that is being written.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, constraints: Constraints, bar_lines: Bars) -> None:
+        super().__init__(vocabulary, constraints)
+        self._bar_lines = bar_lines
+        self._section_cursor = self.cursor = SectionCursor(vocabulary, bar_lines)
+        self._stop, self.first_row = 0, 0
+        self._is_change = (self._kinds == Kind.METER) | (self._kinds == Kind.TEMPO)
+
+    def open_section(self, first_bar: int, stop_bar: int) -> None:
+        """Begin a section of bars [first_bar, stop_bar)."""
+        self._section_cursor.open_section(first_bar)
+        self._stop = int(self._bar_lines.first_steps(np.array([stop_bar]))[0])
+        self._last_note, self.first_row = None, len(self.rows)
+        self.append(self.vocabulary.sos, NO_INSTRUMENT, NO_VELOCITY)
+
+    def allowed_tokens(self, *, note_due: bool = False, due_bar: int | None = None) -> np.ndarray:
+        """Which tokens may come next; <eos> stands for the end of the section.
+
+        Args:
+            note_due: the section is to end, as soon as it may.
+            due_bar: not read.
+        """
+        v, cursor = self.vocabulary, self.cursor
+        allowed, notes = cursor.allowed() & ~self._is_change, self.allowed_notes()
+        allowed[v.pitch0 : v.drum0] &= notes.any(axis=1)
+        allowed[v.drum0 : v.duration0] &= self.allowed_drums()
+        if not notes.any():
+            allowed[v.bend0 : v.unused0] = False
+        left = self._stop - cursor.time - cursor.due
+        allowed[v.rest0 : v.rest0 + len(v.rests)] &= v.rests < left
+        ends = np.arange(len(allowed)) == v.eos
+        return prefer(allowed, ends | self._is_note) if note_due else allowed
