@@ -39,12 +39,12 @@ from pipeline.clean.meter import Meter
 from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
 from shards.bars import Bars
+from shards.keys import KEYS
 from shards.song import BEND, Song
 from shards.vocabulary import Vocabulary
 
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-KEY_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 def _profiles() -> np.ndarray:
@@ -173,7 +173,7 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
     share = share[share > 0]
     return {
         **row,
-        **_key(counts.sounding),
+        **key_of(counts.sounding),
         "pitch_low": int(pitches[0]),
         "pitch_high": int(pitches[-1]),
         "pitches": len(pitches),
@@ -185,16 +185,15 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _key(sounding: np.ndarray) -> dict[str, Any]:
-    """The key whose profile correlates best with how long each pitch class sounds."""
+def key_of(sounding: np.ndarray) -> dict[str, Any]:
+    """The key whose profile correlates best with how long each pitch class sounds, shape (12,)."""
     centred = sounding - sounding.mean()
     norm = np.linalg.norm(centred)
     if norm == 0:
         return {"key": None, "key_fit": None}
     correlations = PROFILES @ centred / norm
     best = int(correlations.argmax())
-    name = KEY_NAMES[best % 12] + ("m" if best >= 12 else "")
-    return {"key": name, "key_fit": float(correlations[best])}
+    return {"key": KEYS[best], "key_fit": float(correlations[best])}
 
 
 def _grid(beat: Beat) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from shards.codec import MAX_BARS
 from shards.errors import SettingError
+from shards.keys import KEYS, TONICS
 from shards.vocabulary import PROGRAMS, Vocabulary
 
 FIELDS = {"tempo": 42, "meter": 73, "key": 25, "density": 50, "bars_left": 146, "section": 3,
@@ -35,9 +36,8 @@ PLAIN, GIVEN, WRITTEN = range(3)
 """Codes of the field `section`: the song itself; what is given ahead; what is written to it. See
 `trainer.data.sections`."""
 
-KEYS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-ALL_KEYS = (*KEYS, *(f"{key}m" for key in KEYS))
-_FLATS = {"Db": "C#", "Eb": "D#", "Gb": "F#", "Ab": "G#", "Bb": "A#"}
+_SPELLED = {"Db": "C#", "D#": "Eb", "Gb": "F#", "G#": "Ab", "A#": "Bb",
+            "Cb": "B", "Fb": "E", "E#": "F", "B#": "C"}  # fmt: skip
 _KEY = re.compile(r"([A-Ga-g])([#b]?) ?(m|minor|major|maj|min)?")
 
 
@@ -117,8 +117,8 @@ def encode_conditions(conditions: Conditions, vocabulary: Vocabulary) -> Conditi
         codes["tempo"] = _clipped(round(TEMPOS_PER_OCTAVE * math.log2(tempo / MIN_BPM)), "tempo")
     if conditions.meter in (names := [f"{n}/{d}" for n, d in vocabulary.meters]):
         codes["meter"] = 1 + names.index(conditions.meter)
-    if conditions.key in ALL_KEYS:
-        codes["key"] = 1 + ALL_KEYS.index(conditions.key)
+    if conditions.key in KEYS:
+        codes["key"] = 1 + KEYS.index(conditions.key)
     if notes and 0 < notes < math.inf:
         codes["density"] = _clipped(math.floor(DENSITIES_PER_OCTAVE * math.log2(notes)), "density")
     if conditions.programs is not None:
@@ -163,17 +163,17 @@ def parse_key(text: str) -> str:
         raise SettingError(f"key is {text!r}; expected one as in C, F#m, Bb or 'D minor'")
     letter, accidental, mode = match.groups()
     note = letter.upper() + accidental
-    note = _FLATS.get(note, {"Cb": "B", "Fb": "E", "E#": "F", "B#": "C"}.get(note, note))
+    note = _SPELLED.get(note, note)
     is_minor = (mode or "").startswith("mi") or mode == "m"
     return note + "m" * is_minor
 
 
 def transposed_key(key: str | None, semitones: int) -> str | None:
     """The key so many semitones higher."""
-    if key not in ALL_KEYS:
+    if key not in KEYS:
         return None
-    tonic = KEYS.index(key.removesuffix("m")) + semitones
-    return KEYS[tonic % 12] + "m" * key.endswith("m")
+    tonic = TONICS.index(key.removesuffix("m")) + semitones
+    return TONICS[tonic % 12] + "m" * key.endswith("m")
 
 
 def without(conditions: Conditions, rng: np.random.Generator, probability: float) -> Conditions:

@@ -47,7 +47,6 @@ def count_batches(dataset: SongSource, numbers: np.ndarray, *, lanes: int, block
     return len(_sampler(dataset, numbers, lanes, block_size))
 
 
-@torch.inference_mode()
 def score_songs(
     model: TransformerXL,
     dataset: SongSource,
@@ -74,6 +73,26 @@ def score_songs(
     """
     sampler = _sampler(dataset, numbers, lanes, block_size)
     blocks = Blocks(dataset, numbers, block_size)
+    return score_blocks(model, blocks, sampler, memory=memory, knn=knn, advance=advance)
+
+
+@torch.inference_mode()
+def score_blocks(
+    model: TransformerXL,
+    blocks: Blocks,
+    sampler: ContiguousBatchSampler,
+    *,
+    memory: int | None = None,
+    knn: bool = True,
+    advance: Callable[[], object] = lambda: None,
+) -> SongLosses:
+    """Compute the loss of every target of a sampler's songs, as its blocks hold them.
+
+    Args:
+        sampler: in order, with tail drain, in mode pad.
+        model, memory, knn, advance: as for `score_songs`.
+    """
+    lanes = sampler.batch_size
     device = model.norm.weight.device
     starts = np.concatenate([[0], np.cumsum(sampler.lengths)])
     heads: dict[str, np.ndarray] = {}
