@@ -36,7 +36,7 @@ from trainer.model.transformer import TransformerXL
 from trainer.run.folder import load_model, open_run
 
 command = Measurements(help=__doc__)
-RUN = click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+RUN = click.argument("run", type=click.Path(path_type=Path))
 DEVICE = click.option("--device", default="cpu", show_default=True)
 GAP = 2
 """Bars of a gap."""
@@ -116,12 +116,12 @@ def _written(song: EncodedSong, plan: Plan, codec: Codec) -> tuple[Stream, np.nd
 @click.option("--songs", default=64, show_default=True)
 @click.option("--split", default="valid", show_default=True)
 @DEVICE
-def given(run_path: Path, songs: int, split: str, device: str) -> None:
+def given(run: Path, songs: int, split: str, device: str) -> None:
     """Nats per note of hidden bars and parts, with and without what is given to write them to."""
-    (run,), dataset = open_runs([run_path])
-    model = load_model(run, choose_device(device))
+    (folder,), dataset = open_runs([run])
+    model = load_model(folder, choose_device(device))
     numbers = choose_songs(dataset, split, songs)
-    blocks = Blocks(dataset, numbers, run.config.train.block_size)
+    blocks = Blocks(dataset, numbers, folder.config.train.block_size)
     for name, make in (("infilling", infilling_case), ("accompaniment", accompaniment_case)):
         rng = np.random.default_rng(0)
         cases = [make(dataset.song(int(n)), dataset.codec, rng) for n in numbers]
@@ -151,15 +151,15 @@ def given(run_path: Path, songs: int, split: str, device: str) -> None:
 @click.option("--bars", default=16, show_default=True)
 @click.option("--guidance", default=1.0, show_default=True)
 @DEVICE
-def asked(run_path: Path, count: int, bars: int, guidance: float, device: str) -> None:
+def asked(run: Path, count: int, bars: int, guidance: float, device: str) -> None:
     """How many songs are as asked: tempo, meter, band, key, length."""
-    run = open_run(run_path)
-    model, codec = load_model(run, choose_device(device)), Codec(run.vocabulary)
+    folder = open_run(run)
+    model, codec = load_model(folder, choose_device(device)), Codec(folder.vocabulary)
     config = SampleConfig(
         count=count, bars=bars, tempo=96, meter="3/4", key="D minor",
         instruments="piano,strings,bass,drums", ending=True, guidance=guidance,
     )  # fmt: skip
-    songs = generate(model, run.vocabulary, config, block_size=run.config.train.block_size)
+    songs = generate(model, codec.vocabulary, config, block_size=folder.config.train.block_size)
     rows = [_obeyed(song, codec, config) for song in songs]
     shares = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     click.echo(json.dumps({"songs": count, "guidance": guidance, **shares}))

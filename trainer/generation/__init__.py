@@ -9,7 +9,11 @@ How one token is generated:
 
 Files:
     settings.py          sampling settings
+    task.py              what is asked: a song, its continuation, bars or parts of it anew
+    asked.py             tempo, meter, key, band and length -> conditions of the model
     generate.py          the loop that writes several songs at once
+    rewrite.py           infilling and accompaniment: feeds what is given, samples the rest
+    guided.py            a model that is fed twice, with what is asked and without
     incremental.py       runs the model a few tokens at a time, keeping keys and values
     logits.py            logits -> probabilities -> one class
     writer.py            the arrays of one unfinished song, and what may come next

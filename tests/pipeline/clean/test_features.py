@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.features import KEY_NAMES, Cleaned, added_rests, features
+from pipeline.clean.features import Cleaned, added_rests, features
 from pipeline.clean.grid_fit import DIVISIONS, MIN_ONSETS, grid_fit
 from pipeline.clean.heard import hear
 from pipeline.clean.loops import Loop
@@ -18,6 +18,7 @@ from pipeline.clean.quantize import quantize
 from pipeline.clean.silence import Removed
 from pipeline.midi import TEMPO_DTYPE, read_midi
 from shards.codec import Codec
+from shards.keys import TONICS
 from shards.layout import INDEX_SCHEMA
 from shards.render.midi import write_midi
 from shards.vocabulary import PROGRAMS, CodecSettings, Vocabulary
@@ -146,7 +147,7 @@ def test_the_tempo_is_the_one_in_force_for_most_ticks_not_its_token(ticks, end):
 )
 def test_a_cadence_is_in_its_key_however_transposed(tonic, mode, degrees):
     song = make_song([(12 * n, 12, 0, 48 + tonic + d, 66) for n, d in enumerate(degrees)])
-    assert described(song)["key"] == KEY_NAMES[tonic] + mode
+    assert described(song)["key"] == TONICS[tonic] + mode
 
 
 @pytest.mark.parametrize("seed", range(20))
