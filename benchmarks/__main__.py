@@ -32,7 +32,7 @@ ROOMS = {
         "survive": "kills, lethal files and flipped bits",
     },
     "ablations": {
-        "memory-length": "any setting at equal steps or time; the plot of the memory's length",
+        "compare": "any settings at equal steps or time, over seeds, on a CPU or a GPU",
         "knn-far-songs": "the kNN memory and reverse teacher forcing on long songs",
         "copy-task": "whether the kNN memory retrieves what left the memory",
         "steering": "whether a model does what it is asked, and uses what it is given",

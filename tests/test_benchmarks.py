@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import ROOMS, Room, cli
+from benchmarks.ablations.compare import difference
 
 
 def commands(group, path=()):
@@ -72,3 +73,20 @@ def test_the_corpus_is_an_argument_or_a_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("LAKHXL_CORPUS", str(tmp_path))
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert "2 mutants of 1 files" in result.output
+
+
+@pytest.mark.parametrize(
+    ("losses", "claim"),
+    [
+        ((1.9, 2.1, 2.0), "none"),
+        ((1.5, 1.7, 1.6), "lower"),
+        ((2.5, 2.7, 2.6), "higher"),
+        ((1.9, 1.5, 2.2), "none"),
+        ((1.5, 1.7), "too few seeds"),
+        ((), "no common seed"),
+    ],
+)
+def test_a_gain_is_claimed_beyond_twice_the_spread_at_three_seeds(losses, claim):
+    first = {seed: {"loss": 2.0 + 0.1 * seed - 0.2 * (seed == 2)} for seed in range(3)}
+    rows = {seed: {"loss": loss} for seed, loss in enumerate(losses)}
+    assert difference(first, rows)[1] == claim

@@ -13,23 +13,35 @@ from trainer.model.loss import POSITION_NAMES
 from trainer.training.metrics_log import mean_loss_by_position
 from trainer.training.trainer import Trainer
 
+CPU = torch.device("cpu")
 
-def make_trainer(dataset: SongSource, settings: Sequence[str]) -> Trainer:
-    """A trainer on one CPU thread; settings that are not named are those of the preset tiny."""
+
+def make_trainer(
+    dataset: SongSource,
+    settings: Sequence[str],
+    *,
+    preset: str = "tiny",
+    device: torch.device = CPU,
+) -> Trainer:
+    """A trainer; on a CPU with one thread. Settings that are not named are the preset's."""
     torch.set_num_threads(1)
-    config = for_dataset(override(presets.preset("tiny"), list(settings)), dataset)
-    return Trainer(dataset, config, torch.device("cpu"))
+    config = for_dataset(override(presets.preset(preset), list(settings)), dataset)
+    return Trainer(dataset, config, device)
 
 
-def train(trainer: Trainer) -> float:
-    """Take all training steps; returns the processor time in seconds."""
-    begun = time.process_time()
-    for _ in range(trainer.config.train.steps):
+def train(trainer: Trainer, steps: int | None = None) -> float:
+    """Take training steps, all by default; returns the processor or GPU time in seconds."""
+    is_cuda = trainer.device.type == "cuda"
+    clock = time.perf_counter if is_cuda else time.process_time
+    begun = clock()
+    for _ in range(trainer.config.train.steps if steps is None else steps):
         trainer.train_step()
-    return time.process_time() - begun
+    if is_cuda:
+        torch.cuda.synchronize()
+    return clock() - begun
 
 
-def scores(trainer: Trainer, batches: int) -> dict[str, Any]:
+def scores(trainer: Trainer, batches: int | None) -> dict[str, Any]:
     """Validation losses of the first batches, in nats per token, overall and by position."""
     found = trainer.evaluate(batches=batches)
     assert found is not None
