@@ -21,6 +21,14 @@ from trainer.cli.options import PATH, device_option, held_out_options, result_fi
     default=(0,),
     help="Also score with a memory of this many tokens; may be given several times.  [0]",
 )
+@click.option(
+    "--dynamic",
+    "dynamic_lr",
+    type=click.FloatRange(min=0, max=1),
+    metavar="LR",
+    help="Also score with weights that go on learning from each block after it is scored, by "
+    "gradient descent at this rate: try 0.01. Each song begins with the trained weights.",
+)
 @click.option("-o", "--out", type=PATH, help="Plot to write, .png.  [RUN/evaluation/SPLIT.png]")
 @overwrite_option
 @json_option
@@ -31,6 +39,7 @@ def evaluate_command(
     where: str | None,
     songs: int | None,
     memories: tuple[int, ...],
+    dynamic_lr: float | None,
     out: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -70,6 +79,7 @@ def evaluate_command(
                 split=split,
                 where=where,
                 memories=[*memories],
+                dynamic_lr=dynamic_lr,
                 device=chosen_device,
                 bar=progress_bar,
             )

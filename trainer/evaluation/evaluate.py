@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from shards.reader import SongSource
 from trainer.evaluation.breakdown import Estimate, Targets, breakdowns, overall
+from trainer.evaluation.dynamic import score_songs_dynamically
 from trainer.evaluation.interval import MIN_SONGS
 from trainer.evaluation.token_loss import SongLosses, count_batches, score_songs
 from trainer.run.folder import Run, load_model
@@ -29,6 +30,7 @@ LABELS = {
     "bits_per_second": "bits per second of music",
     "memory": "Loss by memory length, tokens",
     "knn": "Loss with and without kNN memory",
+    "dynamic": "Loss, learning while scored",
     "token": "Loss by kind of token",
     "position": "Loss by position in the song",
     "family": "Nats per note, by instruments",
@@ -63,6 +65,7 @@ def evaluate(
     split: str,
     where: str | None,
     memories: list[int],
+    dynamic_lr: float | None = None,
     device: torch.device,
     bar: ProgressBar,
 ) -> Evaluation:
@@ -74,6 +77,7 @@ def evaluate(
         split, where: recorded in the result.
         memories: memory lengths to evaluate with, besides the run's own. A run with a kNN memory
             is also evaluated without it.
+        dynamic_lr: also evaluate with weights that go on learning at this rate; None: not.
         device: where to compute.
         bar: makes a progress bar.
     """
@@ -84,10 +88,11 @@ def evaluate(
     batches = count_batches(dataset, numbers, lanes=lanes, block_size=block_size)
     whole: dict[str, Estimate] = {}
     parts: dict[str, dict[str, Estimate]] = {}
-    by: dict[str, dict[str, Estimate]] = {"memory": {}, "knn": {}}
-    with bar(
-        total=(len(lengths) + has_knn) * batches, desc=f"scoring {run.path.name}", unit="batch"
-    ) as progress:
+    by: dict[str, dict[str, Estimate]] = {"memory": {}, "knn": {}, "dynamic": {}}
+    total = (len(lengths) + has_knn) * batches
+    if dynamic_lr is not None:
+        total += count_batches(dataset, numbers, lanes=1, block_size=block_size)
+    with bar(total=total, desc=f"scoring {run.path.name}", unit="batch") as progress:
 
         def score(memory: int, *, knn: bool = True) -> SongLosses:
             return score_songs(
@@ -110,6 +115,17 @@ def evaluate(
         if has_knn:
             without = overall(score(own, knn=False), targets)
             by["knn"] = {"with": whole["loss"], "without": without["loss"]}
+        if dynamic_lr is not None:
+            learning = score_songs_dynamically(
+                model,
+                dataset,
+                numbers,
+                block_size=block_size,
+                lr=dynamic_lr,
+                advance=progress.update,
+            )
+            loss = overall(learning, targets)["loss"]
+            by["dynamic"] = {"fixed weights": whole["loss"], f"lr {dynamic_lr:g}": loss}
     return {
         "run": str(run.path),
         "step": run.best_step(),
