@@ -33,6 +33,16 @@ def load(path: "Path | str", device: str = "cpu") -> "TrainedModel":
     return load(path, device)
 
 
+def from_pretrained(
+    repo_id: str, revision: str | None = None, device: str = "cpu"
+) -> "TrainedModel":
+    """Load an exported model from the Hugging Face Hub; see `trainer.run.hub.download`."""
+    from trainer.generation.trained import load
+    from trainer.run.hub import download
+
+    return load(download(repo_id, revision), device)
+
+
 def open_run(path: "Path | str") -> "Run":
     """Open a run folder: its settings, vocabulary and files; see `trainer.run.folder.open_run`."""
     from trainer.run.folder import open_run

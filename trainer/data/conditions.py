@@ -21,7 +21,7 @@ import numpy as np
 from shards.codec import MAX_BARS
 from shards.errors import SettingError
 from shards.keys import KEYS, TONICS
-from shards.vocabulary import PROGRAMS, Vocabulary
+from shards.vocabulary import Vocabulary
 
 FIELDS = {"tempo": 42, "meter": 73, "key": 25, "density": 50, "bars_left": 146, "section": 3,
           "band": 3}  # fmt: skip
@@ -195,9 +195,3 @@ def without(conditions: Conditions, rng: np.random.Generator, probability: float
 
 
 _DROPPED = ("tempo", "meter", "key", "bars", "notes_per_bar", "programs")
-
-
-def band_bits(band: np.ndarray) -> np.ndarray:
-    """(…, 2) int64 -> (…, 128) bool: the programs of a band."""
-    bits = band[..., None] >> np.arange(PROGRAMS // 2) & 1
-    return bits.reshape(*band.shape[:-1], PROGRAMS).astype(bool)

@@ -14,6 +14,7 @@ from trainer.generation.settings import SampleConfig
 from trainer.generation.task import Request, Task
 from trainer.model.transformer import TransformerXL
 from trainer.run.folder import Run, load_model, open_run
+from trainer.run.hub import push
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,21 @@ class TrainedModel:
         )
         task = Task(self.run, SampleConfig(**settings), request)
         return [codec.decode(song) for song in task.write(self.network)]
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        dtype: str = "float32",
+        license: str = "unknown",
+        private: bool = False,
+    ) -> None:
+        """Export the model to the Hugging Face Hub; see `trainer export`.
+
+        Raises:
+            LakhxlError: huggingface_hub is missing, or the Hub refuses it.
+        """
+        push(self.run, repo_id, dtype=dtype, license=license, private=private)
 
     def save(self, song: Song, path: Path | str, *, overwrite: bool = False) -> None:
         """Write a song as .mid, .png (a piano roll) or .wav; see `trainer generate`."""
