@@ -5,6 +5,7 @@ a union; bool, str or None; int, which counts something: from 0 to LARGEST; floa
 written as a whole number: finite, and no further from 0 than LARGEST.
 """
 
+import functools
 import types
 import typing
 from typing import Any
@@ -12,35 +13,41 @@ from typing import Any
 LARGEST = 2**63 - 1
 
 
-def type_fault(value: Any, kind: Any, where: str = "") -> str | None:
-    """Say where a value departs from a type, or None.
+def type_fault(value: Any, kind: Any) -> str | None:
+    """Say where a value departs from a type, with the path of keys to it, or None.
 
     Args:
         value: as `json.loads` returns it.
         kind: the type expected.
-        where: the path of keys to the value, for the sentence.
     """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        faults = [type_fault(value, choice, where) for choice in arguments]
-        return None if None in faults else f"{where} is {_shown(value)}, expected {kind}"
-    container = dict if typing.is_typeddict(kind) else origin
-    if not isinstance(value, container or object) or not (container or _is_scalar(value, kind)):
-        return f"{where or 'it'} is {_shown(value)}, expected {_name(container or kind)}"
+    fault = _fault(value, kind)
+    return fault and f"{fault[0].removeprefix('.') or 'it'} {fault[1]}"
+
+
+def _fault(value: Any, kind: Any) -> tuple[str, str] | None:
+    """The path to the first departure, each key after a dot, and what it is."""
+    container, parts = _structure(kind)
+    if container is types.UnionType:
+        fits = any(_fault(value, choice) is None for choice in parts)
+        return None if fits else ("", f"is {_shown(value)}, expected {kind}")
+    if not (isinstance(value, container) if container else _is_scalar(value, kind)):
+        return "", f"is {_shown(value)}, expected {_name(container or kind)}"
     if container is None:
         return None
-    if container is list:
-        items = [(number, item, arguments[0]) for number, item in enumerate(value)]
-    elif arguments:
-        items = [(key, item, arguments[1]) for key, item in value.items()]
-    else:
-        hints = typing.get_type_hints(kind)
-        if different := sorted(hints.keys() ^ value.keys()):
-            verb = "lacks" if different[0] in hints else "has an unknown"
-            return f"{where or 'it'} {verb} {different[0]!r}"
-        items = [(key, value[key], hint) for key, hint in hints.items()]
-    faults = (type_fault(item, hint, f"{where}.{key}".lstrip(".")) for key, item, hint in items)
-    return next((fault for fault in faults if fault is not None), None)
+    if typing.is_typeddict(kind) and (different := sorted(parts.keys() ^ value.keys())):
+        return "", f"{'lacks' if different[0] in parts else 'has an unknown'} {different[0]!r}"
+    for key, item in enumerate(value) if container is list else value.items():
+        if fault := _fault(item, parts[key] if isinstance(parts, dict) else parts[-1]):
+            return f".{key}{fault[0]}", fault[1]
+    return None
+
+
+@functools.cache  # a report has tens of thousands of values and a few dozen types
+def _structure(kind: Any) -> tuple[Any, Any]:
+    """The container of a type, None for a scalar's; and its arguments, a TypedDict's by key."""
+    if typing.is_typeddict(kind):
+        return dict, typing.get_type_hints(kind)
+    return typing.get_origin(kind), typing.get_args(kind)
 
 
 def _is_scalar(value: Any, kind: type) -> bool:

@@ -202,7 +202,9 @@ def _delta(timed: Sequence[tuple[int, Message]], end: int) -> mido.MidiTrack:
     """A track of (tick, message) pairs in order, with ticks as differences."""
     track, now = mido.MidiTrack(), 0
     for tick, message in timed:
-        track.append(message.copy(time=tick - now))
+        message = message.copy()  # without new values, which would have all of them checked again
+        message.time = tick - now
+        track.append(message)
         now = tick
     track.append(mido.MetaMessage("end_of_track", time=end - now))
     return track
