@@ -17,6 +17,7 @@ from shards.vocabulary import Vocabulary
 from trainer.config import Config, ModelConfig, TrainConfig
 from trainer.model import linear
 from trainer.model.transformer import TransformerXL
+from trainer.training.metrics_log import MetricsLog
 
 torch.set_num_threads(1)  # models this small are slower with two
 
@@ -123,6 +124,25 @@ def write_dataset(folder, songs, splits):
     }
     writer.write_manifest(folder, manifest)
     return folder
+
+
+CHARTS = {name: getattr(MetricsLog, name) for name in ("draw_loss_by_position", "draw_song")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_charts():
+    """Charts for TensorBoard would take most of the time of a training of a few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CHARTS:
+            patch.setattr(MetricsLog, name, lambda *_: None)
+        yield
+
+
+@pytest.fixture
+def charts(monkeypatch):
+    """Draw them all the same."""
+    for name, draw in CHARTS.items():
+        monkeypatch.setattr(MetricsLog, name, draw)
 
 
 LENGTHS = (40, 31, 57, 22, 35, 48, 29, 33)

@@ -82,6 +82,7 @@ def test_fit_says_what_it_trains_and_how_it_ended(trained, dataset_folder):
     assert "(unigram baseline " in result.stdout
 
 
+@pytest.mark.usefixtures("charts")
 def test_quiet_leaves_stderr_to_errors(call, trained, dataset_folder, tmp_path):
     fitted = call("fit", dataset_folder, "--run", tmp_path / "run", "-q", *QUICK)
     drawn = call("generate", trained[0], "-o", tmp_path / "song.mid", "-q")

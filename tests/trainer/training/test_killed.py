@@ -13,7 +13,7 @@ import torch
 from trainer.run import checkpoint
 from trainer.training.metrics_log import read_metrics
 
-STEPS = 400
+STEPS = 120
 KNN = {"model": "knn", "steps": 30}
 MACHINE = {"tokens_per_second", "data_wait", "memory_mb", "search_ms"}
 
@@ -22,7 +22,7 @@ MACHINE = {"tokens_per_second", "data_wait", "memory_mb", "search_ms"}
 def folders(dataset_folder, tmp_path_factory):
     """Two runs that were killed and two that were not, trained by one process that forks."""
     random = np.random.default_rng(0)
-    steps = np.sort(random.choice(200, 20, replace=False))  # and 200 more steps after the last
+    steps = np.sort(random.choice(100, 20, replace=False))  # and 20 more steps after the last
     kills = [f"{step}:{random.integers(3)}" for step in steps]
     runs = {
         "unbroken": {"model": "plain", "steps": STEPS, "kills": []},
@@ -64,7 +64,7 @@ def assert_same(found, expected):
 
 def test_a_run_killed_at_twenty_random_steps_ends_bit_for_bit_as_one_that_was_not(folders):
     unbroken = result(folders / "unbroken", STEPS)
-    assert unbroken[2]["position"]["epoch"] > 10
+    assert unbroken[2]["position"]["epoch"] > 3
     assert_same(result(folders / "killed", STEPS), unbroken)
 
 

@@ -364,6 +364,7 @@ def test_the_loss_by_position_adds_up_to_the_loss(tmp_path, dataset, config):
     assert losses.by_position[1, 1] == sum(min(length, 32) - 16 for length in lengths)
 
 
+@pytest.mark.usefixtures("charts")
 def test_tensorboard_gets_metrics_plots_and_settings(tmp_path, dataset, config):
     whole = {"drop_parts": 0.0, "rearranged": 0.0}
     train = dataclasses.replace(config.train, sample_bars=1, evaluate_batches=1, **whole)
@@ -394,6 +395,7 @@ def test_tensorboard_gets_metrics_plots_and_settings(tmp_path, dataset, config):
     assert last["utilisation"] == 1.0
 
 
+@pytest.mark.usefixtures("charts")
 def test_a_run_is_the_same_with_and_without_samples(tmp_path, dataset, config):
     weights = []
     for bars in (0, 1):
