@@ -50,19 +50,16 @@ def test_the_workers_import_nothing_from_the_current_folder(folder):
     assert "is intact" in called(folder, "pipeline", "verify", "shards")
 
 
+@pytest.fixture(scope="module")
+def said(folder):
+    """What a training by two processes prints."""
+    ranks = ["--devices=2", "--device=cpu"]
+    return called(folder, "trainer", "fit", "shards", "--run=a run", *ranks, *QUICK, *TINY)
+
+
+@pytest.mark.usefixtures("said")
 def test_nor_do_training_ranks_and_the_prompt(folder):
     song = next((folder / "my midi").rglob("001*.mid"))
-    called(
-        folder,
-        "trainer",
-        "fit",
-        "shards",
-        "--run=a run",
-        "--devices=2",
-        "--device=cpu",
-        *QUICK,
-        *TINY,
-    )
     called(folder, "trainer", "generate", "a run", "-o", "s.mid", "--bars=1", "--prompt", song)
     assert (folder / "s.mid").stat().st_size
 
@@ -88,10 +85,9 @@ def test_a_terminal_that_lacks_letters_shows_others(folder, encoding):
     called(folder, "trainer", "fit", "--help", PYTHONIOENCODING=encoding)
 
 
-def test_hints_can_be_pasted_whatever_the_folder_is_called(folder):
-    said = called(folder, "trainer", "fit", "shards", "--run=two words", *QUICK, *TINY)
-    assert "trainer generate 'two words' -o song.mid" in said
-    assert "tensorboard --logdir 'two words'/tensorboard" in said
+def test_hints_can_be_pasted_whatever_the_folder_is_called(said):
+    assert "trainer generate 'a run' -o song.mid" in said
+    assert "tensorboard --logdir 'a run'/tensorboard" in said
 
 
 def test_a_child_finds_these_packages_and_the_users_own_path(monkeypatch):

@@ -49,7 +49,7 @@ class Song:
         """How its file encodes it."""
         return choose_layout(random_generator(self.seed, self.number, PERFORMANCE))
 
-    @property
+    @cached_property
     def data(self) -> bytes:
         """The healthy file."""
         return self.written()

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import io
 from collections import Counter
@@ -34,7 +35,8 @@ RAISED_BY_MIDO = {
 }
 """What mido raises for each kind of planted file; None where it reads it."""
 
-SONGS = [Song(0, number) for number in range(24)]
+MANY = [Song(0, number) for number in range(120)]
+SONGS = MANY[:24]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,7 @@ def contents(folder):
     }
 
 
+@functools.cache
 def notes_by_channel(data):
     """Per channel, (start, end, pitch) in ticks; a note that never ends or starts is an error."""
     found, sounding = {}, {}
@@ -133,7 +136,7 @@ def test_faults_that_mido_does_not_name_are_in_the_bytes(small):
 def test_mido_reads_every_note_of_every_part():
     for song in SONGS:
         parts = song.piece.parts
-        channels = notes_by_channel(song.data)
+        channels = dict(notes_by_channel(song.data))
         assert 3 <= len(parts) <= 8
         drums = len(parts["drums"].notes) if "drums" in parts else 0
         others = [len(part.notes) for role, part in parts.items() if role != "drums"]
@@ -167,8 +170,7 @@ def test_notes_with_jitter_stay_within_half_a_step_of_the_grid():
 
 
 def test_meters_change_on_bar_lines_only():
-    changing = [Song(0, n).piece for n in range(120)]
-    changing = [piece for piece in changing if len(piece.meters) > 1]
+    changing = [song.piece for song in MANY if len(song.piece.meters) > 1]
     assert changing
     for piece in changing:
         for (start, meter), (after, other) in pairwise(piece.meters):
@@ -177,7 +179,7 @@ def test_meters_change_on_bar_lines_only():
 
 
 def test_a_hundred_songs_hold_every_meter_and_many_tempos_keys_and_layouts():
-    songs = [Song(0, number) for number in range(100)]
+    songs = MANY[:100]
     pieces = [song.piece for song in songs]
     meters = {(m.numerator, m.denominator) for piece in pieces for _, m in piece.meters}
     assert meters == {(m.numerator, m.denominator) for m in METERS.values()}
@@ -318,6 +320,13 @@ def test_a_folder_with_files_is_refused_and_unchanged(tmp_path):
     assert contents(tmp_path) == {"thesis.tex": b"precious"}
 
 
+@pytest.fixture
+def _no_faults(monkeypatch):
+    """Plant nothing, which takes most of the time of a corpus of one song."""
+    monkeypatch.setattr(corpus, "plant", lambda seed, songs: ())
+
+
+@pytest.mark.usefixtures("_no_faults")
 def test_an_empty_folder_is_filled(tmp_path):
     target = tmp_path / "empty"
     target.mkdir()
@@ -345,6 +354,7 @@ def test_a_disk_that_fails_is_one_line_and_leaves_nothing_behind(tmp_path, monke
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("_no_faults")
 def test_only_a_leftover_of_our_own_is_replaced(tmp_path):
     partial = tmp_path / "demo.partial"
     partial.mkdir()
