@@ -25,8 +25,17 @@ def run(dataset_folder, tmp_path_factory):
     return folder
 
 
-def call(*arguments):
-    return CliRunner().invoke(cli, ["judge", *map(str, arguments), "--overwrite"])
+def call(run, *arguments):
+    words = ["judge", str(run), "--split=valid", "--bars=2", "--count=3", "--overwrite"]
+    result = CliRunner().invoke(cli, [*words, *arguments])
+    assert result.exit_code == 0, result.output
+    return result, (run / "judgement" / "valid.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def said(run):
+    """What `judge` prints, and the contents of its file."""
+    return call(run)
 
 
 def judged(run, dataset, samples):
@@ -36,10 +45,8 @@ def judged(run, dataset, samples):
     )
 
 
-def test_judge_prints_a_table_and_writes_json_and_a_plot(run):
-    result = call(run, "--split=valid", "--bars=2", "--count=3")
-    assert result.exit_code == 0, result.output
-    found = json.loads((run / "judgement" / "valid.json").read_text())
+def test_judge_prints_a_table_and_writes_json_and_a_plot(run, said):
+    result, found = said[0], json.loads(said[1])
     assert found["songs"] == [6, 7]
     assert [*found["metrics"]] == [*TITLES]
     for name, title in TITLES.items():
@@ -49,14 +56,10 @@ def test_judge_prints_a_table_and_writes_json_and_a_plot(run):
     assert (run / "judgement" / "valid.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_seeds_give_the_same_json(run):
-    contents = []
-    for _ in range(2):
-        assert call(run, "--split=valid", "--bars=2", "--count=3").exit_code == 0
-        contents.append((run / "judgement" / "valid.json").read_bytes())
-    assert contents[0] == contents[1]
-    result = call(run, "--split=valid", "--bars=2", "--count=3", "--json", "-q")
-    assert (json.loads(result.stdout), result.stderr) == ([json.loads(contents[0])], "")
+def test_the_same_seeds_give_the_same_json(run, said):
+    result, content = call(run, "--json", "-q")
+    assert content == said[1]
+    assert (json.loads(result.stdout), result.stderr) == ([json.loads(content)], "")
 
 
 def test_a_training_song_among_the_samples_is_found(run, dataset):
