@@ -20,9 +20,9 @@ from tests.pipeline.conftest import SETTINGS
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
-    """A head node without CPUs, and two nodes with one CPU each."""
+    """A head node without CPUs, and two nodes with one CPU each; the last test removes one."""
     from ray.cluster_utils import Cluster
 
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
@@ -36,22 +36,6 @@ def cluster():
 def assert_same_bytes(made, dataset) -> None:
     for path in dataset.path.iterdir():
         assert (made.path / path.name).read_bytes() == path.read_bytes(), path.name
-
-
-def test_a_cluster_writes_the_same_bytes_if_a_node_is_lost(demo, dataset, cluster, tmp_path):
-    cluster, nodes = cluster
-    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
-    statuses = []
-
-    def remove_one_node(status):
-        statuses.append(status)
-        if len(nodes) == 2 and 0 < status.counts.files < run.files:
-            cluster.remove_node(nodes.pop(), allow_graceful=False)
-
-    made = execute(run, PoolSettings(engine="ray", ray_address=cluster.address), remove_one_node)
-    assert len(nodes) == 1
-    assert statuses[-1].counts.files == run.files
-    assert_same_bytes(made, dataset)
 
 
 def test_a_cluster_in_use_is_waited_for_and_the_user_told(demo, dataset, cluster, tmp_path):
@@ -79,6 +63,22 @@ def wait_until_in_use(ray) -> None:
     while ray_engine._free_cpus_by_node(ray):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_cluster_writes_the_same_bytes_if_a_node_is_lost(demo, dataset, cluster, tmp_path):
+    cluster, nodes = cluster
+    run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
+    statuses = []
+
+    def remove_one_node(status):
+        statuses.append(status)
+        if len(nodes) == 2 and 0 < status.counts.files < run.files:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+    made = execute(run, PoolSettings(engine="ray", ray_address=cluster.address), remove_one_node)
+    assert len(nodes) == 1
+    assert statuses[-1].counts.files == run.files
+    assert_same_bytes(made, dataset)
 
 
 def engine_with_a_batch(demo, tmp_path, statuses) -> tuple[RayEngine, SliceTask]:
