@@ -9,22 +9,16 @@ from pipeline.clean.quantize import Snap, quantize, same_bar_length
 from pipeline.midi import read_midi
 from shards.codec import Codec
 from shards.vocabulary import CodecSettings, Vocabulary
+from tests.pipeline.midi.midi_bytes import number
 
 VOCABULARY = Vocabulary(CodecSettings(steps_per_beat=12, percussion="gm"))
-
-
-def variable_length(value: int) -> bytes:
-    digits = [value & 127]
-    while value := value >> 7:
-        digits.append(128 | value & 127)
-    return bytes(reversed(digits))
 
 
 def midi(events, ticks_per_beat=480) -> bytes:
     """A one-track file from (tick, bytes) events."""
     body, now = b"", 0
     for tick, event in sorted(events, key=lambda timed: timed[0]):
-        body += variable_length(tick - now) + event
+        body += number(tick - now) + event
         now = tick
     body += b"\x00\xff\x2f\x00"
     header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01" + ticks_per_beat.to_bytes(2, "big")

@@ -25,6 +25,7 @@ from pipeline.running.worker_processes import POLL_SECONDS, PoolError
 from tests.pipeline.conftest import SETTINGS
 from tests.pipeline.running import faults
 from tests.pipeline.running.processes import descendants, living_processes, wait_until
+from tests.pipeline.running.test_run import contents
 
 ROOT = Path(__file__).parents[3]
 QUICK = PoolSettings(workers=2, file_timeout=3.0, soft_timeout=0.2, memory_limit=600)
@@ -189,10 +190,6 @@ def killed(demo, out, seconds: float, *, whole_group: bool) -> None:
         else:
             run.kill()
         run.wait()
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_a_run_killed_ten_times_ends_in_the_same_bytes(demo, dataset, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
+from benchmarks.correctness.hostile_archives import tar_header
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.running.execute import execute
 from pipeline.running.pool_settings import PoolSettings
@@ -31,21 +32,12 @@ PACK = {
 END = bytes(1024)
 
 
-def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
-    """A ustar header with a right checksum, whatever stands in its 12 bytes of size."""
-    block = bytearray(512)
-    block[: len(name)], block[100:108], block[124:136] = name, b"0000644\0", size
-    block[148:156], block[156:157], block[257:265] = b" " * 8, kind, b"ustar\x0000"
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
-
-
 def octal(number: int) -> bytes:
     return b"%011o\0" % number
 
 
 def member(name: str, data: bytes, kind: bytes = b"0") -> bytes:
-    return header(name.encode(), octal(len(data)), kind) + data + bytes(-len(data) % 512)
+    return tar_header(name.encode(), octal(len(data)), kind) + data + bytes(-len(data) % 512)
 
 
 def pax(records: bytes) -> bytes:
@@ -78,7 +70,7 @@ SIZES = {
 @pytest.mark.parametrize("packing", PACK)
 @pytest.mark.parametrize("size", SIZES)
 def test_a_tar_is_read_up_to_an_impossible_size(tmp_path, packing, size):
-    tar = FIRST + header(b"06.mid", SIZES[size]) + LAST[512:] + END
+    tar = FIRST + tar_header(b"06.mid", SIZES[size]) + LAST[512:] + END
     assert rows(tmp_path / f"n{packing}", PACK[packing](tar)) == (6, ["damaged_archive"])
 
 
@@ -102,7 +94,7 @@ def test_a_tar_is_read_up_to_an_extended_header_that_lies(tmp_path, records):
 
 
 def test_a_link_of_any_size_is_a_row_and_nothing_more(tmp_path):
-    link = header(b"link.mid", SIZES["octal, larger than the file"], b"2")
+    link = tar_header(b"link.mid", SIZES["octal, larger than the file"], b"2")
     assert rows(tmp_path / "n.tar", FIRST + link + LAST + END) == (12, ["link"])
 
 
@@ -261,7 +253,7 @@ def test_a_comment_may_hold_the_marks_of_a_zip(tmp_path):
 
 
 def test_a_damaged_archive_does_not_end_the_run(demo, tmp_path):
-    (tmp_path / "bad.tar").write_bytes(FIRST + header(b"x.mid", SIZES["base 256, 2^64"]) + END)
+    (tmp_path / "bad.tar").write_bytes(FIRST + tar_header(b"x.mid", SIZES["base 256, 2^64"]) + END)
     (tmp_path / "bad.tar.zst").write_bytes(zstd.compress(FIRST + LAST + END)[:-9])
     (tmp_path / "bad.zip").write_bytes(with_zip64(2**63, 2**63, 2**63))
     songs = sorted(demo[0].rglob("*.mid"))[:12]

@@ -43,7 +43,9 @@ def make_trainer(dataset, config, *, model=None, **train):
     )
 
 
-def test_hundreds_of_steps_with_resets_wraps_and_evaluations_are_two_graphs(dataset, config, graphs):
+def test_hundreds_of_steps_with_resets_wraps_and_evaluations_are_two_graphs(
+    dataset, config, graphs
+):
     trainer = make_trainer(
         dataset, config, model={"memory": 8}, steps=400, batch_size=2, block_size=8
     )
