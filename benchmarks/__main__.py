@@ -12,6 +12,7 @@ ROOMS = {
         "read-files": "the MIDI reader versus symusic and mido",
         "run-pipeline": "whole pipeline runs versus MidiTok's tokenizer",
         "finalize-dataset": "the end of a run over 180,000 songs, and its report",
+        "browse-rows": "the page of `pipeline browse` over a million songs",
         "load-batches": "from memory maps to batches",
         "train-step": "a training step versus two other libraries, or on a GPU",
         "knn-step": "what a kNN memory adds to a training step",

@@ -9,13 +9,17 @@ import pyarrow as pa
 from shards.errors import LakhxlError
 from shards.settings import nearest
 
+SONG = "song"
+"""What a condition calls the number of a song."""
+
 
 def matching_songs(index: pa.Table, where: str) -> np.ndarray:
     """Find the songs for which a condition over the index's columns is true.
 
     Args:
         index: `shards.layout.INDEX_SCHEMA`.
-        where: one condition, as it would follow WHERE. It cannot read anything but the index.
+        where: one condition, as it would follow WHERE. It cannot read anything but the index and,
+            as `song`, the numbers of the songs.
 
     Returns:
         shape (songs,), bool; False where the condition is null.
@@ -24,14 +28,14 @@ def matching_songs(index: pa.Table, where: str) -> np.ndarray:
         LakhxlError: the condition is not valid SQL, or has an unknown column (with the nearest
             known one).
     """
-    numbered = index.append_column("row", [range(index.num_rows)])
+    numbered = index.append_column(SONG, pa.array(np.arange(index.num_rows)))
     with duckdb.connect() as connection:
         connection.execute("set enable_external_access = false")
         try:
             songs = connection.from_arrow(numbered)
-            rows = songs.filter(where).project("row").fetchnumpy()["row"]
+            rows = songs.filter(where).project(SONG).fetchnumpy()[SONG]
         except duckdb.Error as error:
-            fault = _fault(str(error), where, index.column_names)
+            fault = _fault(str(error), where, numbered.column_names)
             raise LakhxlError(f"--where {where!r}: {fault}") from error
     matching = np.zeros(index.num_rows, bool)
     matching[rows.astype(np.int64)] = True

@@ -276,22 +276,44 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None, overw
     help="The port to serve on; 0 picks a free one.",
 )
 @click.option("--open/--no-open", "open_page", default=True, help="Open the page in a browser.")
-def browse(dataset: Path, port: int, open_page: bool) -> None:
+@click.option(
+    "--source",
+    "sources",
+    type=Folder(),
+    multiple=True,
+    help="What the dataset was made of, as given to `pipeline run`: shows the notes of rejected "
+    "files, too.",
+)
+@click.option(
+    "--soundfont",
+    type=Folder(),
+    help="An .sf2 file to play songs with; by default what Debian installs, else the page has a "
+    "simple synthesizer.",
+)
+def browse(
+    dataset: Path, port: int, open_page: bool, sources: tuple[Path, ...], soundfont: Path | None
+) -> None:
     """Serve DATASET as a web page: search and filter songs, see piano rolls, listen.
 
-    The server answers this machine only, needs no network and only reads. Ctrl-C ends it.
+    The server answers this machine only, to who has the token in the printed address; it needs no
+    network and only reads. Ctrl-C ends it. From elsewhere: `ssh -L 9000:127.0.0.1:8000 MACHINE`,
+    then the printed address with port 9000.
 
     \b
     Example:
         pipeline browse shards/lakh
+        pipeline browse shards/lakh --source data/midi --soundfont GeneralUser.sf2
     """
     from pipeline.browse.server import serve
+    from pipeline.sources.listing import check_sources
     from shards import open_dataset
+    from shards.render.audio import usable_soundfont
 
-    with serve(open_dataset(dataset), port) as server:
-        address = f"http://127.0.0.1:{server.server_address[1]}/"
-        click.echo(f"{address}  (Ctrl-C ends it)")
+    check_sources(sources)
+    opened, found = open_dataset(dataset), usable_soundfont(soundfont)
+    with serve(opened, port, sources=sources, soundfont=found) as server:
+        click.echo(f"{server.address}  (Ctrl-C ends it)")
         if open_page:
-            click.launch(address)
+            click.launch(server.address)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -7,13 +7,14 @@ Conventions
 """
 
 import contextlib
+import io
 import os
 import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
 import mido
 import numpy as np
@@ -56,8 +57,19 @@ def write_wav(song: Song, path: Path, vocabulary: Vocabulary, soundfont: Path | 
         AudioError: pyfluidsynth, its library or a soundfont is missing or cannot be read; says how
             to get it.
     """
-    frames = play(to_midi(song, vocabulary), find_soundfont(soundfont))
-    publish(path, lambda file: _write_frames(file, frames))
+    sound = wav_bytes(to_midi(song, vocabulary), find_soundfont(soundfont))
+    publish(path, lambda file: file.write(sound))
+
+
+def wav_bytes(midi: mido.MidiFile, soundfont: Path) -> bytes:
+    """A .wav file of what `play` returns; it raises the same."""
+    frames, stream = play(midi, soundfont), io.BytesIO()
+    with wave.open(stream, "wb") as wav:
+        wav.setnchannels(2)
+        wav.setsampwidth(2)
+        wav.setframerate(RATE)
+        wav.writeframes(frames.astype("<i2").tobytes())
+    return stream.getvalue()
 
 
 def find_soundfont(given: Path | None) -> Path:
@@ -73,6 +85,22 @@ def find_soundfont(given: Path | None) -> Path:
             "`timgm6mb-soundfont`), or name an .sf2 file with --soundfont"
         )
     return found
+
+
+def usable_soundfont(given: Path | None) -> Path | None:
+    """The given soundfont; without one, the first that can be played here, or None.
+
+    Raises:
+        AudioError: the given one cannot be played, see `write_wav`.
+    """
+    try:
+        soundfont = find_soundfont(given)
+        check_sound(soundfont)
+    except AudioError:
+        if given is not None:
+            raise
+        return None
+    return soundfont
 
 
 def _fluidsynth() -> ModuleType:
@@ -165,11 +193,3 @@ def _quiet_library() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _write_frames(file: BinaryIO, frames: np.ndarray) -> None:
-    with wave.open(file, "wb") as wav:
-        wav.setnchannels(2)
-        wav.setsampwidth(2)
-        wav.setframerate(RATE)
-        wav.writeframes(frames.astype("<i2").tobytes())

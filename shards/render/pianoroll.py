@@ -140,13 +140,6 @@ def save_piano_roll(song: Song, vocabulary: Vocabulary, path: Path, **options: A
     publish(path, lambda file: file.write(data))
 
 
-def notes_extent(song: Song) -> tuple[float, float]:
-    """Left edge and width of the note area, as shares of the picture's width."""
-    width = _notes_width(song)
-    whole = LEFT + width + RIGHT
-    return LEFT / whole, width / whole
-
-
 def _by_notes(instruments: np.ndarray) -> np.ndarray:
     """The distinct instruments, the one with the most notes first."""
     distinct, notes = np.unique(instruments, return_counts=True)

@@ -1,22 +1,20 @@
 // The page of `pipeline browse`: a table that the server filters, sorts and pages, and one song at
 // a time with its piano roll and a player. Values are only ever inserted as text. The part of the
 // address after # says what is shown, in the server's words: #song=3&q=ballad&sort=notes&f.bpm=>=100
+// of the songs, #of=files&file=3 of the files that were not kept.
 "use strict";
 
 // The server's policy allows no string as markup but through this: whatever a library writes as
 // markup, by a way that we know or not, adds no element.
 globalThis.trustedTypes?.createPolicy("default", {createHTML: (text) => text.replaceAll("<", "&lt;")});
 
-const FIRST_SHOWN = ["song", "path", "split", "representative", "seconds", "bars", "bpm", "meter",
-  "instruments", "notes", "tokens"];
+const FIRST_SHOWN = ["song", "path", "split", "seconds", "bars", "bpm", "meter", "instruments", "notes",
+  "row", "outcome", "rule", "value", "threshold", "detail"];
 const WAIT = 250; // milliseconds after the last key, before asking the server
-const at = (id) => document.getElementById(id);
 const wanted = new URLSearchParams(location.hash.slice(1));
-let table, synth, opened, dataset, openCount = 0, listCount = 0, listed = "";
-
-function element(tag, text, className = "") {
-  return Object.assign(document.createElement(tag), {textContent: text ?? "", className});
-}
+const shown = wanted.get("of") === "files" ? "files" : "songs"; // which table
+const one = shown === "files" ? "file" : "song", numbered = shown === "files" ? "row" : "song";
+let table, dataset, openCount = 0, listCount = 0, listed = "";
 
 // The dataset that this page is of goes with every address, so that the server can refuse another's.
 function of(address) {
@@ -45,7 +43,8 @@ function queryOf(params) {
 }
 
 function hash() {
-  return [opened && `song=${opened.number}`, listed].filter(Boolean).join("&");
+  const of = shown === "files" && "of=files";
+  return [of, opened && `${one}=${opened.number}`, listed].filter(Boolean).join("&");
 }
 
 // Another song is a step of the browser's history; another list, while somebody types, is not.
@@ -56,9 +55,11 @@ function remember(isStep) {
 
 // Back, forward, or an address typed in.
 function goTo() {
-  const now = new URLSearchParams(location.hash.slice(1)), number = now.get("song");
-  now.delete("song");
-  if (now.toString() !== listed || !number) location.reload();
+  const now = new URLSearchParams(location.hash.slice(1)), number = now.get(one);
+  const isOther = (now.get("of") || "songs") !== shown;
+  now.delete(one);
+  now.delete("of");
+  if (isOther || now.toString() !== listed || !number) location.reload();
   else open(number).catch(showError);
 }
 
@@ -69,9 +70,11 @@ async function songs(url, config, params) {
     const found = await (await ask(of(`${url}?page=${params.page || 1}&size=${size}&${query}`))).json();
     if (mine !== listCount) return found;
     listed = query;
-    if (!wanted.has("song")) remember(false);
-    at("found").textContent = found.last_row.toLocaleString("en") +
-      (found.last_row === 1 ? " song" : " songs");
+    if (!wanted.has(one)) remember(false);
+    at("found").textContent = `${found.last_row.toLocaleString("en")} ${one}${found.last_row === 1 ? "" : "s"}`;
+    at("fit").hidden = !found.fit;
+    at("fit").querySelector("code").textContent = found.fit;
+    refreshColumn();
     showError();
     return found;
   } catch (error) {
@@ -86,13 +89,24 @@ function isShown(name) {
 
 function columnOf({name, kind}) {
   const text = (cell) => element("span", cell.getValue());
+  const title = (cell) => {
+    const ask = element("button", "?", "ask"), head = element("span", cell.getValue());
+    ask.type = "button";
+    ask.setAttribute("aria-label", `About ${cell.getValue()}`);
+    ask.addEventListener("click", (event) => {
+      event.stopPropagation(); // a click on the name sorts
+      at("column").dataset.name === name ? hideColumn() : showColumn(name).catch(showError);
+    });
+    head.append(ask);
+    return head;
+  };
   return {
-    field: name, title: name.replaceAll("_", " "), titleFormatter: text, visible: isShown(name),
+    field: name, title: name.replaceAll("_", " "), titleFormatter: title, visible: isShown(name),
     headerFilter: "input", headerFilterLiveFilter: true,
-    headerFilterPlaceholder: {number: ">=", boolean: "yes", text: ""}[kind],
+    headerFilterPlaceholder: {number: ">=", map: ">=", boolean: "yes"}[kind] || "",
     hozAlign: kind === "number" ? "right" : "left", headerHozAlign: kind === "number" ? "right" : "left",
     formatter: kind === "boolean" ? (cell) => (cell.getValue() ? "yes" : "no") : text,
-    minWidth: name === "path" ? 180 : 44 + 8 * name.length, widthGrow: name === "path" ? 4 : 1,
+    minWidth: name === "path" ? 260 : 72 + 8.5 * name.length, widthGrow: name === "path" ? 4 : 1,
     tooltip: name === "path" && ((event, cell) => text(cell)),
   };
 }
@@ -113,24 +127,31 @@ async function start() {
   const about = await (await ask("/api/about")).json();
   dataset = about.dataset;
   at("name").textContent = document.title = about.name;
-  chooser(about.columns);
+  for (const name of ["songs", "files"]) {
+    at(name).append(element("small", ` ${about[name].toLocaleString("en")}`));
+    if (name === shown) at(name).setAttribute("aria-current", "true");
+  }
+  offerSounds(about.soundfont);
+  const columns = await (await ask(of(`/api/${shown}/columns`))).json();
+  chooser(columns);
   at("search").value = wanted.get("q") || "";
-  const names = about.columns.map((column) => column.name), sort = wanted.get("sort");
+  const names = columns.map((column) => column.name), sort = wanted.get("sort");
   table = new Tabulator("#table", {
-    ajaxURL: "/api/songs", ajaxRequestFunc: songs,
-    pagination: true, paginationMode: "remote", paginationSize: 20, paginationCounter: "rows",
+    ajaxURL: `/api/${shown}`, ajaxRequestFunc: songs,
+    pagination: true, paginationElement: at("pages"), paginationMode: "remote", paginationSize: 20,
     paginationSizeSelector: [20, 50, 100, 200],
     sortMode: "remote", filterMode: "remote", headerFilterLiveFilterDelay: WAIT,
-    layout: "fitColumns", columns: about.columns.map(columnOf), placeholder: "No song",
+    layout: "fitColumns", columns: columns.map(columnOf), placeholder: "Nothing passes",
     initialHeaderFilter: names.filter((name) => wanted.has("f." + name))
       .map((field) => ({field, value: wanted.get("f." + field)})),
     initialSort: names.includes(sort) ? [{column: sort, dir: wanted.get("order") || "asc"}] : [],
-    index: "song", rowFormatter: mark, headerSortElement: () => element("div", "", "tabulator-arrow"),
+    index: numbered, rowFormatter: mark, headerSortElement: () => element("div", "", "tabulator-arrow"),
   });
-  table.on("rowClick", (event, row) => open(row.getData().song).catch(showError));
+  table.on("rowClick", (event, row) => open(row.getData()[numbered]).catch(showError));
   table.on("tableBuilt", () => {
-    const number = wanted.get("song");
-    wanted.delete("song");
+    nameParts();
+    const number = wanted.get(one);
+    wanted.delete(one);
     if (number) open(number).catch(showError);
   });
   addEventListener("popstate", goTo);
@@ -142,79 +163,80 @@ async function start() {
   });
 }
 
+// What a screen reader needs beyond what the library writes.
+function nameParts() {
+  for (const column of table.getColumns())
+    column.getElement().querySelector(".tabulator-header-filter input")
+      ?.setAttribute("aria-label", `Filter of ${column.getField()}`);
+  document.querySelector(".tabulator-tableholder").setAttribute("role", "rowgroup");
+  document.querySelector(".tabulator-table").setAttribute("role", "presentation");
+}
+
 function mark(row) {
   row.getElement().tabIndex = -1; // the arrow keys move the focus
-  row.getElement().classList.toggle("open", row.getData().song === opened?.number);
+  row.getElement().classList.toggle("open", row.getData()[numbered] === opened?.number);
 }
 
 async function open(number) {
-  const mine = ++openCount;
+  const mine = ++openCount, address = `/api/${one}/${number}`;
   stop();
-  const song = await (await ask(of(`/api/song/${number}`))).json();
+  const song = await (await ask(of(address))).json();
   if (mine !== openCount) return; // another was opened meanwhile
-  opened = {number: Number(number), ...song};
+  opened = {number: Number(number), address, ...song};
   at("song").hidden = false;
+  at("panes").classList.add("two");
   table.getRows("active").forEach(mark);
   remember(true);
   at("title").textContent = song.facts.path;
-  at("picture").src = of(`/api/song/${number}.png`);
-  at("download").href = of(`/api/song/${number}.mid`);
+  at("silent").textContent = song.silent || "";
+  at("silent").hidden = !song.silent;
+  for (const id of ["play", "time", "in", "out", "whole", "download"]) at(id).hidden = !song.music;
+  at("download").href = of(`${address}.mid`);
   at("facts").replaceChildren(...Object.entries(song.facts).flatMap(([name, value]) =>
     [element("dt", name.replaceAll("_", " ")), element("dd", value)]));
-  place(0);
-  at("song").scrollIntoView({block: "nearest", behavior: "smooth"});
+  rolls.length = zoom = 0;
+  at("rolls").replaceChildren();
+  if (song.music) addRoll(song.music, song.facts.path, (step) => seek(step).catch(failed));
+  listDuplicates(song.duplicates);
+  if (song.music) place(0);
+  if (at("song").offsetTop > at("left").offsetTop) // else it stands beside the table
+    at("song").scrollIntoView({block: "nearest", behavior: "smooth"});
 }
 
-// The player. Ticks of the .mid are steps of the song, so playing time maps linearly to the picture.
-async function load() {
-  synth ??= new WebAudioTinySynth({quality: 1});
-  await synth.getAudioContext().resume();
-  if (synth.number === opened.number) return;
-  const midi = await (await ask(of(`/api/song/${opened.number}.mid`))).arrayBuffer();
-  synth.loadMIDI(midi);
-  synth.number = opened.number;
+function addRoll(music, name, onSeek) {
+  const roll = new Roll(music, name, onSeek);
+  rolls.push(roll);
+  at("rolls").append(roll.box, roll.legend());
+  layoutRolls();
+  return roll;
 }
 
-async function play() {
-  await load();
-  synth.playMIDI();
-  at("play").textContent = "Pause";
-  at("play").dataset.playing = "";
-  follow();
+// The other songs of the cluster: a box shows one's roll under that of the song, a link opens it.
+function listDuplicates(duplicates) {
+  at("duplicates").hidden = !duplicates.length;
+  at("duplicates").querySelector("ul").replaceChildren(...duplicates.map(({song, path}) => {
+    const item = document.createElement("li"), label = document.createElement("label");
+    const box = Object.assign(document.createElement("input"), {type: "checkbox"});
+    const link = Object.assign(element("a", "open"), {href: `#song=${song}&${listed}`});
+    let roll;
+    box.addEventListener("change", async () => {
+      if (roll) {
+        rolls.splice(rolls.indexOf(roll), 1);
+        roll.box.nextSibling.remove(), roll.box.previousSibling.remove(), roll.box.remove();
+        roll = undefined;
+        return layoutRolls();
+      }
+      const {music} = await (await ask(of(`/api/song/${song}`))).json();
+      at("rolls").append(element("h3", path));
+      roll = addRoll(music, path);
+    });
+    label.append(box, ` ${song} `, element("bdi", path));
+    item.append(label, " ", link);
+    return item;
+  }));
 }
 
-function stop() {
-  if (synth) synth.stopMIDI();
-  at("play").textContent = "Play";
-  delete at("play").dataset.playing;
-}
-
-function follow() {
-  const {play: playing, curTick, maxTick} = synth.getPlayStatus();
-  place(maxTick ? curTick / maxTick : 0);
-  if (!playing) return stop();
-  requestAnimationFrame(follow);
-}
-
-function place(part) {
-  const {left, width} = opened.roll, seconds = Math.floor(part * opened.seconds);
-  at("cursor").style.left = `${100 * (left + width * part)}%`;
-  at("time").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-}
-
-async function seek(event) {
-  const box = at("picture").getBoundingClientRect(), {left, width} = opened.roll;
-  const part = Math.min(Math.max(((event.clientX - box.left) / box.width - left) / width, 0), 1);
-  await load();
-  synth.locateMIDI(Math.floor(part * synth.getPlayStatus().maxTick));
-  place(part);
-}
-
-function toggle() {
-  return "playing" in at("play").dataset ? stop() : play().catch(showError);
-}
-
-// Arrows choose a row, Enter opens it, space plays, / searches, Escape leaves a field.
+// Arrows choose a row, Enter opens it, space plays, + and - zoom, / searches, Escape leaves a field.
 function press(event) {
   const here = document.activeElement, isField = here.matches("input, select, button, summary, a");
   if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -223,12 +245,16 @@ function press(event) {
   const rows = [...document.querySelectorAll(".tabulator-row")], focused = rows.indexOf(here);
   const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
   const act = step ? () => rows[Math.min(Math.max(focused + step, 0), rows.length - 1)]?.focus()
-    : {"/": () => at("search").focus(), Enter: () => here.click(), " ": () => opened && toggle()}[event.key];
+    : {"/": () => at("search").focus(), "+": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), Enter: () => here.click(), " ": () => opened && toggle()}[event.key];
   if (!act) return;
   event.preventDefault();
   act();
 }
 
 at("play").addEventListener("click", toggle);
-at("roll").addEventListener("click", (event) => seek(event).catch(showError));
+at("in").addEventListener("click", () => zoomBy(1.5));
+at("out").addEventListener("click", () => zoomBy(1 / 1.5));
+at("whole").addEventListener("click", () => zoomBy(0));
+at("copy").addEventListener("click", () =>
+  navigator.clipboard.writeText(at("fit").querySelector("code").textContent).catch(showError));
 start().catch(showError);

@@ -77,8 +77,15 @@ BarRow = tuple[str, int, str]
 """Label, number, and a class: main, lost, part or other."""
 
 
-def report_html(report: Report) -> str:
-    """The report as a page of its own."""
+def report_html(report: Report, *, name: str = "", made: str = "") -> str:
+    """The report as a page of its own.
+
+    Args:
+        report: the figures.
+        name, made: of the dataset, and the day on which it was made: of a page that `pipeline
+            browse` serves, which links to its songs. The page inside the dataset has none of it:
+            it is the same for the same files and settings, in whatever folder.
+    """
     counts = report["note_counts"]
     group_charts = _distribution_charts(report)
     group_charts["sound"] += (
@@ -91,6 +98,8 @@ def report_html(report: Report) -> str:
     return render(
         "report.html",
         report=report,
+        name=name,
+        made=made,
         contents=CONTENTS,
         findings_shown=FINDINGS_SHOWN,
         repairs_shown=REPAIRS_SHOWN,

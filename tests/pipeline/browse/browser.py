@@ -1,5 +1,6 @@
 """A real browser without a window, for tests of pages; skipped where there is none."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ needs_browser = pytest.mark.skipif(
     reason="needs chromium and chromedriver (apt install chromium chromium-driver)",
 )
 WIDE, NARROW = 1200, 360
+TOKEN = "a-token-of-the-tests"
+COOKIE = f"lakhxl-{hashlib.sha256(TOKEN.encode()).hexdigest()[:12]}"
+"""Name of the cookie that holds it."""
 
 
 @contextmanager
@@ -37,6 +41,8 @@ def chromium() -> Iterator[Any]:
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         driver.set_page_load_timeout(60)
+        signed_in = {"name": COOKIE, "value": TOKEN, "url": "http://127.0.0.1/"}
+        driver.execute_cdp_cmd("Network.setCookie", signed_in)
         yield driver
     finally:
         driver.quit()

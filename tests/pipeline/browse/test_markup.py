@@ -146,14 +146,25 @@ class Renamed(server.Site):
             return answer
         content = json.loads(answer.content)
         if path == "/api/about":
-            self._columns = [column["name"] for column in content["columns"]]
             content["name"] = " ".join(self._names)
-            for number, column in enumerate(content["columns"]):
+            content["soundfont"] = self._names[1]
+        elif path == "/api/songs/values":
+            content["help"] = self._names[0]
+            bins = [{"box": name, "label": name, "rows": 1} for name in self._names]
+            content["bins"] = bins
+        elif path == "/api/songs/columns":
+            self._columns = [column["name"] for column in content]
+            for number, column in enumerate(content):
                 column["name"] = self._column(number)
         elif path == "/api/songs":
             content["data"] = [self._row(n) for n in range(len(self._names))]
+            content["fit"] = self._names[0]
         else:
             content["facts"] = {name: name for name in self._names} | {"path": self._names[0]}
+            content["silent"] = self._names[0]
+            content["duplicates"] = [{"song": 1, "path": name} for name in self._names]
+            names = content["music"]["names"]
+            content["music"]["names"] = {key: self._names[n] for n, key in enumerate(names)}
         return answer._replace(content=json.dumps(content).encode())
 
     def _column(self, number):
@@ -194,7 +205,7 @@ def page_of(driver, dataset, names):
         titles = (
             "return [...document.querySelectorAll('.tabulator-col-title')].map(e => e.textContent)"
         )
-        expected = [site._column(n).replace("_", " ") for n in range(len(site._columns))]
+        expected = [site._column(n).replace("_", " ") + "?" for n in range(len(site._columns))]
         assert driver.execute_script(titles) == expected
         tips = [driver.execute_async_script(TOOLTIP, song) for song in range(len(names))]
         assert tips == [[name, tips[0][1]] for name in names]
@@ -202,6 +213,10 @@ def page_of(driver, dataset, names):
         wait(driver, "return document.querySelectorAll('#facts dd').length >= 41")
         facts = "return [...document.querySelectorAll('#facts dd')].map(e => e.textContent)"
         assert driver.execute_script(facts)[:40] == names
+        driver.execute_script("showColumn('song')")
+        wait(driver, "return document.querySelectorAll('.bin').length === 40")
+        driver.execute_script("document.querySelector('#duplicates input').click()")
+        wait(driver, "return rolls.length === 2")
         return driver.execute_script(TREE)
 
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from pipeline.browse.server import Server, serve
 from shards import Dataset
+from tests.pipeline.browse.browser import COOKIE, TOKEN
 
-OWN = b"Host: 127.0.0.1\r\n"
+SIGNED_IN = f"Cookie: a=b; {COOKIE}={TOKEN}\r\n".encode()
+OWN = b"Host: 127.0.0.1\r\n" + SIGNED_IN
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,13 @@ MALFORMED = [
     b"GET /api/song/0.mid%00 HTTP/1.1",
     b"GET /api/song/0/../1 HTTP/1.1",
     b"GET /api/song/00000000000 HTTP/1.1",
-    b"GET /api/song/1000000.png HTTP/1.1",
+    b"GET /api/song/1000000.mid HTTP/1.1",
+    b"GET /api/song/0.png HTTP/1.1",
+    b"GET /api/song/0.wav HTTP/1.1",
+    b"GET /api/file/1000000 HTTP/1.1",
+    b"GET /api/songs/values?name=nothing HTTP/1.1",
+    b"GET /api/files?f.notes=1 HTTP/1.1",
+    b"GET /api/songs?f.notes=1e999 HTTP/1.1",
     b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1",
     b"GET /..%2f..%2fetc/passwd HTTP/1.1",
     b"GET /%c0%ae%c0%ae/etc/passwd HTTP/1.1",
@@ -138,7 +146,9 @@ def test_a_request_that_is_malformed_gets_a_status_of_its_own_fault(port, line):
 
 @pytest.mark.parametrize("headers", HEADERS, ids=lambda line: repr(line[:60]))
 def test_headers_that_are_malformed_or_of_another_machine_are_refused(port, headers):
-    status, content = status_of(port, b"GET /api/songs HTTP/1.1\r\n" + headers + b"\r\n")
+    status, content = status_of(
+        port, b"GET /api/songs HTTP/1.1\r\n" + headers + SIGNED_IN + b"\r\n"
+    )
     assert 400 <= status < 500
     assert b"path" not in content
 
@@ -156,7 +166,7 @@ def test_a_range_is_answered_by_the_whole(port, address, range_):
 @pytest.mark.parametrize("number", [b"", b":9000", b":80"])
 def test_an_ssh_tunnel_may_have_another_port(port, name, number):
     for line in (b"GET /api/about", b"GET http://" + name + number + b"/api/about"):
-        request = line + b" HTTP/1.1\r\nHost: " + name + number + b"\r\n\r\n"
+        request = line + b" HTTP/1.1\r\nHost: " + name + number + b"\r\n" + SIGNED_IN + b"\r\n"
         assert status_of(port, request)[0] == 200
 
 
@@ -169,7 +179,7 @@ WORDS = st.sampled_from(
      b"f.", b"notes", b"path", b"sort=", b"order=desc", b"page=", b"size=", b"q=", b"0", b"1",
      b"-1", b">=", b"'", b'"', b"--", b"(", b")", b"[", b"]", b":", b"@", b"http:",
      b"\xc3\xa9", b"\xff", b"\t", b"%27", b"%22", b"..", b"1e999", b"9" * 30, b".mid",
-     b".png", b"report", b"+", b"%"]
+     b".wav", b"files", b"columns", b"name=", b"report", b"+", b"%"]
 )  # fmt: skip
 
 
@@ -201,8 +211,8 @@ def test_a_hundred_connections_at_once_are_all_answered(port):
 
 
 DATASET_ADDRESSES = (
-    b"/api/about", b"/api/songs", b"/api/song/0", b"/api/song/0.mid", b"/api/song/0.png",
-    b"/report",
+    b"/api/about", b"/api/songs", b"/api/files", b"/api/songs/values?name=bpm", b"/api/song/0",
+    b"/api/song/0.mid", b"/api/file/0", b"/report",
 )  # fmt: skip
 
 

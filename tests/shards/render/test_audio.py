@@ -1,6 +1,5 @@
 """A song as sound: right length and pitch, and a clear error where something is missing."""
 
-import os
 import sys
 import wave
 
@@ -11,25 +10,10 @@ from shards.render import audio
 from shards.render.audio import RATE, SOUNDFONTS, AudioError, find_soundfont, play, write_wav
 from shards.render.midi import to_midi
 from shards.vocabulary import Vocabulary
+from tests.shards.render.sound import needs_audio
 from tests.shards.songs import make_song
 
 VOCABULARY = Vocabulary()
-REQUIRED = os.environ.get("LAKHXL_AUDIO") == "required"
-
-
-def can_play() -> bool:
-    try:
-        find_soundfont(None)
-        audio._fluidsynth()
-    except AudioError:
-        return False
-    return True
-
-
-needs_audio = pytest.mark.skipif(
-    not REQUIRED and not can_play(),
-    reason="needs FluidSynth and a soundfont (apt install libfluidsynth3 timgm6mb-soundfont)",
-)
 
 
 def sound_of(notes):

@@ -12,7 +12,6 @@ from matplotlib.collections import PolyCollection
 from shards.render.pianoroll import (
     MAX_NAMED,
     drawable,
-    notes_extent,
     piano_roll,
     png,
     save_piano_roll,
@@ -168,9 +167,3 @@ def test_removed_silence_is_marked_where_it_was():
         dashed = [lines for lines in band.collections if lines.get_zorder() == 3]
         assert [path.vertices[0, 0] for path in dashed[0].get_paths()] == [3 * 96, 7 * 96]
     assert len(png(song, VOCABULARY)) < len(png(song, VOCABULARY, silences=[(3, 8)]))
-
-
-def test_the_notes_extent_is_that_of_the_drawn_band():
-    song = make_song([(0, 12, 0, 60, 66), (7000, 12, 0, 62, 66)])
-    figure = piano_roll(song, VOCABULARY)
-    assert notes_extent(song) == pytest.approx(figure.axes[0].get_position().bounds[::2])
