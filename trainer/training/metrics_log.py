@@ -1,16 +1,21 @@
 """The log of a run: metrics.jsonl and TensorBoard, with the same numbers.
 
 A resumed run first truncates both to its first step, so no step is logged twice. TensorBoard also
-gets the settings, the loss by position in the song as a curve, and the piano roll of a song that
-the model has just written.
+gets the settings, the loss by position in the song as a curve, and a song that the model has just
+written, as a piano roll and, where there is a soundfont, as sound. Each split is a run of its own
+there, because TensorBoard draws the runs that have a tag in one chart: training and validation
+together, and nothing of another unit.
 """
 
 import json
 import math
+import time
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -18,7 +23,10 @@ from torch.utils.tensorboard.summary import hparams
 from shards import settings
 from shards.codec import Codec, EncodedSong
 from shards.plain_file import parse_json, read_plain
+from shards.render.audio import RATE, play, usable_soundfont
+from shards.render.midi import to_midi
 from shards.render.pianoroll import piano_roll
+from trainer.config import Config
 from trainer.model.loss import POSITION_NAMES
 from trainer.run.folder import Run
 
@@ -26,19 +34,30 @@ MOST_BYTES, ROW_DEPTH = 2**28, 2
 """Bounds of metrics.jsonl: half a million lines, and lists in rows."""
 LARGEST = 1e300
 """No metric is as large; NaN is not smaller either."""
-LAYOUT = {
-    "Learning": {
-        "loss": ["Multiline", ["train/loss", "valid/loss"]],
-        "next token": ["Multiline", ["train/tokens", "valid/tokens"]],
-        "instrument": ["Multiline", ["train/instruments", "valid/instruments"]],
-        "bits per note": ["Multiline", ["train/bits_per_note", "valid/bits_per_note"]],
-    },
-    "Steps": {
-        "gradient and update": ["Multiline", ["train/grad_norm", "train/update_norm"]],
-        "waiting for data": ["Multiline", ["train/data_wait"]],
-    },
+TIME = "unix_time"
+"""Column of when a line was written, in seconds since 1970."""
+NATS = {
+    "loss": "loss_nats",
+    "tokens": "token_nats",
+    "instruments": "instrument_nats",
+    "velocities": "velocity_nats",
+    "loss_by_position": "nats_by_position",
 }
-"""Metrics that TensorBoard's tab "Custom Scalars" shows in one chart."""
+"""A loss in the program -> its name in metrics.jsonl. Earlier runs have the former there, too."""
+CHARTS = {
+    "loss_nats": "loss/nats_per_token",
+    "token_nats": "loss_by_head/next_token_nats",
+    "instrument_nats": "loss_by_head/instrument_nats",
+    "velocity_nats": "loss_by_head/velocity_nats",
+    "bits_per_note": "loss_per_note/bits",
+    "tokens_per_second": "speed/tokens_per_second",
+    "data_wait": "speed/data_wait_share",
+    "memory_mb": "speed/memory_mb",
+    "search_ms": "speed/knn_search_ms",
+}
+"""Metric -> its chart in TensorBoard, which sorts them, the loss first. Others: training/NAME."""
+LONGEST_SOUND = 120
+"""Seconds of a sample that is played; longer ones are only drawn."""
 
 
 class MetricsLog:
@@ -58,8 +77,8 @@ class MetricsLog:
         self.dropped = truncate_metrics(run.metrics, step)
         self._run = run
         self._lines = run.metrics.open("a")
-        self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
-        self._writer.add_custom_scalars(LAYOUT)
+        self._purge_step = step + 1
+        self._writers: dict[str, SummaryWriter] = {}
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -71,19 +90,29 @@ class MetricsLog:
         trace: TracebackType | None,
     ) -> None:
         self._lines.close()
-        self._writer.close()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, split: str = "") -> SummaryWriter:
+        """What writes a split's metrics for TensorBoard; or what is of no split."""
+        if split not in self._writers:
+            folder = self._run.path / "tensorboard" / split
+            self._writers[split] = SummaryWriter(str(folder), purge_step=self._purge_step)
+        return self._writers[split]
 
     def write(self, step: int, split: str, metrics: dict[str, Any]) -> None:
         """Add one line of metrics, of a split such as train or valid, at a step."""
-        line = {"step": step, "split": split, **metrics}
+        named = {NATS.get(name, name): value for name, value in metrics.items()}
+        line = {"step": step, "split": split, **named, TIME: round(time.time(), 3)}
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
-        for name, value in metrics.items():
+        writer = self._writer(split)
+        for name, value in named.items():
             if not isinstance(value, list):
-                self._writer.add_scalar(f"{split}/{name}", value, step)
-        if "loss" in metrics:
-            perplexity = math.exp(min(metrics["tokens"], 50.0))
-            self._writer.add_scalar(f"{split}/perplexity", perplexity, step)
+                writer.add_scalar(CHARTS.get(name, f"training/{name}"), value, step)
+        if "token_nats" in named:
+            perplexity = math.exp(min(named["token_nats"], 50.0))
+            writer.add_scalar("perplexity/next_token", perplexity, step)
 
     def draw_loss_by_position(self, step: int, losses: list[float | None]) -> None:
         """Draw the result of `mean_loss_by_position`."""
@@ -96,31 +125,54 @@ class MetricsLog:
         axes.set_xlabel("position in the song, tokens")
         axes.set_ylabel("nats per token")
         axes.spines[["top", "right"]].set_visible(False)
-        self._writer.add_figure("valid/loss_by_position", figure, step)
-        for name, value in zip(POSITION_NAMES, losses, strict=True):
+        self._writer().add_figure("loss_by_position", figure, step)
+        for number, (name, value) in enumerate(zip(POSITION_NAMES, losses, strict=True)):
             if value is not None:
-                self._writer.add_scalar(f"valid_by_position/{name}", value, step)
+                tag = f"loss_by_position/{number:02}_from_{name}_nats"  # in order of positions
+                self._writer("valid").add_scalar(tag, value, step)
 
     def draw_song(self, step: int, song: EncodedSong) -> None:
-        """Draw a song that the model has written."""
+        """Draw a song that the model has written, and play it where that is possible."""
         vocabulary = self._run.vocabulary
-        roll = piano_roll(Codec(vocabulary).decode(song), vocabulary, title=f"step {step:,}")
-        self._writer.add_figure("sample", roll, step)
+        decoded = Codec(vocabulary).decode(song)
+        roll = piano_roll(decoded, vocabulary, title=f"step {step:,}")
+        self._writer().add_figure("sample", roll, step)
+        if self._soundfont and decoded.seconds(decoded.end) <= LONGEST_SOUND:
+            frames = torch.from_numpy(play(to_midi(decoded, vocabulary), self._soundfont))
+            mono = frames.float().mean(dim=1, keepdim=True).T / 2**15
+            self._writer().add_audio("sample", mono, step, sample_rate=RATE)
+
+    @cached_property
+    def _soundfont(self) -> Path | None:
+        return usable_soundfont(None)
 
     def write_hparams(self, valid: dict[str, Any]) -> None:
-        """Show settings and final metrics side by side in TensorBoard's tab "HParams"."""
-        chosen = {
-            f"{part}.{name}": "none" if value is None else value
-            for part, values in settings.to_json(self._run.config).items()
-            for name, value in values.items()
+        """Show settings and final metrics side by side in TensorBoard's tab "HParams".
+
+        The settings that differ from the defaults come first.
+        """
+        chosen, defaults = _flat(self._run.config), _flat(Config())
+        order = sorted(chosen, key=lambda name: chosen[name] == defaults[name])
+        final = {
+            f"result/{NATS.get(name, name)}": value
+            for name, value in valid.items()
+            if isinstance(value, float)
         }
-        final = {f"final/{key}": v for key, v in valid.items() if isinstance(v, float)}
-        file_writer = self._writer.file_writer
+        writer = self._writer()
+        file_writer = writer.file_writer
         assert file_writer is not None  # until the log is closed
-        for summary in hparams(chosen, final):
+        for summary in hparams({name: chosen[name] for name in order}, final):
             file_writer.add_summary(summary)
-        for key, value in final.items():
-            self._writer.add_scalar(key, value)
+        for name, value in final.items():
+            writer.add_scalar(name, value)
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    return {
+        f"{part}.{name}": "none" if value is None else value
+        for part, values in settings.to_json(config).items()
+        for name, value in values.items()
+    }
 
 
 class NullMetricsLog(MetricsLog):
@@ -213,7 +265,7 @@ def _to_row(line: bytes) -> dict[str, Any] | None:
     numbers = [value for name, value in row.items() if name != "split"]
     numbers += [each for value in numbers if isinstance(value, list) for each in value]
     is_row = isinstance(row.get("split"), str) and all(map(_is_value, numbers))
-    return row if is_row else None
+    return {NATS.get(f"{name}", f"{name}"): row[name] for name in row} if is_row else None
 
 
 def _is_value(value: Any) -> bool:

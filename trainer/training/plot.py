@@ -14,7 +14,7 @@ from trainer.training.metrics_log import read_metrics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANELS = {"tokens": "Next token, nats", "instruments": "Instrument of the next note, nats"}
+PANELS = {"token_nats": "Next token, nats", "instrument_nats": "Instrument of the next note, nats"}
 """Metric -> title of its plot."""
 
 

@@ -59,7 +59,7 @@ def test_the_loss_is_close_to_the_validation_loss_of_training(runs):
     found = json.loads((runs[0] / "evaluation" / "valid.json").read_text())
     lines = (runs[0] / "metrics.jsonl").read_text().splitlines()
     valid = [line for line in map(json.loads, lines) if line["split"] == "valid"]
-    assert found["overall"]["loss"]["mean"] == pytest.approx(valid[-1]["loss"], rel=0.01)
+    assert found["overall"]["loss"]["mean"] == pytest.approx(valid[-1]["loss_nats"], rel=0.01)
 
 
 def test_without_a_dataset_the_first_runs_own_is_opened(runs, dataset_folder):

@@ -59,7 +59,7 @@ def assert_equal(one, other):
     )
     assert [line["step"] for line in metrics] == [line["step"] for line in other_metrics]
     for line, other_line in zip(metrics, other_metrics, strict=True):
-        assert line.get("loss") == pytest.approx(other_line.get("loss"), abs=1e-6)
+        assert line.get("loss_nats") == pytest.approx(other_line.get("loss_nats"), abs=1e-6)
         assert line.get("utilisation") == other_line.get("utilisation")
 
 

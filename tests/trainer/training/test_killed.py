@@ -15,7 +15,7 @@ from trainer.training.metrics_log import read_metrics
 
 STEPS = 120
 KNN = {"model": "knn", "steps": 30}
-MACHINE = {"tokens_per_second", "data_wait", "memory_mb", "search_ms"}
+MACHINE = {"unix_time", "tokens_per_second", "data_wait", "memory_mb", "search_ms"}
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,17 @@ import dataclasses
 import json
 import os
 import signal
+import time
 
 import mido
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from shards.errors import LakhxlError
+from shards.render.audio import usable_soundfont
+from trainer.config import Config
 from trainer.run import checkpoint
 from trainer.run.folder import open_run
 from trainer.training.loop import StopRequest, has_ended
@@ -17,7 +21,7 @@ from trainer.training.unigram_baseline import unigram_baseline
 
 from .small_runs import start_or_resume
 
-MACHINE = {"tokens_per_second", "data_wait", "memory_mb"}
+MACHINE = {"unix_time", "tokens_per_second", "data_wait", "memory_mb"}
 
 
 def start(folder, dataset, config):
@@ -61,7 +65,7 @@ def test_a_run_writes_every_file_of_a_run_folder(tmp_path, dataset, config):
     ]
     assert open_run(folder).config == config
     _, state = checkpoint.load(open_run(folder).last_checkpoint())
-    valid = [line["loss"] for line in lines(folder) if line["split"] == "valid"]
+    valid = [line["loss_nats"] for line in lines(folder) if line["split"] == "valid"]
     assert (state["best"], state["valid"]["loss"]) == (min(valid), valid[-1])
     assert list((folder / "tensorboard").iterdir())
 
@@ -281,7 +285,7 @@ def test_the_last_validation_is_of_the_whole_split(tmp_path, dataset, config):
     loop.run(baseline)
     last = lines(tmp_path / "run")[-1]
     assert (last["split"], last["step"]) == ("valid_whole", 12)
-    assert last["loss"] == loop.trainer.evaluate().means()["loss"]
+    assert last["loss_nats"] == loop.trainer.evaluate().means()["loss"]
 
 
 def test_the_last_validation_is_bounded_if_asked(tmp_path, dataset, config):
@@ -290,7 +294,7 @@ def test_the_last_validation_is_bounded_if_asked(tmp_path, dataset, config):
     assert loop.run(baseline)
     last = lines(tmp_path / "run")[-1]
     assert (last["split"], last["step"]) == ("valid", 12)
-    assert last["loss"] == loop.trainer.evaluate(batches=1).means()["loss"]
+    assert last["loss_nats"] == loop.trainer.evaluate(batches=1).means()["loss"]
     assert ended(tmp_path / "run")
 
 
@@ -353,7 +357,7 @@ def test_the_loss_by_position_adds_up_to_the_loss(tmp_path, dataset, config):
     loop, baseline = start(tmp_path / "run", dataset, config)
     loop.run(baseline)
     losses = loop.trainer.evaluate()
-    assert lines(tmp_path / "run")[-1]["loss_by_position"] == mean_loss_by_position(
+    assert lines(tmp_path / "run")[-1]["nats_by_position"] == mean_loss_by_position(
         losses.by_position
     )
     nats, targets = losses.by_position.sum(dim=1).tolist()
@@ -373,26 +377,63 @@ def test_tensorboard_gets_metrics_plots_and_settings(tmp_path, dataset, config):
         tmp_path / "run", dataset, dataclasses.replace(config, train=train, model=model)
     )
     loop.run(baseline)
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
-    events.Reload()
-    tags = events.Tags()
-    losses = "loss tokens instruments velocities bits_per_note perplexity"
-    others = "lr grad_norm update_norm utilisation epoch tokens_per_second data_wait memory_mb"
-    assert set(tags["scalars"]) >= {
-        *(f"train/{name}" for name in f"{losses} {others}".split()),
-        *(f"valid/{name}" for name in losses.split()),
-        "unigram/loss",
-        "valid_by_position/16-31",
-        "final/loss",
+    events = {
+        split: EventAccumulator(str(tmp_path / "run" / "tensorboard" / split))
+        for split in ("", "train", "valid", "unigram")
     }
-    assert set(tags["images"]) == {"valid/loss_by_position", "sample"}
-    assert len(events.Images("sample")) == 3  # at steps 5, 10 and 12
-    plugins = events.SummaryMetadata("_hparams_/session_start_info").plugin_data
+    for each in events.values():
+        each.Reload()
+    scalars = {split: set(each.Tags()["scalars"]) for split, each in events.items()}
+    heads = {f"loss_by_head/{head}_nats" for head in ("next_token", "instrument", "velocity")}
+    losses = heads | {"loss/nats_per_token", "loss_per_note/bits", "perplexity/next_token"}
+    assert min(scalars["train"]) == "loss/nats_per_token"  # the first chart, of three splits
+    assert scalars["unigram"] >= {"loss/nats_per_token"}
+    assert scalars["valid"] >= losses | {"loss_by_position/01_from_16-31_nats"}
+    machine = {"speed/tokens_per_second", "speed/data_wait_share", "speed/memory_mb"}
+    names = ("lr", "grad_norm", "update_norm", "utilisation", "epoch")
+    assert scalars["train"] == losses | machine | {f"training/{name}" for name in names}
+    assert scalars[""] >= {"result/loss_nats"}
+    assert set(events[""].Tags()["images"]) == {"loss_by_position", "sample"}
+    assert len(events[""].Images("sample")) == 3  # at steps 5, 10 and 12
+    if usable_soundfont(None):
+        assert len(events[""].Audio("sample")) == 3
+    plugins = events[""].SummaryMetadata("_hparams_/session_start_info").plugin_data
     assert plugins.plugin_name == "hparams"
     assert b"model.d_model" in plugins.content
     last = lines(tmp_path / "run")[-3]
-    assert events.Scalars("train/loss")[-1].value == pytest.approx(last["loss"], rel=1e-6)
+    shown = events["train"].Scalars("loss/nats_per_token")[-1].value
+    assert shown == pytest.approx(last["loss_nats"], rel=1e-6)
     assert last["utilisation"] == 1.0
+
+
+def test_settings_that_differ_come_first_in_tensorboard(tmp_path, dataset, config):
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    loop.run(baseline)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    names = [info.name for info in HParamsPluginData.FromString(content).experiment.hparam_infos]
+    differs = [
+        getattr(getattr(config, part), name) != getattr(getattr(Config(), part), name)
+        for part, name in (name.split(".") for name in names)
+    ]
+    assert any(differs)
+    assert differs == sorted(differs, reverse=True)
+
+
+def test_every_line_of_metrics_has_its_time(tmp_path, dataset, config):
+    before = time.time()
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    loop.run(baseline)
+    times = [row["unix_time"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl").rows]
+    assert before - 1 <= times[0]
+    assert times == sorted(times)
+    assert times[-1] <= time.time()
+
+
+def test_the_metrics_of_earlier_runs_are_read_by_the_names_of_today(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "split": "train", "loss": 2.0}\n')
+    assert read_metrics(tmp_path / "metrics.jsonl").rows[0]["loss_nats"] == 2.0
 
 
 @pytest.mark.usefixtures("charts")
