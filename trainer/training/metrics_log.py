@@ -26,7 +26,6 @@ from shards.plain_file import parse_json, read_plain
 from shards.render.audio import RATE, play, usable_soundfont
 from shards.render.midi import to_midi
 from shards.render.pianoroll import piano_roll
-from trainer.config import Config
 from trainer.model.loss import POSITION_NAMES
 from trainer.run.folder import Run
 
@@ -57,7 +56,7 @@ CHARTS = {
 }
 """Metric -> its chart in TensorBoard, which sorts them, the loss first. Others: training/NAME."""
 LONGEST_SOUND = 120
-"""Seconds of a sample that is played; longer ones are only drawn."""
+"""Seconds of a sample that is played; longer ones are only drawn. A second takes 44 kB."""
 
 
 class MetricsLog:
@@ -139,8 +138,9 @@ class MetricsLog:
         self._writer().add_figure("sample", roll, step)
         if self._soundfont and decoded.seconds(decoded.end) <= LONGEST_SOUND:
             frames = torch.from_numpy(play(to_midi(decoded, vocabulary), self._soundfont))
-            mono = frames.float().mean(dim=1, keepdim=True).T / 2**15
-            self._writer().add_audio("sample", mono, step, sample_rate=RATE)
+            pairs = frames[: len(frames) // 2 * 2].float().view(-1, 4)  # half the rate, one channel
+            sound = pairs.mean(dim=1)[None] / 2**15
+            self._writer().add_audio("sample_sound", sound, step, sample_rate=RATE // 2)
 
     @cached_property
     def _soundfont(self) -> Path | None:
@@ -149,10 +149,14 @@ class MetricsLog:
     def write_hparams(self, valid: dict[str, Any]) -> None:
         """Show settings and final metrics side by side in TensorBoard's tab "HParams".
 
-        The settings that differ from the defaults come first.
+        It puts those first that differ between runs, but only where no run has declared a list of
+        settings of its own, the first summary that torch would write.
         """
-        chosen, defaults = _flat(self._run.config), _flat(Config())
-        order = sorted(chosen, key=lambda name: chosen[name] == defaults[name])
+        chosen = {
+            f"{part}.{name}": "none" if value is None else value
+            for part, values in settings.to_json(self._run.config).items()
+            for name, value in values.items()
+        }
         final = {
             f"result/{NATS.get(name, name)}": value
             for name, value in valid.items()
@@ -161,18 +165,10 @@ class MetricsLog:
         writer = self._writer()
         file_writer = writer.file_writer
         assert file_writer is not None  # until the log is closed
-        for summary in hparams({name: chosen[name] for name in order}, final):
+        for summary in hparams(chosen, final)[1:]:
             file_writer.add_summary(summary)
         for name, value in final.items():
             writer.add_scalar(name, value)
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    return {
-        f"{part}.{name}": "none" if value is None else value
-        for part, values in settings.to_json(config).items()
-        for name, value in values.items()
-    }
 
 
 class NullMetricsLog(MetricsLog):

@@ -7,12 +7,15 @@ import time
 import mido
 import pytest
 import torch
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams.backend_context import Context
 
 from shards.errors import LakhxlError
 from shards.render.audio import usable_soundfont
-from trainer.config import Config
 from trainer.run import checkpoint
 from trainer.run.folder import open_run
 from trainer.training.loop import StopRequest, has_ended
@@ -396,7 +399,7 @@ def test_tensorboard_gets_metrics_plots_and_settings(tmp_path, dataset, config):
     assert set(events[""].Tags()["images"]) == {"loss_by_position", "sample"}
     assert len(events[""].Images("sample")) == 3  # at steps 5, 10 and 12
     if usable_soundfont(None):
-        assert len(events[""].Audio("sample")) == 3
+        assert len(events[""].Audio("sample_sound")) == 3
     plugins = events[""].SummaryMetadata("_hparams_/session_start_info").plugin_data
     assert plugins.plugin_name == "hparams"
     assert b"model.d_model" in plugins.content
@@ -406,19 +409,21 @@ def test_tensorboard_gets_metrics_plots_and_settings(tmp_path, dataset, config):
     assert last["utilisation"] == 1.0
 
 
-def test_settings_that_differ_come_first_in_tensorboard(tmp_path, dataset, config):
-    loop, baseline = start(tmp_path / "run", dataset, config)
-    loop.run(baseline)
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+def test_tensorboard_puts_settings_that_differ_between_runs_first(tmp_path, dataset, config):
+    for name, lr in (("one", 0.001), ("other", 0.003)):
+        train = dataclasses.replace(config.train, lr=lr)
+        changed = dataclasses.replace(config, train=train)
+        loop, baseline = start(tmp_path / name, dataset, changed)
+        loop.run(baseline)
+    events = EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
     events.Reload()
-    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
-    names = [info.name for info in HParamsPluginData.FromString(content).experiment.hparam_infos]
-    differs = [
-        getattr(getattr(config, part), name) != getattr(getattr(Config(), part), name)
-        for part, name in (name.split(".") for name in names)
-    ]
-    assert any(differs)
-    assert differs == sorted(differs, reverse=True)
+    board = Context(TBContext(data_provider=MultiplexerDataProvider(events, str(tmp_path))))
+    request = RequestContext()
+    experiment = board.experiment_from_metadata(
+        request, "", True, board.hparams_metadata(request, ""), []
+    )
+    assert [info.name for info in experiment.hparam_infos if info.differs] == ["train.lr"]
+    assert experiment.hparam_infos[0].name == "train.lr"
 
 
 def test_every_line_of_metrics_has_its_time(tmp_path, dataset, config):
