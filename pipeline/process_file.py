@@ -36,6 +36,8 @@ from pipeline.midi.reader import warm_up_file
 from pipeline.midi.volume import VOLUME
 from pipeline.report.compute import note_counts
 from pipeline.report.compute.note_counts import NoteCounts
+from pipeline.report.compute.rolls import beginning
+from pipeline.report.schema import Roll
 from pipeline.sources.listing import SourceFile, read_bytes, read_source
 from pipeline.sources.members import Refused
 from shards.check import song_fault
@@ -57,11 +59,13 @@ class FileResult:
         ledger: its row of the ledger.
         index: its row of the slice's index fragment; None unless the file is kept.
         encoded: its song; None unless the file is kept.
+        roll: how it begins, if a rule rejected it that measured its notes.
     """
 
     ledger: dict[str, Any]
     index: dict[str, Any] | None = None
     encoded: EncodedSong | None = None
+    roll: Roll | None = None
 
 
 class FileProcessor:
@@ -124,11 +128,11 @@ class FileProcessor:
         measured = features(cleaned, self.vocabulary)
         rejected = rejection(measured, self.settings.limits)
         if rejected:
-            return dropped_file("rejected", **row, **vars(rejected))
+            return self._rejected(row, rejected, song)
         encoded = encode(song, self.codec)
         rejected = self._round_trip_fault(song, encoded, row["md5"])
         if rejected:
-            return dropped_file("rejected", **row, **vars(rejected))
+            return self._rejected(row, rejected, song)
         music = music_hash(encoded)
         index = {
             "path": row["path"],
@@ -140,6 +144,10 @@ class FileProcessor:
         }
         self.note_counts.count(song, encoded, recording)
         return FileResult(_ledger_row("kept", **row), index, encoded)
+
+    def _rejected(self, row: dict[str, Any], why: Rejection, song: Song) -> FileResult:
+        ledger = _ledger_row("rejected", **row, **vars(why))
+        return FileResult(ledger, roll=beginning(song, row["path"]))
 
     def _round_trip_fault(self, song: Song, encoded: EncodedSong, md5: str) -> Rejection | None:
         """Decode a fraction of the songs, drawn by checksum, and compare with the original."""

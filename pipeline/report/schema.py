@@ -8,7 +8,7 @@ Conventions
 
 from typing import TypedDict
 
-REPORT_VERSION = 6
+REPORT_VERSION = 7
 
 LOSSES = {
     "notes_merged": ("notes", "same instrument, pitch and step as a longer note, which stays"),
@@ -321,12 +321,26 @@ class Finding(TypedDict):
 
 
 class Roll(TypedDict):
-    """The beginning of a song; `notes` are (start, duration, pitch, instrument class), in steps."""
+    """How some music begins; `notes` are (start, duration, pitch, instrument class), in steps."""
 
-    song: int
     path: str
     steps_per_beat: int
     notes: list[list[int]]
+
+
+class SongRoll(Roll):
+    """The beginning of a song."""
+
+    song: int
+
+
+class RejectedRoll(Roll):
+    """The beginning of a file that a rule rejected; `file` is its row in the ledger."""
+
+    file: int
+    rule: str
+    value: float | None
+    threshold: float | None
 
 
 class Report(TypedDict):
@@ -356,7 +370,8 @@ class Report(TypedDict):
     duplicates: Duplicates
     blocks: list[BlockUse]
     note_counts: NoteCountsReport
-    rolls: list[Roll]
+    rolls: list[SongRoll]
+    rejected_rolls: list[RejectedRoll]
 
 
 def leaks(duplicates: Duplicates) -> int:

@@ -22,10 +22,11 @@ from pipeline.duplicates.columns import duplicate_columns
 from pipeline.duplicates.stored import read_columns
 from pipeline.report.compute.note_counts import note_counts_fragment, sum_counts
 from pipeline.report.compute.report import build_report
-from pipeline.report.compute.rolls import rolls
+from pipeline.report.compute.rolls import RULES, one_of_each_rule, rolls
 from pipeline.report.compute.timing import timings_page_path, write_timings
 from pipeline.report.html.report_page import report_html
 from pipeline.report.html.timing_page import timings_html
+from pipeline.report.schema import RejectedRoll
 from pipeline.running.fragments import INDEX_FRAGMENT_SCHEMA, index_fragment, ledger_fragment
 from pipeline.running.prepare import PLAN
 from shards import settings
@@ -63,16 +64,18 @@ def finalize(partial: Path, folder: Path, slices: int, data_settings: DataSettin
 def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     vocabulary = Vocabulary(data_settings.codec)
     index = _index(partial, slices, data_settings)
-    ledgers = [_read_ledger(partial / ledger_fragment(n)) for n in range(slices)]
-    ledger = _ledger([table for table, _ in ledgers])
+    ledgers = [read_table(partial / ledger_fragment(n), LEDGER_SCHEMA) for n in range(slices)]
+    facts = [table.schema.metadata for table in ledgers]
+    ledger = _ledger([table.replace_schema_metadata(None) for table in ledgers])
     counts = sum_counts(
         vocabulary, (np.load(partial / note_counts_fragment(n)) for n in range(slices))
     )
     begun = rolls(partial, index, vocabulary)
-    report = build_report(index, ledger, counts, data_settings, begun)
+    rejected = _rejected_rolls(ledgers)
+    report = build_report(index, ledger, counts, data_settings, begun, rejected)
     timings = write_timings(partial, folder, slices, ledger)
     write_text(timings_page_path(folder), timings_html(timings))
-    files = {name: checksum for _, checksums in ledgers for name, checksum in checksums.items()}
+    files = {name: sha for one in facts for name, sha in json.loads(one[b"files"]).items()}
     files |= {
         VOCABULARY: write_json(partial / VOCABULARY, vocabulary.to_json()),
         INDEX: write_table(partial / INDEX, index),
@@ -92,11 +95,18 @@ def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: Data
     )
 
 
-def _read_ledger(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """Read one slice's ledger fragment, and the checksums of its shard's files."""
-    table = read_table(path, LEDGER_SCHEMA)
-    checksums = json.loads(table.schema.metadata[b"files"])
-    return table.replace_schema_metadata(None), checksums
+def _rejected_rolls(ledgers: Sequence[pa.Table]) -> list[RejectedRoll]:
+    """A file of each rule, of those that the slices chose, numbered by its row in the ledger."""
+
+    def numbered() -> Iterator[tuple[str, RejectedRoll]]:
+        row = 0
+        for table in ledgers:
+            for md5, roll in json.loads(table.schema.metadata.get(b"rolls", b"{}")).items():
+                roll["file"] += row
+                yield md5, roll
+            row += table.num_rows
+
+    return list(one_of_each_rule(numbered()).values())[:RULES]
 
 
 def _index(partial: Path, slices: int, data_settings: DataSettings) -> pa.Table:

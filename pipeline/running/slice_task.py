@@ -16,7 +16,9 @@ import pyarrow as pa
 
 from pipeline.process_file import FileProcessor, FileResult, dropped_file, warm_up
 from pipeline.report.compute.note_counts import note_counts_fragment
+from pipeline.report.compute.rolls import one_of_each_rule, rejected_roll
 from pipeline.report.compute.timing import Stopwatch, timing_fragment
+from pipeline.report.schema import RejectedRoll
 from pipeline.running.fragments import INDEX_FRAGMENT_SCHEMA, index_fragment, ledger_fragment
 from pipeline.running.journal import Journal
 from pipeline.running.messages import SliceResult, SliceTask
@@ -96,6 +98,15 @@ def _check_sources(task: SliceTask, results: Sequence[FileResult]) -> None:
                 raise FileNotFoundError(errno.ENOENT, "the source is gone", str(root))
 
 
+def _rejected_rolls(results: Sequence[FileResult]) -> dict[str, RejectedRoll]:
+    """A file of each rule, by checksum; see `pipeline.report.compute.rolls`."""
+    return one_of_each_rule(
+        (result.ledger["md5"], rejected_roll(result.ledger, number, result.roll))
+        for number, result in enumerate(results)
+        if result.roll is not None
+    )
+
+
 def _publish(
     task: SliceTask, results: Sequence[FileResult], processor: FileProcessor, stopwatch: Stopwatch
 ) -> None:
@@ -110,5 +121,6 @@ def _publish(
         write_table(folder / index_fragment(number), index, files.publish)
         files.publish(folder / note_counts_fragment(number), lambda file: np.save(file, counts))
         stopwatch.write(folder / timing_fragment(number), files.publish)
-        ledger = ledger.replace_schema_metadata({"files": json.dumps(checksums)})
+        facts = {"files": json.dumps(checksums), "rolls": json.dumps(_rejected_rolls(results))}
+        ledger = ledger.replace_schema_metadata(facts)
         write_table(folder / ledger_fragment(number), ledger, files.publish)

@@ -46,8 +46,9 @@ from pipeline.report.schema import (
     Programs,
     Reading,
     Reason,
+    RejectedRoll,
     Report,
-    Roll,
+    SongRoll,
     Stage,
     Total,
 )
@@ -68,7 +69,8 @@ def build_report(
     ledger: pa.Table,
     counts: NoteCounts,
     data_settings: DataSettings,
-    rolls: Sequence[Roll] = (),
+    rolls: Sequence[SongRoll] = (),
+    rejected_rolls: Sequence[RejectedRoll] = (),
 ) -> Report:
     """Summarize a dataset from what its workers measured; no token is read again.
 
@@ -78,6 +80,7 @@ def build_report(
         counts: over the kept songs.
         data_settings: what the dataset was made with.
         rolls: the beginnings of a few songs, to be drawn.
+        rejected_rolls: the same of a few rejected files.
     """
     songs, vocabulary = index.filter(index["representative"]), counts.vocabulary
     why = reasons(ledger)
@@ -123,6 +126,7 @@ def build_report(
         "blocks": _blocks(songs.select(["tokens"]).filter(pc.equal(songs["split"], "train"))),
         "note_counts": note_counts_report(counts),
         "rolls": [*rolls],
+        "rejected_rolls": [*rejected_rolls],
     }
     report["findings"] = findings(report, data_settings.split)
     return report

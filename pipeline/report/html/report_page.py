@@ -112,6 +112,7 @@ def report_html(report: Report, *, name: str = "", made: str = "") -> str:
         ],
         charts=group_charts,
         rolls=[(roll, roll_chart(roll)) for roll in report["rolls"]],
+        rejected_rolls=[(roll, roll_chart(roll)) for roll in report["rejected_rolls"]],
         heat_map=pitch_heat_map(counts["pitches"]),
         funnel=_funnel(report),
         reasons=[(reason, _columns(reason["examples"])) for reason in report["reasons"]],

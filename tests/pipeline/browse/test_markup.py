@@ -268,6 +268,9 @@ def renamed(report, names):
         {**finding, "title": name, "advice": "Listen.", "anchor": name} for name in names
     ]
     report["folders"] = [{**report["folders"][0], "folder": name} for name in names]
+    report["rejected_rolls"] = [
+        {**report["rejected_rolls"][0], "path": name, "rule": name} for name in names
+    ]
     report["rolls"] = [{**report["rolls"][0], "path": name} for name in names]
     families = [*report["programs"]["family_songs"].values()]
     report["programs"]["family_songs"] = dict(zip(names, families, strict=False))

@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 from markupsafe import escape
 
+from pipeline.browse.originals import Originals
 from pipeline.cli import cli
 from pipeline.report.compute.compare import read_side
 from pipeline.report.compute.histograms import MEASURES
+from pipeline.report.compute.rolls import beginning
 from pipeline.report.compute.timing import timings_page_path
 from pipeline.report.html.compare_page import compare_html
 from pipeline.report.html.report_page import report_html
@@ -175,6 +177,23 @@ def test_the_rolls_are_the_beginnings_of_the_songs_with_the_smallest_checksums(
         drawn = str(roll_chart(roll))
         lines = len(range(0, max(n[0] + n[1] for n in roll["notes"]), 4 * roll["steps_per_beat"]))
         assert len(re.findall(r"M[\d.]+ ", drawn)) == len(roll["notes"]) + lines
+
+
+def test_a_file_of_each_rule_is_drawn_as_its_source_begins(report, dataset, demo):
+    ledger = dataset.ledger().to_pylist()
+    rejected = [row for row in ledger if row["outcome"] == "rejected" and row["rule"] != "no_notes"]
+    rules = {row["rule"] for row in rejected}
+    assert {roll["rule"] for roll in report["rejected_rolls"]} == rules
+    originals = Originals(dataset, [demo[0]])
+    for roll in report["rejected_rolls"]:
+        row = ledger[roll["file"]]
+        assert row["md5"] == min(one["md5"] for one in rejected if one["rule"] == roll["rule"])
+        assert [roll[name] for name in ("path", "rule", "value", "threshold")] == [
+            row[name] for name in ("path", "rule", "value", "threshold")
+        ]
+        expected = beginning(originals.song(roll["file"]), row["path"])
+        assert roll["notes"] == expected["notes"]
+        assert roll["path"] in (dataset.path / "report.html").read_text()
 
 
 def test_the_page_stays_small(dataset, report):
