@@ -31,6 +31,8 @@ from shards.layout import (
 from shards.song import Song
 from shards.vocabulary import NO_VELOCITY, PITCHES, PROGRAMS, VELOCITY_BINS, Vocabulary
 
+ROWS_AT_ONCE = 1 << 16
+
 
 class Counts(TypedDict):
     """What the manifest counts: files by outcome, representatives by split."""
@@ -130,16 +132,32 @@ def ledger_faults(ledger: pa.Table, index: pa.Table) -> Iterator[str]:
             yield f"{name} is null in row {_first(pc.is_null(ledger[name]).to_numpy())}"
     if not pc.all(pc.is_in(ledger["outcome"], pa.array(OUTCOMES)), min_count=0).as_py():
         yield f"an outcome is none of {', '.join(OUTCOMES)}"
-    compared = ledger.select(["song", "path", "md5", "outcome"])
-    kept = compared.filter(ledger["song"].is_valid())
-    if not np.array_equal(kept["song"].to_numpy(), np.arange(len(index))):
-        yield f"it does not name the {len(index)} songs of {INDEX} in order"
-        return
-    for name in ("path", "md5"):
-        if not kept[name].equals(index[name]):
-            yield f"the {name} of a song differs from that in {INDEX}"
-    if not pc.all(pc.equal(kept["outcome"], "kept"), min_count=0).as_py():
-        yield "a song has another outcome than kept"
+    yield from _song_faults(ledger.select(["song", "path", "md5", "outcome"]), index)
+
+
+def _song_faults(ledger: pa.Table, index: pa.Table) -> Iterator[str]:
+    """Compare the rows of songs with the index, piece by piece: copies of a million take memory."""
+    seen, differ = 0, dict.fromkeys(("path", "md5", "outcome"), False)
+    for batch in ledger.to_batches(max_chunksize=ROWS_AT_ONCE):
+        kept = pa.Table.from_batches([batch.filter(batch["song"].is_valid())])
+        songs = index.slice(seen, len(kept))
+        if not np.array_equal(kept["song"].to_numpy(), np.arange(seen, seen + len(songs))):
+            break
+        seen += len(songs)
+        for name in ("path", "md5"):
+            differ[name] |= not kept[name].equals(songs[name])
+        differ["outcome"] |= not pc.all(pc.equal(kept["outcome"], "kept"), min_count=0).as_py()
+    else:
+        if seen == len(index):
+            yield from (
+                f"the {name} of a song differs from that in {INDEX}"
+                for name in ("path", "md5")
+                if differ[name]
+            )
+            if differ["outcome"]:
+                yield "a song has another outcome than kept"
+            return
+    yield f"it does not name the {len(index)} songs of {INDEX} in order"
 
 
 def counts(index: pa.Table, ledger: pa.Table) -> Counts:

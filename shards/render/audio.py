@@ -149,8 +149,8 @@ def play(midi: mido.MidiFile, soundfont: Path) -> np.ndarray:
     """
     with _synth(soundfont) as synth:
         sound = np.concatenate(list(_sound(synth, midi)))
-    loudest = max(int(np.abs(sound.astype(np.int32)).max()), 1)
-    scaled = sound * (LEVEL * np.iinfo(np.int16).max / loudest)
+    loudest = max(int(sound.max()), -int(sound.min()), 1)
+    scaled = sound * np.float32(LEVEL * np.iinfo(np.int16).max / loudest)  # float64 takes twice
     return scaled.astype(np.int16).reshape(-1, 2)
 
 
