@@ -86,7 +86,7 @@ INDEX_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     ),
     "tempos": (pa.int32(), "Tempos in the order of the song; 1 where it never changes."),
     "instruments": (pa.int32(), "Different programs, drums not counted."),
-    "programs": (pa.list_(pa.uint8()), "Those programs, 0-127, ascending."),
+    "programs": (pa.list_(pa.uint8()), "The different programs that play, 0-127, ascending."),
     "parts": (pa.int32(), "(track, channel) pairs of the file that play notes."),
     "drum_share": (pa.float32(), "Share of notes that are drums."),
     "pitch_low": (pa.int32(), "Lowest MIDI pitch, drums not counted; null: only drums."),

@@ -3,9 +3,9 @@
 It listens on the loopback address only, and answers only requests for a loopback name, of any port
 (an SSH tunnel has its own): a page from elsewhere that points a name of its own at 127.0.0.1 (DNS
 rebinding) is refused, and so is a request that the browser marks as coming from another site.
-Whoever else works on this machine lacks the token that `pipeline browse` prints: without it, the
-empty page is all there is. The server only reads. Files are served from a fixed list; no part of
-an address is ever used as a path.
+Whoever else works on this machine lacks the access token that `pipeline browse` prints: without
+it, the empty page is all there is. The server only reads. Files are served from a fixed list; no
+part of an address is ever used as a path.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ STATIC = {
     "/tinysynth.js": (PAGE / "vendor" / "webaudio-tinysynth.min.js", "text/javascript"),
 }
 WITHOUT_TOKEN = (
-    "this page lacks the token of the server: open the address that `pipeline browse` printed"
+    "this page lacks the server's access token: open the address that `pipeline browse` printed"
 )
 OF_TABLE = re.compile(r"/api/(songs|files)(/columns|/values|)")
 ONE = re.compile(r"/api/(song|file)/(\d{1,9})(\.mid|\.wav|)")
@@ -391,7 +391,7 @@ class Server(ThreadingHTTPServer):
     """A thread per connection; a page asks for much at once.
 
     Attributes:
-        token: what a browser must have shown once, as `/?token=…`.
+        token: the access token, which a browser must have shown once, as `/?token=…`.
     """
 
     request_queue_size = 128

@@ -295,9 +295,9 @@ def browse(
 ) -> None:
     """Serve DATASET as a web page: search and filter songs, see piano rolls, listen.
 
-    The server answers this machine only, to who has the token in the printed address; it needs no
-    network and only reads. Ctrl-C ends it. From elsewhere: `ssh -L 9000:127.0.0.1:8000 MACHINE`,
-    then the printed address with port 9000.
+    The server answers this machine only, to whoever has the access token in the printed address;
+    it needs no network and only reads. Ctrl-C ends it. From elsewhere: `ssh -L
+    9000:127.0.0.1:8000 MACHINE`, then the printed address with port 9000.
 
     \b
     Example:
