@@ -9,14 +9,17 @@ Sources
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainer.config import TrainConfig
 from trainer.model.knn.store import NearestNeighbours
-from trainer.model.linear import matmul_transposed
+
+lists: Any = torch
+"""torch, for its functions of lists of tensors, one call for all: type checkers know none."""
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of Muon's iteration; its author chose them to grow small singular values fast."""
@@ -49,28 +52,34 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim.
     if groups["gates"]:
         scale = config.gate_lr / config.lr if config.lr else 1.0
         adamw_groups.append({"params": groups["gates"], "weight_decay": 0.0, "lr_scale": scale})
-    adamw = torch.optim.AdamW(
-        adamw_groups,
-        lr=config.lr,
-        betas=(0.9, config.beta2),
-        fused=next(model.parameters()).device.type in ("cuda", "cpu"),
-    )
-    if config.optimizer != "muon":
-        return (adamw,)
-    matrices = [
-        {"params": groups["stacked"], "stacked": 3},  # queries, keys, values
-        {"params": groups["single"], "stacked": 1},
+    device = next(model.parameters()).device
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            adamw_groups,
+            lr=config.lr,
+            betas=(0.9, config.beta2),
+            fused=device.type in ("cuda", "cpu"),
+            capturable=device.type == "cuda",
+        )
     ]
-    return adamw, Muon(matrices, lr=config.lr, weight_decay=config.weight_decay)
+    if config.optimizer == "muon":
+        matrices = [
+            {"params": groups["stacked"], "stacked": 3},  # queries, keys, values
+            {"params": groups["single"], "stacked": 1},
+        ]
+        optimizers.append(Muon(matrices, lr=config.lr, weight_decay=config.weight_decay))
+    if device.type == "cuda":  # a number would be part of a CUDA graph
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = torch.tensor(group["lr"], device=device)
+    return tuple(optimizers)
 
 
 class Muon(torch.optim.Optimizer):
     """SGD with momentum, where all singular values of the momentum are set to about 1.
 
     An update has AdamW's length for the same learning rate (root mean square 0.2), so one learning
-    rate and schedule fits both. Matrices of one shape are orthogonalized as one batch.
-    (torch.optim.Muon, of torch 2.9 and later, takes one at a time, in bf16 on every device, which
-    CPUs emulate.)
+    rate and schedule fits both. (torch.optim.Muon, of torch 2.9 and later, takes one matrix at a
+    time, in bf16 on every device, which CPUs emulate.)
 
     Args:
         params: groups of matrices; `stacked` says how many are stacked row-wise in each.
@@ -92,44 +101,69 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update the matrices by their gradients."""
+        """Update the matrices by their gradients, in a number of calls that does not grow."""
         loss = None if closure is None else closure()
-        for group in self.param_groups:
-            by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    by_shape[parameter.shape].append(parameter)
-            for matrices in by_shape.values():
-                self._update(matrices, group)
+        updated = [
+            ([matrix for matrix in group["params"] if matrix.grad is not None], group)
+            for group in self.param_groups
+        ]
+        updated = [(matrices, group) for matrices, group in updated if matrices]
+        lookaheads = [self._lookahead(matrices, group["momentum"]) for matrices, group in updated]
+        parts = [
+            part
+            for lookahead, (_, group) in zip(lookaheads, updated, strict=True)
+            for matrix in lookahead
+            for part in matrix.chunk(group["stacked"])
+        ]
+        directions = iter(orthogonalize_all(parts))
+        for matrices, group in updated:
+            lr, stacked = group["lr"], group["stacked"]
+            updates = [
+                torch.cat([next(directions) for _ in range(stacked)])
+                if stacked > 1
+                else next(directions)
+                for _ in matrices
+            ]
+            lists._foreach_mul_(matrices, 1 - lr * group["weight_decay"])
+            lists._foreach_add_(matrices, lists._foreach_mul(updates, -lr))
         return loss
 
-    def _update(self, matrices: list[nn.Parameter], group: dict) -> None:
-        """Update matrices of one shape."""
-        decay, lr = group["momentum"], group["lr"]
-        lookahead = []
+    def _lookahead(self, matrices: list[nn.Parameter], decay: float) -> list[Tensor]:
+        """Add the gradients to the momentum, and look one step ahead."""
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         for matrix in matrices:
-            gradient, state = matrix.grad, self.state[matrix]
-            assert gradient is not None
-            if not state:
-                state["momentum"] = torch.zeros_like(matrix)
-            state["momentum"].lerp_(gradient, 1 - decay)
-            lookahead.append(torch.lerp(gradient, state["momentum"], decay))
-        rows, columns = matrices[0].shape[0] // group["stacked"], matrices[0].shape[1]
-        updates = orthogonalize(torch.stack(lookahead).view(-1, rows, columns))
-        updates = updates.view(len(matrices), -1, columns)
-        for matrix, update in zip(matrices, updates, strict=True):
-            matrix.mul_(1 - lr * group["weight_decay"])
-            matrix.add_(update, alpha=-lr * 0.2 * math.sqrt(max(rows, columns)))
+            if not self.state[matrix]:
+                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
+        momenta = [self.state[matrix]["momentum"] for matrix in matrices]
+        lists._foreach_lerp_(momenta, gradients, 1 - decay)
+        return list(lists._foreach_lerp(gradients, momenta, decay))
+
+
+def orthogonalize_all(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Orthogonalize matrices of any shapes, scaled to a root mean square of about 0.2.
+
+    Those of one shape, or of one shape when transposed, are one batch.
+    """
+    batches: dict[torch.Size, list[int]] = defaultdict(list)
+    wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT for matrix in matrices]
+    for number, matrix in enumerate(wide):
+        batches[matrix.shape].append(number)
+    results = list(matrices)
+    for shape, numbers in batches.items():
+        batch = orthogonalize(torch.stack([wide[number] for number in numbers]))
+        for number, result in zip(numbers, (0.2 * shape[1] ** 0.5 * batch).unbind(), strict=True):
+            results[number] = result if wide[number] is matrices[number] else result.mT
+    return results
 
 
 def orthogonalize(matrices: Tensor, *, iterations: int = 5) -> Tensor:
-    """Approximate the nearest matrix with orthonormal rows or columns, for each of a batch.
+    """Approximate the nearest matrix with orthonormal rows, for each of a batch.
 
     Keeps the singular vectors and brings every singular value to between about 0.7 and 1.2, by
     matrix products only: in bf16 on a GPU, which is precise enough, else in fp32.
 
     Args:
-        matrices: shape (N, rows, columns), fp32.
+        matrices: shape (N, rows, columns), fp32; no more rows than columns.
         iterations: Newton-Schulz iterations, with QUINTIC.
 
     Returns:
@@ -137,14 +171,12 @@ def orthogonalize(matrices: Tensor, *, iterations: int = 5) -> Tensor:
     """
     a, b, c = QUINTIC
     x = matrices.bfloat16() if matrices.device.type == "cuda" else matrices
-    is_tall = x.shape[1] > x.shape[2]
-    if is_tall:
-        x = x.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(iterations):
-        square = matmul_transposed(x, x)  # symmetric
-        x = a * x + matmul_transposed(b * square + c * matmul_transposed(square, square), x.mT)
-    return (x.mT if is_tall else x).to(matrices.dtype)
+        square = x @ x.mT
+        polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.to(matrices.dtype)
 
 
 def lr_at(step: int, config: TrainConfig) -> float:
@@ -163,4 +195,8 @@ def lr_at(step: int, config: TrainConfig) -> float:
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Use a learning rate from the next step on, scaled by each group's `lr_scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1)
+        scaled = lr * group.get("lr_scale", 1)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(scaled)
+        else:
+            group["lr"] = scaled
