@@ -101,6 +101,17 @@ def rewrite(run, change):
     safetensors.torch.save_file(tensors, path, metadata={"state": json.dumps(state)})
 
 
+def test_a_checkpoint_of_a_version_whose_memory_had_no_place_is_refused(run, dataset_folder):
+    path = max((run / "checkpoints").glob("step-*"))
+    tensors, state = checkpoint.load(path)
+    del tensors["memory.place"]
+    checkpoint.save(path, tensors, state)
+    resume = ["fit", str(dataset_folder), "--run", str(run), "--resume", "--steps=6"]
+    message = outcome([*resume, "--device=cpu"])
+    assert "lacks memory.place" in message
+    assert "another version of trainer" in message
+
+
 @pytest.mark.parametrize("position", [{"epoch": 10**9, "step": 0}, {"epoch": 0, "step": 99}, {}])
 def test_a_position_that_the_steps_cannot_reach_is_refused_without_planning_it(
     run, dataset_folder, position

@@ -4,8 +4,8 @@ The memory works as in training: the tokens of a block see what the previous blo
 full block is cut back to the last M tokens.
 
 Keys and values are stored in preallocated slots, so the time and memory per token do not depend on
-the length of the song. Feeding one token at a time, the usual case, has its own faster path: rotary
-keys are kept rotated, and no mask is needed, because all stored keys belong to the same song.
+the length of the song. Feeding one token at a time, the usual case, has its own faster path: no
+mask is needed, because all stored keys belong to the same song.
 
 Conventions
     B lanes, all at the same position of their block; V tokens in the vocabulary
@@ -41,11 +41,8 @@ class IncrementalModel:
         self._slots = model.empty_memory(lanes, length=M + block_size)
         self._store = model.empty_memory(lanes, length=0).store
         self._first = self._next = M
+        self._place = self._slots.place
         self._is_rotary = model.config.position_encoding == "rope"
-        if self._is_rotary:
-            self._rotated_keys = [torch.zeros_like(keys) for keys in self._slots.keys]
-            positions = model.layers[0].attention.positions
-            self._table = positions.table(M + block_size, self._slots.segment_ids.device)
         self._last: Output
 
     @torch.inference_mode()
@@ -83,6 +80,7 @@ class IncrementalModel:
             tuple(keys[:, :, seen] for keys in self._slots.keys),
             tuple(values[:, :, seen] for values in self._slots.values),
             segment_ids,
+            self._place,
             self._store,
         )
         output, extended = self.model.attend(_batch(columns), past)
@@ -91,43 +89,36 @@ class IncrementalModel:
         for layer in range(len(extended.keys)):
             self._slots.keys[layer][:, :, new] = extended.keys[layer][:, :, -count:]
             self._slots.values[layer][:, :, new] = extended.values[layer][:, :, -count:]
-            self._rotate_keys(layer, new)
-        self._store = extended.store
+        self._store, self._place = extended.store, extended.place
         self._next += count
         return output
-
-    def _rotate_keys(self, layer: int, slots: slice) -> None:
-        if self._is_rotary:
-            table = (part[slots] for part in self._table)
-            keys = self._slots.keys[layer][:, :, slots]
-            self._rotated_keys[layer][:, :, slots] = rotate(keys, *table)
 
     def _feed_single(self, columns: Tensor) -> Output:
         """Feed one token: what `TransformerXL.attend` computes, without its mask."""
         at = self._next
-        here = slice(at, at + 1)
         window = self.model.config.window
         first = self._first if window is None else max(self._first, at + 1 - window)
         batch = _batch(columns)
+        table = self.model.layers[0].attention.positions.table(at + 1, self._place[:1])
         x = self.model.embed(batch)
         for number, layer in enumerate(self.model.layers):
             attention = layer.attention
             queries, keys, values = attention.project(layer.attention_norm(x))
-            self._slots.keys[number][:, :, at] = keys[:, :, 0]
+            self._slots.keys[number][:, :, at] = rotate(keys, *table)[:, :, 0]
             self._slots.values[number][:, :, at] = values[:, :, 0]
-            self._rotate_keys(number, here)
             mixed = functional.scaled_dot_product_attention(
-                rotate(queries, *(part[here] for part in self._table)),
-                self._rotated_keys[number][:, :, first : at + 1],
+                rotate(queries, *table),
+                self._slots.keys[number][:, :, first : at + 1],
                 self._slots.values[number][:, :, first : at + 1],
             )
             if self._store is not None and number == self._store.layer:
                 assert self.model.neighbours is not None
-                mixed = Retrieval(self.model.neighbours, batch, self._store)(queries, mixed)
-                self._store = self._store.append_bars(batch.bars)
+                retrieval = Retrieval(self.model.neighbours, batch, self._store)
+                mixed = retrieval(queries, keys, mixed)
+                self._store = retrieval.append()
             x = x + attention.project_out(mixed.transpose(1, 2).flatten(2))
             x = x + layer.mlp(layer.mlp_norm(x))
-        self._next += 1
+        self._next, self._place = at + 1, self._place + 1
         return self.model.predict(self.model.norm(x), batch)
 
     def _end_block(self) -> None:
@@ -136,14 +127,13 @@ class IncrementalModel:
         kept = min(M, self._next - self._first)
         if self._store is not None:
             past = slice(self._first, self._next)
-            keys, values = (part[self._store.layer][:, :, past] for part in self._slots[:2])
+            values = self._slots.values[self._store.layer][:, :, past]
             segment_ids = torch.zeros_like(self._slots.segment_ids[:, past])
-            self._store = self._store.truncate(keys, values, segment_ids, kept).flush()
+            self._store = self._store.truncate(values, segment_ids, kept).flush()
         old, new = slice(self._next - kept, self._next), slice(M - kept, M)
         for layer in range(len(self._slots.keys)):
             for tensor in (self._slots.keys[layer], self._slots.values[layer]):
                 tensor[:, :, new] = tensor[:, :, old].clone()
-            self._rotate_keys(layer, new)
         self._first, self._next = M - kept, M
 
     def token_logits(self) -> np.ndarray:

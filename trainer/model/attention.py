@@ -16,9 +16,9 @@ from torch.nn import functional
 from trainer.model.linear import Linear
 from trainer.model.position_encoding import SCHEMES
 
-Retrieve = Callable[[Tensor, Tensor], Tensor]
-"""Mixes in what the kNN memory holds: takes queries, before rotation, and the result of attention
-over memory and block, and returns the mixture; each of shape (B, H, T, E)."""
+Retrieve = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Mixes in what the kNN memory holds: takes the block's queries and keys, before rotation, and the
+result of attention over memory and block, and returns the mixture; each of shape (B, H, T, E)."""
 
 
 class Attention(nn.Module):
@@ -28,15 +28,12 @@ class Attention(nn.Module):
         width: C.
         heads: H; divides C.
         position_encoding: name in `trainer.model.position_encoding.SCHEMES`.
-        dropout: of attention weights.
         qk_norm: normalize queries and keys.
     """
 
-    def __init__(
-        self, width: int, heads: int, position_encoding: str, dropout: float, *, qk_norm: bool
-    ) -> None:
+    def __init__(self, width: int, heads: int, position_encoding: str, *, qk_norm: bool) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.project_in = Linear(width, 3 * width, bias=False)
         self.qk_norm = QueryKeyNorm(heads, width // heads) if qk_norm else None
         self.positions = SCHEMES[position_encoding](width, heads)
@@ -57,29 +54,25 @@ class Attention(nn.Module):
             x: shape (B, T, C).
             past_keys, past_values: the layer's memory, shape (B, H, M, E).
             mask: shape (B, 1, T, K), bool, True where a query attends to a key.
-            table: the position encoding's, for K keys.
+            table: the position encoding's, for K keys and the places of the block.
             retrieve: of the layer that uses the kNN memory.
 
         Returns:
-            The result, shape (B, T, C); and all keys, before rotation, and values, each of shape
-            (B, H, K, E), for the next memory.
+            The result, shape (B, T, C); and all keys, as they are compared with queries, and
+            values, each of shape (B, H, K, E), for the next memory.
         """
         queries, keys, values = self.project(x)
-        keys = torch.cat([past_keys.to(keys.dtype), keys], dim=2)
-        values = torch.cat([past_values.to(values.dtype), values], dim=2)
         encoded_queries, encoded_keys, bias = self.positions(queries, keys, table)
+        all_keys = torch.cat([past_keys.to(values.dtype), encoded_keys.to(values.dtype)], dim=2)
+        all_values = torch.cat([past_values.to(values.dtype), values], dim=2)
         if bias is not None:
-            mask = torch.where(mask, bias, -torch.inf).to(queries.dtype)
+            mask = torch.where(mask, bias, -torch.inf).to(values.dtype)
         mixed = functional.scaled_dot_product_attention(
-            encoded_queries,
-            encoded_keys,
-            values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
+            encoded_queries.to(values.dtype), all_keys, all_values, attn_mask=mask
         )
         if retrieve is not None:
-            mixed = retrieve(queries, mixed)
-        return self.project_out(rearrange(mixed, "b h t e -> b t (h e)")), keys, values
+            mixed = retrieve(queries, keys, mixed)
+        return self.project_out(rearrange(mixed, "b h t e -> b t (h e)")), all_keys, all_values
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of a block's tokens, (B, T, C) -> (B, H, T, E) each."""

@@ -8,7 +8,7 @@ no unwritten slot is attended to.
 Conventions
     B lanes, H attention heads, E head width
     T tokens in a block, M tokens in the memory, K = M + T keys
-    distance from query t back to key k: M + t - k, negative in the future; keys are kept unrotated
+    distance from query t back to key k: M + t - k, negative in the future
     segment_id  which playing of which song; EMPTY in memory slots that were never written
 """
 
@@ -31,14 +31,17 @@ class Memory(NamedTuple):
     parallelism, and carried from training into evaluation; a memory must be neither.
 
     Attributes:
-        keys, values: for each layer, shape (B, H, M, E), contiguous, no gradient.
+        keys, values: for each layer, shape (B, H, M, E), contiguous, no gradient; keys as they
+            are compared with queries, rotated if the position encoding rotates.
         segment_ids: shape (B, M), int64.
+        place: shape (B,), int64; tokens of the lane before the next block, the same in all lanes.
         store: the kNN memory, if the model has one; it takes what is cut off.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     segment_ids: Tensor
+    place: Tensor
     store: "Store | None" = None
 
     @property
@@ -65,28 +68,25 @@ class Memory(NamedTuple):
             return tuple(torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers))
 
         segment_ids = torch.full((lanes, length), EMPTY, device=device)
-        return cls(zeros(), zeros(), segment_ids)
+        place = torch.zeros(lanes, device=device, dtype=torch.long)
+        return cls(zeros(), zeros(), segment_ids, place)
 
     def append(
-        self,
-        keys: Sequence[Tensor],
-        values: Sequence[Tensor],
-        segment_ids: Tensor,
-        bars: Tensor,
+        self, keys: Sequence[Tensor], values: Sequence[Tensor], segment_ids: Tensor
     ) -> "Memory":
-        """The memory with a block after it, K tokens in all.
+        """The memory with a block after it, K tokens in all; the store stays as it is.
 
         Args:
             keys, values: for each layer, of memory and block, shape (B, H, K, E).
             segment_ids: of the block, shape (B, T).
-            bars: of the block, shape (B, T); read by the kNN memory's metrics.
         """
         dtype = self.keys[0].dtype
         return Memory(
             tuple(layer.detach().to(dtype) for layer in keys),
             tuple(layer.detach().to(dtype) for layer in values),
             torch.cat([self.segment_ids, segment_ids], dim=1),
-            None if self.store is None else self.store.append_bars(bars),
+            self.place + segment_ids.shape[1],
+            self.store,
         )
 
     def truncate(self, length: int) -> "Memory":
@@ -103,12 +103,12 @@ class Memory(NamedTuple):
 
         store = self.store
         if store is not None:
-            keys, values = self.keys[store.layer], self.values[store.layer]
-            store = store.truncate(keys, values, self.segment_ids, length)
+            store = store.truncate(self.values[store.layer], self.segment_ids, length)
         return Memory(
             tuple(copy(layer[:, :, first:]) for layer in self.keys),
             tuple(copy(layer[:, :, first:]) for layer in self.values),
             copy(self.segment_ids[:, first:]),
+            self.place,
             store,
         )
 
@@ -154,16 +154,17 @@ def attention_mask(
     return mask
 
 
-def zero_unattended(memory: Memory, mask: Tensor) -> Memory:
-    """The memory with zeros in every slot that no query attends to.
+def zero_unattended(memory: Memory, query_segment_ids: Tensor) -> Memory:
+    """The memory with zeros in every slot of a segment that has no query.
 
     A mask alone does not keep out infinity and NaN: a weight of 0 times NaN is NaN.
 
     Args:
         memory: what the previous block left.
-        mask: shape (B, T, K), of `attention_mask`.
+        query_segment_ids: shape (B, T).
     """
-    attended = mask[:, :, : memory.length].any(dim=1)[:, None, :, None]  # (B, 1, M, 1)
+    is_same = memory.segment_ids[:, :, None] == query_segment_ids[:, None, :]  # (B, M, T)
+    attended = is_same.any(dim=2)[:, None, :, None]
     return memory._replace(
         keys=tuple(torch.where(attended, keys, 0) for keys in memory.keys),
         values=tuple(torch.where(attended, values, 0) for values in memory.values),
@@ -184,6 +185,7 @@ def memory_tensors(memory: Memory) -> dict[str, Tensor]:
     return {
         **layers,
         "memory.segment_ids": memory.segment_ids,
+        "memory.place": memory.place,
         **{f"memory.store.{name}": tensor for name, tensor in small.items()},
     }
 
@@ -201,10 +203,18 @@ def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
 
     store = memory.store
     if store is not None:
-        names = store.small_tensors()
-        store = store._replace(**{n: tensors[f"memory.store.{n}"].to(device) for n in names})
-        store = store._replace(pending=None, retrieved=None)
-    return Memory(layers("keys"), layers("values"), tensors["memory.segment_ids"].to(device), store)
+        loaded = {
+            name: tensors[f"memory.store.{name}"].to(device, given.dtype)
+            for name, given in store.small_tensors().items()
+        }
+        store = store._replace(**loaded, pending=None, retrieved=None)
+    return Memory(
+        layers("keys"),
+        layers("values"),
+        tensors["memory.segment_ids"].to(device),
+        tensors["memory.place"].to(device),
+        store,
+    )
 
 
 def split_lanes(memory: Memory, groups: int) -> list[Memory]:
@@ -219,6 +229,7 @@ def split_lanes(memory: Memory, groups: int) -> list[Memory]:
             tuple(part(keys, group) for keys in memory.keys),
             tuple(part(values, group) for values in memory.values),
             part(memory.segment_ids, group),
+            part(memory.place, group),
             memory.store and memory.store.lanes(group * lanes, (group + 1) * lanes),
         )
         for group in range(groups)
@@ -234,5 +245,6 @@ def join_lanes(memories: Sequence[Memory]) -> Memory:
         tuple(torch.cat(layer) for layer in zip(*(m.keys for m in memories), strict=True)),
         tuple(torch.cat(layer) for layer in zip(*(m.values for m in memories), strict=True)),
         torch.cat([memory.segment_ids for memory in memories]),
+        torch.cat([memory.place for memory in memories]),
         stores[0].join(stores) if stores else None,
     )

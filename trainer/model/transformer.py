@@ -84,7 +84,6 @@ class Layer(nn.Module):
             config.d_model,
             config.heads,
             config.position_encoding,
-            config.dropout,
             qk_norm=config.qk_norm,
         )
         self.mlp_norm = nn.LayerNorm(config.d_model)
@@ -209,8 +208,9 @@ class TransformerXL(nn.Module):
             window=self.config.window,
             min_distance=batch.min_distance,
         )
-        past = zero_unattended(memory, mask)
-        table = self.layers[0].attention.positions.table(mask.shape[2], mask.device)
+        past = zero_unattended(memory, batch.segment_ids)
+        places = memory.place[:1] + torch.arange(mask.shape[1], device=mask.device)
+        table = self.layers[0].attention.positions.table(mask.shape[2], places)
         mask = mask[:, None]
         retrieval = None
         if self.neighbours is not None and memory.store is not None:
@@ -224,10 +224,9 @@ class TransformerXL(nn.Module):
             )
             all_keys.append(keys)
             all_values.append(values)
-        extended = memory.append(all_keys, all_values, batch.segment_ids, batch.bars)
-        if retrieval is not None and extended.store is not None:
-            store = extended.store._replace(retrieved=retrieval.retrieved)
-            extended = extended._replace(store=store)
+        extended = memory.append(all_keys, all_values, batch.segment_ids)
+        if retrieval is not None:
+            extended = extended._replace(store=retrieval.append())
         return self.predict(self.norm(x), batch), extended
 
     def predict(self, hidden: Tensor, batch: Batch) -> Output:
@@ -287,7 +286,7 @@ class TransformerXL(nn.Module):
             if config.knn_capacity is None:
                 raise SettingError("knn_capacity is none; expected the longest song's tokens")
             layer, capacity = config.retrieving_layer, config.knn_capacity
-            store = Store.empty(**shape, capacity=capacity, layer=layer)
+            store = Store.empty(**shape, dtype=dtype, capacity=capacity, layer=layer)
         return Memory.empty(**shape, layers=config.layers, dtype=dtype)._replace(store=store)
 
     def initialize(self, generator: torch.Generator) -> None:

@@ -18,6 +18,7 @@ from trainer.run.checkpoint import TensorInfo
 
 FLOATS = {"F32", "BF16", "F16"}
 """What a memory, and weights without optimizer state, may be stored as; they are converted."""
+MEMORY_FLOATS = ("memory.keys.", "memory.values.", "memory.store.memory_keys")
 
 
 def check_tensors(path: Path, config: Config) -> None:
@@ -37,7 +38,7 @@ def check_tensors(path: Path, config: Config) -> None:
         expected = weights.get(name) or memory.get(name) or _of_optimizer(name, info, weights)
         if expected is None:
             raise LakhxlError(f"{path} holds {name}, which is no part of the model in config.json")
-        is_float = not is_whole or name.startswith(("memory.keys.", "memory.values."))
+        is_float = not is_whole or name.startswith(MEMORY_FLOATS)
         dtype_fits = info.dtype in FLOATS if is_float else info.dtype == expected.dtype
         if info.shape != expected.shape or not dtype_fits:
             raise LakhxlError(
@@ -46,7 +47,10 @@ def check_tensors(path: Path, config: Config) -> None:
             )
     missing = [name for name in (*weights, *(memory if is_whole else ())) if name not in found]
     if missing:
-        raise LakhxlError(f"{path} lacks {missing[0]}, which config.json expects")
+        raise LakhxlError(
+            f"{path} lacks {missing[0]}, which config.json expects: it is damaged, or another "
+            "version of trainer wrote it"
+        )
 
 
 def _weights_and_memory(config: Config) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:

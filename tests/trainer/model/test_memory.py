@@ -8,7 +8,6 @@ import torch
 from tests.trainer.batches import random_batch
 from trainer.data.batches import EMPTY, PADDING, Batch
 from trainer.model.memory import (
-    Memory,
     attention_mask,
     join_lanes,
     memory_tensors,
@@ -56,6 +55,29 @@ def test_a_window_no_longer_than_the_memory_makes_cuts_inattention_mask(
     assert torch.allclose(in_blocks, whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("place", [5, 10**9 + 7, 2**32 - 20, 10**15])
+def test_predictions_are_as_exact_after_any_number_of_tokens(make_model, vocabulary, place):
+    model = make_model(qk_norm=True)
+    batch = random_batch(vocabulary, torch.zeros(2, 40, dtype=torch.long))
+    expected, _ = play(model, batch, [0, 40], length=0)
+    memory, found = model.empty_memory(2, length=40), []
+    memory = memory._replace(place=memory.place + place)
+    for start in range(0, 40, 8):
+        output, memory = model(cut(batch, start, start + 8), memory)
+        found.append(torch.cat([output.token_logits, output.instrument_logits], dim=-1))
+    assert memory.place.tolist() == [place + 40] * 2
+    assert torch.allclose(torch.cat(found, dim=1), expected, atol=1e-5, rtol=0)
+
+
+def test_a_key_in_the_memory_is_never_rotated_again(make_model, vocabulary):
+    model = make_model()
+    batch = random_batch(vocabulary, torch.zeros(1, 12, dtype=torch.long))
+    _, first = play(model, batch, [0, 6], length=12)
+    _, later = play(model, batch, [0, 6, 9, 12], length=12)
+    for layer in range(2):
+        assert torch.equal(first.keys[layer][:, :, -6:], later.keys[layer][:, :, :6])
+
+
 def test_the_memory_is_used(make_model, vocabulary):
     batch = random_batch(vocabulary, torch.zeros(1, 20, dtype=torch.long))
     with_memory, _ = play(make_model(), batch, [0, 10, 20], length=10)
@@ -72,10 +94,10 @@ def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(
     model = make_model(position_encoding=positions)
     batch = random_batch(vocabulary, torch.full((2, 6), 5))
     fresh = model.empty_memory(2)
-    dirty = Memory(
-        tuple(torch.full_like(keys, garbage) for keys in fresh.keys),
-        tuple(torch.full_like(values, garbage) for values in fresh.values),
-        torch.full_like(fresh.segment_ids, 4),
+    dirty = fresh._replace(
+        keys=tuple(torch.full_like(keys, garbage) for keys in fresh.keys),
+        values=tuple(torch.full_like(values, garbage) for values in fresh.values),
+        segment_ids=torch.full_like(fresh.segment_ids, 4),
     )
     expected, expected_memory = model(batch, fresh)
     found, found_memory = model(batch, dirty)
@@ -164,8 +186,8 @@ def test_the_memory_keeps_its_shape_and_no_graph(make_model, vocabulary):
 
 def test_the_memory_is_no_part_of_the_module(make_model):
     model = make_model()
-    assert not list(model.buffers())
-    assert not any("memory" in name for name in model.state_dict())
+    assert all(name.endswith("positions.parts") for name, _ in model.named_buffers())
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
 
 
 def test_no_key_nearer_than_min_distance_is_attended_to(make_model):

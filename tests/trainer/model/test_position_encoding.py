@@ -30,7 +30,7 @@ def test_relative_shift_matches_its_definition(M, generator):
 
 def test_rotation_is_multiplication_by_a_complex_number(generator):
     x = torch.randn(1, 1, 5, 8, generator=generator)
-    cosines, sines = Rope(16, 2).table(5, x.device)
+    cosines, sines = Rope(16, 2).table(5, torch.arange(5))
     waves = 10_000.0 ** (-torch.arange(4) / 4)
     for position in range(5):
         planes = torch.complex(x[0, 0, position, :4], x[0, 0, position, 4:])
@@ -42,15 +42,23 @@ def test_rotation_is_multiplication_by_a_complex_number(generator):
 def test_rope_scores_depend_on_the_distance_alone(generator):
     rope = Rope(8, 1)
     query, key = torch.randn(2, 8, generator=generator)
-    for K in (6, 9):  # the same four steps back, wherever the keys begin
-        table = rope.table(K, query.device)
-        keys = torch.zeros(1, 1, K, 8)
-        keys[0, 0, K - 5] = key
-        queries, placed, _ = rope(query.expand(1, 1, 1, 8), keys, table)
-        score = (queries @ placed.transpose(-1, -2))[0, 0, 0, K - 5]
-        if K == 6:
-            expected = score
-    assert torch.allclose(score, expected, atol=1e-5)
+    scores = []
+    for place in (0, 3, 10**9, 2**32 - 2, 10**15):  # the same four tokens back, wherever they are
+        table = rope.table(5, torch.arange(place, place + 5))
+        queries, keys, _ = rope(query.expand(1, 1, 5, 8), key.expand(1, 1, 5, 8), table)
+        scores.append(queries[0, 0, 4] @ keys[0, 0, 0])
+    assert torch.allclose(torch.stack(scores), scores[0].expand(5), atol=1e-5)
+
+
+def test_the_angles_are_those_of_the_places_in_exact_arithmetic():
+    rope, place = Rope(128, 1), 10**9 + 7
+    parts = [int(part) for part in rope.parts]
+    assert parts == [round(10_000.0 ** (-k / 64) * 2**32 / math.tau) for k in range(64)]
+    cosines, sines = rope.table(1, torch.tensor([place]))
+    for number, part in enumerate(parts):
+        angle = place * part % 2**32 * math.tau / 2**32
+        assert float(cosines[0, number]) == pytest.approx(math.cos(angle), abs=1e-6)
+        assert float(sines[0, number]) == pytest.approx(math.sin(angle), abs=1e-6)
 
 
 def test_txl_scores_match_the_papers_formula_term_by_term(generator):
@@ -62,7 +70,7 @@ def test_txl_scores_match_the_papers_formula_term_by_term(generator):
         parameter.data = torch.randn(parameter.shape, generator=generator)
     queries = torch.randn(1, H, T, E, generator=generator)
     keys = torch.randn(1, H, K, E, generator=generator)
-    with_u, same_keys, bias = scheme(queries, keys, scheme.table(K, queries.device))
+    with_u, same_keys, bias = scheme(queries, keys, scheme.table(K, torch.arange(M, K)))
     scores = with_u @ same_keys.transpose(-1, -2) / math.sqrt(E) + bias
     for head in range(H):
         W = scheme.project.weight[head * E : (head + 1) * E]
@@ -101,7 +109,9 @@ def test_t5_scores_match_their_definition(M, generator):
     scheme.bias.data = torch.randn(H, 32, generator=generator)
     queries = torch.randn(3, H, T, E, generator=generator)
     keys = torch.randn(3, H, M + T, E, generator=generator)
-    same_queries, same_keys, bias = scheme(queries, keys, scheme.table(M + T, queries.device))
+    same_queries, same_keys, bias = scheme(
+        queries, keys, scheme.table(M + T, torch.arange(M, M + T))
+    )
     assert same_queries is queries
     assert same_keys is keys
     for head in range(H):

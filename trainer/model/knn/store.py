@@ -84,6 +84,7 @@ class Store(NamedTuple):
         segment_id: shape (B,), int64; whose tokens they are, EMPTY before the first.
         count: shape (B,), int64; tokens of that segment so far: slots in use, until it passes N.
         memory_bars: shape (B, M), int32; the bars of the tokens still in the memory.
+        memory_keys: shape (B, H, M, E); the keys of the same, before rotation.
         layer: whose keys and values they are.
         pending: to be stored when the next block begins.
         retrieved: by the last block.
@@ -95,6 +96,7 @@ class Store(NamedTuple):
     segment_id: Tensor
     count: Tensor
     memory_bars: Tensor
+    memory_keys: Tensor
     layer: int
     pending: Pending | None = None
     retrieved: Retrieved | None = None
@@ -109,26 +111,35 @@ class Store(NamedTuple):
         head_width: int,
         length: int,
         layer: int,
+        dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "Store":
         """An empty store for a memory of `length` tokens.
 
         All slots are allocated now, lanes x heads x (capacity + 1) x 2 x head width numbers: with
         a store that grew, torch.compile would build the graph again at each new shape.
+
+        Args:
+            lanes, heads, capacity, head_width: B, H, N, E.
+            length: M.
+            layer: see above.
+            dtype: of the memory.
+            device: where all tensors are.
         """
-        dtype = torch.float32 if torch.device(device).type == "cpu" else STORED_AS
+        stored_as = torch.float32 if torch.device(device).type == "cpu" else STORED_AS
         shape = lanes, heads, capacity + 1, head_width
 
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(*shape, dtype=dtype, device=device)
 
         return cls(
-            zeros(*shape, dtype=dtype),
-            zeros(*shape, dtype=dtype),
+            zeros(*shape, dtype=stored_as),
+            zeros(*shape, dtype=stored_as),
             zeros(lanes, capacity + 1, dtype=torch.int32),
             zeros(lanes) + EMPTY,
             zeros(lanes),
             zeros(lanes, length, dtype=torch.int32),
+            zeros(lanes, heads, length, head_width, dtype=dtype),
             layer,
         )
 
@@ -166,15 +177,24 @@ class Store(NamedTuple):
             self.bars[lanes, slots] = bars
         return self._replace(segment_id=last, count=count, pending=None, retrieved=None)
 
-    def append_bars(self, bars: Tensor) -> "Store":
-        """The store of a memory that a block was appended to; bars: of the block, shape (B, T)."""
-        return self._replace(memory_bars=torch.cat([self.memory_bars, bars.int()], dim=1))
+    def append(self, bars: Tensor, keys: Tensor) -> "Store":
+        """The store of a memory that a block was appended to.
 
-    def truncate(self, keys: Tensor, values: Tensor, segment_ids: Tensor, length: int) -> "Store":
+        Args:
+            bars: of the block, shape (B, T).
+            keys: of the block, before rotation, shape (B, H, T, E).
+        """
+        keys = keys.detach().to(self.memory_keys.dtype)
+        return self._replace(
+            memory_bars=torch.cat([self.memory_bars, bars.int()], dim=1),
+            memory_keys=torch.cat([self.memory_keys, keys], dim=2),
+        )
+
+    def truncate(self, values: Tensor, segment_ids: Tensor, length: int) -> "Store":
         """The store of a memory that is cut to a length: what is cut off is pending.
 
         Args:
-            keys, values: of all tokens of the memory, not rotated, shape (B, H, K, E).
+            values: of all tokens of the memory, shape (B, H, K, E).
             segment_ids: of the same, shape (B, K).
             length: of what stays in the memory.
         """
@@ -183,18 +203,20 @@ class Store(NamedTuple):
         if out == 0:
             return self
         pending = Pending(
-            to_stored(functional.normalize(keys[:, :, :out].float(), dim=-1)),
+            to_stored(functional.normalize(self.memory_keys[:, :, :out].float(), dim=-1)),
             to_stored(values[:, :, :out]),
             contiguous_copy(segment_ids[:, :out]),
             contiguous_copy(self.memory_bars[:, :out]),
         )
         return self._replace(
-            memory_bars=contiguous_copy(self.memory_bars[:, out:]), pending=pending
+            memory_bars=contiguous_copy(self.memory_bars[:, out:]),
+            memory_keys=contiguous_copy(self.memory_keys[:, :, out:]),
+            pending=pending,
         )
 
     def small_tensors(self) -> dict[str, Tensor]:
         """All tensors except keys, values and what is pending, by name."""
-        names = ("bars", "segment_id", "count", "memory_bars")
+        names = ("bars", "segment_id", "count", "memory_bars", "memory_keys")
         return {name: getattr(self, name) for name in names}
 
     @staticmethod
@@ -285,13 +307,19 @@ class Retrieval:
     def __init__(self, neighbours: NearestNeighbours, batch: Batch, store: Store) -> None:
         self.neighbours, self.batch, self.store = neighbours, batch, store
         self.retrieved: Retrieved | None = None
+        self.keys: Tensor
 
-    def __call__(self, queries: Tensor, attended: Tensor) -> Tensor:
-        """Queries before rotation and the attention's results, (B, H, T, E) each -> mixture."""
+    def __call__(self, queries: Tensor, keys: Tensor, attended: Tensor) -> Tensor:
+        """Mix, as `trainer.model.attention.Retrieve` says."""
+        self.keys = keys
         segment_ids = self.batch.segment_ids
         mixed, weights, slots = self.neighbours(queries, attended, segment_ids, self.store)
         self.retrieved = Retrieved(weights, slots, self.batch.bars)
         return mixed
+
+    def append(self) -> Store:
+        """The store after the block, with what the block retrieved."""
+        return self.store.append(self.batch.bars, self.keys)._replace(retrieved=self.retrieved)
 
 
 def metrics(neighbours: NearestNeighbours, store: Store) -> dict[str, float]:

@@ -29,7 +29,8 @@ def filled():
     ):
         keys = torch.randn(2, H, segment_ids.shape[1], E, generator=generator)
         bars = torch.zeros_like(segment_ids)
-        store = store._replace(memory_bars=bars.int()).truncate(keys, keys, segment_ids, 0).flush()
+        store = store._replace(memory_bars=bars.int(), memory_keys=keys)
+        store = store.truncate(keys, segment_ids, 0).flush()
     return store
 
 

@@ -52,7 +52,7 @@ def test_a_lane_that_starts_a_song_equals_a_fresh_lane_bit_for_bit(model, vocabu
     for tensor in (dirty.store.keys, dirty.store.values):
         tensor.fill_(torch.nan)
     batch = random_batch(vocabulary, torch.full((2, T), 5), seed=1)
-    expected, _ = model(batch, model.empty_memory(2))
+    expected, _ = model(batch, model.empty_memory(2)._replace(place=dirty.place))
     found, memory = model(batch, dirty)
     assert torch.equal(found.token_logits, expected.token_logits)
     found.token_logits.square().sum().backward()

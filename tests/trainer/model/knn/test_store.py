@@ -31,9 +31,8 @@ def feed(store, segment_ids, *, seed=0, length=M, memory=None):
         all_keys = torch.cat([past[0], keys[:, :, here]], 2)
         all_values = torch.cat([past_values, values[:, :, here]], 2)
         all_segment_ids = torch.cat([past[1], segment_ids[:, here]], 1)
-        store = store.append_bars(segment_ids[:, here] * 10).truncate(
-            all_keys, all_values, all_segment_ids, length
-        )
+        store = store.append(segment_ids[:, here] * 10, keys[:, :, here])
+        store = store.truncate(all_values, all_segment_ids, length)
         past = all_keys[:, :, -length:], all_segment_ids[:, -length:]
         past_values = all_values[:, :, -length:]
 
@@ -81,7 +80,7 @@ def test_the_last_tokens_of_a_block_longer_than_the_ring_are_stored():
     store = Store.empty(lanes=1, heads=H, capacity=3, head_width=E, length=0, layer=0)
     keys = torch.randn(1, H, 8, E, generator=torch.Generator().manual_seed(0))
     segment_ids, bars = torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None]
-    store = store.append_bars(bars).truncate(keys, keys, segment_ids, 0).flush()
+    store = store.append(bars, keys).truncate(keys, segment_ids, 0).flush()
     assert sorted(stored_tokens(store, keys, keys, 0)) == [5, 6, 7]
     assert sorted(store.bars[0, :3].tolist()) == [5, 6, 7]
 
@@ -172,7 +171,8 @@ def test_flushing_twice_equals_flushing_once():
     for store, *_ in feed(empty(1, 10), segment_ids):
         last = store
     keys = torch.randn(1, H, M + T, E)
-    left = last.append_bars(torch.zeros(1, T)).truncate(keys, keys, torch.full((1, M + T), 2), M)
+    left = last.append(torch.zeros(1, T), keys[:, :, :T])
+    left = left.truncate(keys, torch.full((1, M + T), 2), M)
     once = copy.deepcopy(left.flush())
     twice = left.flush()
     assert torch.equal(once.count, twice.count)
@@ -183,7 +183,8 @@ def test_lanes_are_views_and_store_into_the_whole():
     segment_ids = torch.tensor([[1] * 24, [2] * 24])
     whole = [store for store, *_ in feed(empty(2, 30), segment_ids)][-1]
     keys = torch.randn(2, H, M + T, E)
-    left = whole.append_bars(segment_ids[:, :T]).truncate(keys, keys, segment_ids[:, : M + T], M)
+    left = whole.append(segment_ids[:, :T], keys[:, :, :T])
+    left = left.truncate(keys, segment_ids[:, : M + T], M)
     parts = [left.lanes(lane, lane + 1).flush() for lane in range(2)]
     assert torch.equal(left.flush().keys, whole.keys)
     assert [int(part.count) for part in parts] == left.flush().count.tolist()
