@@ -144,6 +144,7 @@ class TrainingLoop:
             raise LakhxlError(
                 f"the checkpoint of {run_folder.path} is damaged: its sums are no sums"
             )
+        self._has_compiled = False
         self._timer, self._timed_steps, self._timed_wait = time.perf_counter(), 0, 0.0
         self._step_seconds: float | None = None
         self._validation_seconds: float | None = None  # per batch, in the last validation
@@ -192,7 +193,7 @@ class TrainingLoop:
         lr = self.trainer.lr
         is_logged = (self.trainer.step + 1) % self.config.log_every == 0
         try:
-            losses = self.trainer.train_step(measure_update=is_logged)
+            losses = self._train_step(measure_update=is_logged)
         except torch.OutOfMemoryError:
             raise LakhxlError(
                 f"{self.trainer.device} has too little memory for {self.config.batch_size} lanes "
@@ -200,10 +201,24 @@ class TrainingLoop:
                 "or a higher --set accumulate"
             ) from None
         self._pending.append(_Step(losses, self.trainer.grad_norm, self.trainer.position))
-        self._timed_steps += 1
         bar.update()
         if is_logged:
             self._log_step(log, bar, lr)
+
+    def _train_step(self, *, measure_update: bool) -> LossSums:
+        """Take a step; one that compiles the model says so, and does not count for the speed."""
+        if self._has_compiled or not self.trainer.is_compiled:
+            self._timed_steps += 1
+            return self.trainer.train_step(measure_update=measure_update)
+        if self.ranks.is_first:
+            print_note("compiling the training step: up to a minute, less if it has been before")
+        with self._timer_paused():
+            start = time.perf_counter()
+            losses = self.trainer.train_step(measure_update=measure_update)
+        self._has_compiled = True
+        if self.ranks.is_first:
+            print_note(f"compiled in {time.perf_counter() - start:.0f} s")
+        return losses
 
     def _log_step(self, log: MetricsLog, bar: tqdm, lr: float) -> None:
         self._add_pending()
@@ -268,13 +283,13 @@ class TrainingLoop:
         Speed and waiting are since the last call, without validation and saving.
         """
         seconds = time.perf_counter() - self._timer
-        positions = self._timed_steps * self.trainer.tokens_per_step
+        steps = max(self._timed_steps, 1)  # the only one may have compiled
         wait = self.trainer.data_wait - self._timed_wait
         self._timed_wait = self.trainer.data_wait
-        self._step_seconds = seconds / max(self._timed_steps, 1)
+        self._step_seconds = seconds / steps
         self._timer, self._timed_steps = time.perf_counter(), 0
         return {
-            "tokens_per_second": positions / seconds,
+            "tokens_per_second": steps * self.trainer.tokens_per_step / seconds,
             "data_wait": wait / seconds,
             "memory_mb": devices.memory_in_use(self.trainer.device) / 1e6,
         }

@@ -7,7 +7,7 @@ that happens between two steps affects them.
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,9 @@ from trainer.model.transformer import TransformerXL
 from trainer.run import checkpoint
 from trainer.training import optimizers as optim
 from trainer.training import reverse_teacher_forcing as rtf
+from trainer.training.compiled import Compiled, is_compiled
 from trainer.training.distributed import Ranks
+from trainer.training.step_graph import StepGraph
 
 MOST_EPOCHS = 100_000
 """A checkpoint of a later one is refused; each takes up to 0.1 s to plan again."""
@@ -77,6 +79,7 @@ class Trainer:
         song_numbers: the dataset's songs that each split uses.
         step: steps done.
         epoch: of the next step; some lanes may already be in the one after.
+        is_compiled: whether the first step compiles the model.
         grad_norm: 2-norm of the last step's gradient before clipping, scalar tensor.
         update_norm: 2-norm of the last measured change of the weights, scalar tensor.
 
@@ -96,9 +99,9 @@ class Trainer:
         self._lanes = self.ranks.lanes(config.train.batch_size)
         self._dtype = devices.matmul_dtype(config.train.precision, device)
         self.model = _make_model(config, device)
-        self._score_batch = (
-            torch.compile(score_batch, dynamic=False) if config.train.compile else score_batch
-        )
+        self.is_compiled = is_compiled(config.train.compile, device)
+        self._scoring = Compiled(score_batch, enabled=self.is_compiled)
+        self._graph: StepGraph | None = None
         self.optimizers = optim.make_optimizers(self.model, config.train)
         self._memories = split_lanes(self._empty_memory(), config.train.accumulate)
         self.step, self.epoch = 0, 0
@@ -176,15 +179,38 @@ class Trainer:
             The batch's losses, of this rank's lanes; still on the device.
         """
         batch, self._sampler_state = next(self._loader or self._start_loader())
-        losses = self._backward(self._mask_context(batch))
-        before = [weight.detach().clone() for weight in self._weights()] if measure_update else []
-        self._update_weights()
+        for optimizer in self.optimizers:
+            optim.set_lr(optimizer, self.lr)
+        weights = [weight.detach() for weight in self._weights()]
+        changes = optim.lists._foreach_neg(weights) if measure_update else []
+        with seeded([self.config.train.seed, self.step, self.ranks.rank], self.device):
+            *losses, self.grad_norm = self._take_step(self._mask_context(batch)).unbind()
         if measure_update:
-            pairs = zip(before, self._weights(), strict=True)
-            self.update_norm = nn.utils.get_total_norm([old - new.detach() for old, new in pairs])
+            optim.lists._foreach_add_(changes, weights)
+            self.update_norm = nn.utils.get_total_norm(changes)
         self.step += 1
         self.epoch = self._sampler_state["epoch"]
-        return losses
+        return LossSums(*losses)
+
+    def _take_step(self, batch: Batch) -> Tensor:
+        """Take a step, as a CUDA graph if possible; returns what `_compute` does."""
+        is_possible = self.device.type == "cuda" and self.ranks.count == 1
+        if is_possible and self.config.train.cuda_graph and self.model.neighbours is None:
+            self._graph = self._graph or StepGraph(self._compute, batch, self._memories)
+            return self._graph(batch)
+        results, self._memories = self._compute(batch, self._memories)
+        return results
+
+    def _compute(self, batch: Batch, memories: Sequence[Memory]) -> tuple[Tensor, list[Memory]]:
+        """Learn from a batch. Nothing here may wait for the device.
+
+        Returns:
+            The batch's losses, in the order of `LossSums`, and the norm of the gradient, shape
+            (7,), fp32; and the next memories.
+        """
+        losses, after = self._scoring.or_eager(lambda: self._backward(batch, memories))
+        values = [*losses, self._update_weights()]
+        return torch.stack([value.float() for value in values]), after
 
     def _start_loader(self) -> Loader:
         self._loader = Loader(
@@ -206,31 +232,30 @@ class Trainer:
         )
         return batch if mask is None else mask.apply(batch, self._lanes)
 
-    def _backward(self, batch: Batch) -> LossSums:
-        """Add the gradient of the batch's mean loss, one group of lanes after the other."""
+    def _backward(
+        self, batch: Batch, memories: Sequence[Memory]
+    ) -> tuple[list[Tensor], list[Memory]]:
+        """Set the gradient of the batch's mean loss, one group of lanes after the other."""
         assert batch.targets is not None
+        self.model.zero_grad(set_to_none=True)
         targets = self.ranks.sum((batch.targets != IGNORED).sum()).clamp(min=1)
-        lanes, losses = len(batch.targets) // len(self._memories), []
-        first_group = self.ranks.rank * len(self._memories)
-        for group, memory in enumerate(self._memories):
+        lanes, losses, after = len(batch.targets) // len(memories), [], []
+        for group, memory in enumerate(memories):
             part = batch.lanes(group * lanes, (group + 1) * lanes)
-            with seeded([self.config.train.seed, self.step, first_group + group], self.device):
-                with devices.autocast(self.device, self._dtype):
-                    _, sums, self._memories[group] = self._score_batch(
-                        self.model, part, memory.flush()
-                    )
-                (sums.total / targets).backward()
+            with devices.autocast(self.device, self._dtype):
+                _, sums, left = self._scoring.run(self.model, part, memory.flush())
+            (sums.total / targets).backward()
             losses.append([value.detach() for value in sums])
-        return LossSums(*(functools.reduce(torch.add, each) for each in zip(*losses, strict=True)))
+            after.append(left)
+        return [functools.reduce(torch.add, each) for each in zip(*losses, strict=True)], after
 
-    def _update_weights(self) -> None:
-        """Sum the gradients of all ranks, clip them and step the optimizers."""
+    def _update_weights(self) -> Tensor:
+        """Sum the gradients of all ranks, clip them, step the optimizers; returns their norm."""
         self.ranks.sum_gradients(self._weights())
-        self.grad_norm = nn.utils.clip_grad_norm_(self._weights(), self.config.train.grad_clip)
+        norm = nn.utils.clip_grad_norm_(self._weights(), self.config.train.grad_clip)
         for optimizer in self.optimizers:
-            optim.set_lr(optimizer, self.lr)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def _weights(self) -> list[nn.Parameter]:
         return list(self.model.parameters())
@@ -262,10 +287,9 @@ class Trainer:
                 for batch in islice(stream, batches):
                     if self.ranks.any(stopped()):
                         return None
-                    with devices.autocast(self.device, self._dtype):
-                        losses, batch_sums, memory = self._score_batch(
-                            self.model, batch, memory.flush()
-                        )
+                    losses, batch_sums, memory = self._scoring.or_eager(
+                        functools.partial(self._score, batch, memory.flush())
+                    )
                     sums.append(batch_sums)
                     by_position.append(loss_by_position(losses, batch))
                     advance()
@@ -274,6 +298,10 @@ class Trainer:
         totals = self.ranks.sum(torch.stack(list(add(sums))))
         positions = self.ranks.sum(torch.stack(by_position).double().sum(dim=0))
         return ValidationLosses(LossSums(*totals), positions.cpu())
+
+    def _score(self, batch: Batch, memory: Memory) -> tuple[TokenLosses, LossSums, Memory]:
+        with devices.autocast(self.device, self._dtype):
+            return self._scoring.run(self.model, batch, memory)
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, optimizer state and memory by name, for a checkpoint; complete on rank 0."""
@@ -346,6 +374,7 @@ class Trainer:
         groups = self.config.train.accumulate
         first = self.ranks.rank * groups
         self._memories = split_lanes(memory, self.ranks.count * groups)[first : first + groups]
+        self._graph = None  # its tensors are others now
         self.step, self._sampler_state = state["step"], dict(state["position"])
         self.epoch = self._sampler_state["epoch"]
         if self._loader is not None:

@@ -37,14 +37,14 @@ def die_at(trainer, step, group):
         save = checkpoint.save
         checkpoint.save = lambda *a, **k: die() if trainer.step == step else save(*a, **k)
         return
-    score_batch, groups = trainer._score_batch, iter(range(10**9))
+    score_batch, groups = trainer._scoring.run, iter(range(10**9))
 
     def score_or_die(model, batch, memory):
         if model.training and trainer.step == step and next(groups) == int(group):
             die()
         return score_batch(model, batch, memory)
 
-    trainer._score_batch = score_or_die
+    trainer._scoring.run = score_or_die
 
 
 def run_in_fork(work):

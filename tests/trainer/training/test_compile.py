@@ -2,12 +2,17 @@
 
 import dataclasses
 import functools
+import os
 
 import pytest
 import torch
+from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.utils import counters
+from torch._functorch.compilers import nop
+from torch._inductor.exc import InductorError
 
 from trainer.training import trainer as trainer_module
+from trainer.training.compiled import CACHE, Compiled, is_compiled
 from trainer.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -36,7 +41,7 @@ def make_trainer(dataset, config, *, model=None, **train):
         dataset,
         dataclasses.replace(
             config,
-            model=dataclasses.replace(config.model, layers=1, **model or {}),
+            model=dataclasses.replace(config.model, **{"layers": 1, **(model or {})}),
             train=dataclasses.replace(config.train, compile=True, **train),
         ),
         CPU,
@@ -101,6 +106,58 @@ def test_what_is_compiled_computes_the_same(dataset, config, monkeypatch, precis
         torch._dynamo.reset()
         trainer = make_trainer(dataset, config, model={"dropout": 0.0}, precision=precision)
         if not compiled:
-            trainer._score_batch = trainer_module.score_batch
+            trainer._scoring.run = trainer_module.score_batch
         losses.append([float(trainer.train_step().loss) for _ in range(3)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5 if precision == "fp32" else 1e-4)
+
+
+def broken(graph, inputs):
+    raise RuntimeError("no compiler here\nmore")
+
+
+def broken_backward(graph, inputs):
+    raise InductorError(RuntimeError("no compiler here"), None)  # as inductor raises
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [broken, aot_autograd(fw_compiler=nop, bw_compiler=broken_backward)],
+    ids=["forward", "backward"],
+)
+def test_where_compiling_fails_one_line_says_so_and_the_step_runs_as_it_is(
+    dataset, config, monkeypatch, capsys, backend
+):
+    torch._dynamo.reset()
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=0.0))
+    plain = Trainer(dataset, config, CPU)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    compiled = make_trainer(dataset, config, model={"layers": 2})
+    for _ in range(2):
+        assert float(compiled.train_step().loss) == float(plain.train_step().loss)
+    assert compiled.evaluate(batches=1).means() == plain.evaluate(batches=1).means()
+    printed = capsys.readouterr().err
+    assert printed.count("no compiler here") == 1
+    assert "runs uncompiled" in printed
+
+
+def test_the_device_decides_unless_the_setting_does():
+    cuda = torch.device("cuda")
+    assert [is_compiled(None, device) for device in (CPU, cuda)] == [False, True]
+    for setting in (False, True):
+        assert [is_compiled(setting, device) for device in (CPU, cuda)] == [setting] * 2
+
+
+def test_compiled_code_is_kept_in_the_users_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(CACHE, raising=False)
+    Compiled(len, enabled=False)
+    assert CACHE not in os.environ
+    Compiled(len, enabled=True)
+    assert os.environ[CACHE] == str(tmp_path / "lakhxl" / "inductor")
+    monkeypatch.setenv(CACHE, "/mine")
+    Compiled(len, enabled=True)
+    assert os.environ[CACHE] == "/mine"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")  # cannot be made
+    monkeypatch.delenv(CACHE)
+    Compiled(len, enabled=True)
+    assert "lakhxl" not in os.environ.get(CACHE, "")
