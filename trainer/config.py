@@ -70,6 +70,13 @@ class ModelConfig:
         "attention kernels; txl, the Transformer-XL's sinusoids; t5, a learned bias per distance.",
         choices=("rope", "txl", "t5"),
     )
+    attention: str = setting(
+        "auto",
+        "How a compiled model attends on a GPU: dense, with a mask of all pairs; flex, "
+        "FlexAttention, which skips tiles of 128 x 128 pairs that no song has; auto: flex where "
+        "block_size + memory is at least 2,048. flex needs rope, no rtf, and multiples of 128.",
+        choices=("auto", "dense", "flex"),
+    )
     qk_norm: bool = setting(
         True,
         "Normalize queries and keys to root mean square 1 and learn a scale per head: the loss "

@@ -12,7 +12,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention.flex_attention import BlockMask
 
+from trainer.model import flex
 from trainer.model.linear import Linear
 from trainer.model.position_encoding import SCHEMES
 
@@ -44,7 +46,7 @@ class Attention(nn.Module):
         x: Tensor,
         past_keys: Tensor,
         past_values: Tensor,
-        mask: Tensor,
+        mask: Tensor | BlockMask,
         table: Any,
         retrieve: Retrieve | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,7 +55,8 @@ class Attention(nn.Module):
         Args:
             x: shape (B, T, C).
             past_keys, past_values: the layer's memory, shape (B, H, M, E).
-            mask: shape (B, 1, T, K), bool, True where a query attends to a key.
+            mask: shape (B, 1, T, K), bool, True where a query attends to a key; or the same as
+                tiles, of `trainer.model.flex`, without a position encoding that has a bias.
             table: the position encoding's, for K keys and the places of the block.
             retrieve: of the layer that uses the kNN memory.
 
@@ -65,11 +68,15 @@ class Attention(nn.Module):
         encoded_queries, encoded_keys, bias = self.positions(queries, keys, table)
         all_keys = torch.cat([past_keys.to(values.dtype), encoded_keys.to(values.dtype)], dim=2)
         all_values = torch.cat([past_values.to(values.dtype), values], dim=2)
-        if bias is not None:
-            mask = torch.where(mask, bias, -torch.inf).to(values.dtype)
-        mixed = functional.scaled_dot_product_attention(
-            encoded_queries.to(values.dtype), all_keys, all_values, attn_mask=mask
-        )
+        encoded_queries = encoded_queries.to(values.dtype)
+        if isinstance(mask, Tensor):
+            if bias is not None:
+                mask = torch.where(mask, bias, -torch.inf).to(values.dtype)
+            mixed = functional.scaled_dot_product_attention(
+                encoded_queries, all_keys, all_values, attn_mask=mask
+            )
+        else:
+            mixed = flex.attend(encoded_queries, all_keys, all_values, mask)
         if retrieve is not None:
             mixed = retrieve(queries, keys, mixed)
         return self.project_out(rearrange(mixed, "b h t e -> b t (h e)")), all_keys, all_values

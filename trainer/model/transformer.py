@@ -16,11 +16,13 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention.flex_attention import BlockMask
 
 from shards.errors import SettingError
 from shards.vocabulary import PROGRAMS, VELOCITY_BINS
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
+from trainer.model import flex
 from trainer.model.attention import Attention, Retrieve
 from trainer.model.conditions import ConditionEmbedding
 from trainer.model.knn.store import NearestNeighbours, Retrieval, Store
@@ -95,7 +97,7 @@ class Layer(nn.Module):
         x: Tensor,
         past_keys: Tensor,
         past_values: Tensor,
-        mask: Tensor,
+        mask: Tensor | BlockMask,
         table: Any,
         retrieve: Retrieve | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -202,16 +204,10 @@ class TransformerXL(nn.Module):
 
     def attend(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
         """Predict the next tokens; return the memory with the block appended, not truncated."""
-        mask = attention_mask(
-            batch.segment_ids,
-            memory.segment_ids,
-            window=self.config.window,
-            min_distance=batch.min_distance,
-        )
-        past = zero_unattended(memory, batch.segment_ids)
-        places = memory.place[:1] + torch.arange(mask.shape[1], device=mask.device)
-        table = self.layers[0].attention.positions.table(mask.shape[2], places)
-        mask = mask[:, None]
+        past, tokens = zero_unattended(memory, batch.segment_ids), batch.tokens.shape[1]
+        mask = self._mask(batch, memory)
+        places = memory.place[:1] + torch.arange(tokens, device=memory.place.device)
+        table = self.layers[0].attention.positions.table(memory.length + tokens, places)
         retrieval = None
         if self.neighbours is not None and memory.store is not None:
             retrieval = Retrieval(self.neighbours, batch, memory.store)
@@ -228,6 +224,28 @@ class TransformerXL(nn.Module):
         if retrieval is not None:
             extended = extended._replace(store=retrieval.append())
         return self.predict(self.norm(x), batch), extended
+
+    def _mask(self, batch: Batch, memory: Memory) -> Tensor | BlockMask:
+        """The mask rule for `Attention.forward`, dense or as tiles."""
+        config = self.config
+        sizes = batch.tokens.shape[1], memory.length
+        is_allowed = (
+            torch.compiler.is_compiling()
+            and config.position_encoding == "rope"
+            and batch.min_distance is None
+            and not any(size % flex.TILE for size in sizes)
+            and (batch.tokens.is_cuda or not torch.is_grad_enabled())  # no gradient on a CPU
+        )
+        wins = batch.tokens.is_cuda and sum(sizes) >= flex.FROM_KEYS
+        if is_allowed and (config.attention == "flex" or (config.attention == "auto" and wins)):
+            return flex.segment_mask(batch.segment_ids, memory.segment_ids, config.window)
+        mask = attention_mask(
+            batch.segment_ids,
+            memory.segment_ids,
+            window=config.window,
+            min_distance=batch.min_distance,
+        )
+        return mask[:, None]
 
     def predict(self, hidden: Tensor, batch: Batch) -> Output:
         """The logits of all heads, from the normalized output of the last layer, (B, T, C)."""
