@@ -34,6 +34,30 @@ def device_name(device: torch.device) -> str:
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
 
 
+PEAKS = {
+    "B200": 2250e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
+"""FLOP/s of dense bf16 products with sums in fp32, by part of a GPU's name, as its maker states;
+the first that fits."""
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
+    """What a GPU can do at most, in FLOP/s; None where that is not known, as of a CPU."""
+    if device.type != "cuda" or dtype is not torch.bfloat16:
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in PEAKS.items() if part in name), None)
+
+
 def matmul_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of matrix products for a setting `precision`; auto: bf16 on GPUs that have it."""
     if precision == "auto":

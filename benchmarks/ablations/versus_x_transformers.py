@@ -13,7 +13,7 @@ from benchmarks.arguments import Measurement, dataset_argument
 from shards import open_dataset
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
-from trainer.model.memory import Memory, attention_mask, split_lanes
+from trainer.model.memory import Memory, attention_mask
 from trainer.model.transformer import Output, TransformerXL
 from trainer.training import optimizers as optim
 
@@ -25,12 +25,18 @@ BATCHES = 40
 
 
 class Peer(TransformerXL):
-    """Our embedding and heads around x-transformers' decoder."""
+    """Our embedding and heads around x-transformers' decoder.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        config: of our model.
+        song_mask: mask other songs, as ours does; else everything earlier is attended to.
+    """
+
+    def __init__(self, config: ModelConfig, *, song_mask: bool = True) -> None:
         from x_transformers import Decoder
 
         super().__init__(config)
+        self.song_mask = song_mask
         self.layers = nn.ModuleList()
         self.initialize(torch.Generator().manual_seed(0))
         self.norm = nn.Identity()  # the decoder ends in its own
@@ -45,7 +51,9 @@ class Peer(TransformerXL):
 
     def forward(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
         """As `TransformerXL.forward`."""
-        mask = attention_mask(batch.segment_ids, memory.segment_ids, window=None)[:, None]
+        mask = None
+        if self.song_mask:
+            mask = attention_mask(batch.segment_ids, memory.segment_ids, window=None)[:, None]
         hidden, between = self.decoder(
             self.embed(batch),
             attn_mask=mask,
@@ -57,7 +65,7 @@ class Peer(TransformerXL):
             torch.cat([old[:, 0], new], dim=1) for old, new in zip(memory.keys, inputs, strict=True)
         ]
         whole = tuple(layer[:, None] for layer in kept)
-        extended = memory.append(whole, tuple(self._none(whole)), batch.segment_ids, batch.bars)
+        extended = memory.append(whole, tuple(self._none(whole)), batch.segment_ids)
         return self.predict(hidden, batch), extended.truncate(memory.length)
 
     def _none(self, layers: tuple[Tensor, ...]) -> list[Tensor]:
@@ -67,7 +75,8 @@ class Peer(TransformerXL):
         """Room for each layer's inputs in place of keys, for one head as wide as the model."""
         config, length = self.config, options.get("length") or self.config.memory
         shape = {"lanes": lanes, "heads": 1, "length": length, "head_width": config.d_model}
-        memory = Memory.empty(**shape, layers=config.layers)
+        shape |= {"device": self.embed.token.weight.device, "layers": config.layers}
+        memory = Memory.empty(**shape, dtype=options.get("dtype", torch.float32))
         return memory._replace(values=tuple(self._none(memory.keys)))
 
 
@@ -93,7 +102,7 @@ def command(dataset: Path, name: str, settings: tuple[str, ...], seed: int, step
         torch.manual_seed(seed)
         trainer.model = Peer(config.model)
         trainer.optimizers = optim.make_optimizers(trainer.model, config.train)
-        trainer._memories = split_lanes(trainer._empty_memory(), config.train.accumulate)
+        trainer.forget()
     cpu = train(trainer)
     line = {"name": name, "seed": seed, "settings": settings}
     line |= {"parameters": trainer.parameter_count, **scores(trainer, BATCHES), "cpu": round(cpu)}

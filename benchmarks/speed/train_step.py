@@ -1,4 +1,4 @@
-"""Seconds of a training step: versus other libraries on the CPU, and alone on a GPU.
+"""Seconds of a training step versus other libraries, on the CPU.
 
 A step is the same for all: forward, both losses or one over as many classes, backward, clipping,
 fused AdamW, memory carried over; random tokens, fp32 unless named. With ff_mult 5,
@@ -30,11 +30,6 @@ VOCABULARY = Vocabulary()
 CLASSES = len(VOCABULARY) + PROGRAMS
 CPU_SHAPE = {"layers": 6, "d_model": 384, "heads": 6, "memory": 256, "dropout": 0.0}
 LANES, BLOCK = 8, 256
-GPU_SHAPES = (
-    ({"layers": 16, "d_model": 512, "heads": 8, "memory": 192}, 96),
-    ({"layers": 16, "d_model": 768, "heads": 12, "memory": 1024}, 24),
-)
-"""Model and lanes; a block has as many tokens as the memory."""
 CPU = torch.device("cpu")
 
 
@@ -165,7 +160,7 @@ def memorizing_transformers(*, ff_mult: int = 4) -> tuple[nn.Module, Callable]:
     return model, predict
 
 
-def seconds_per_step(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, float]:
+def seconds_per_step(steps: dict[str, Step], rounds: int) -> dict[str, float]:
     """The best of so many rounds of each, after warming up (and compiling).
 
     They take turns in one process, so that a busy machine is busy for all.
@@ -178,40 +173,10 @@ def seconds_per_step(steps: dict[str, Step], rounds: int, device: torch.device) 
         print(f"  {name} is warm after {time.perf_counter() - begun:.0f} s", flush=True)
     for _ in range(rounds):
         for name, step in steps.items():
-            wait(device)
             begun = time.perf_counter()
             step.run()
-            wait(device)
             best[name] = min(best[name], time.perf_counter() - begun)
     return best
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def flops(shape: dict[str, Any], lanes: int, block: int) -> float:
-    """Operations of a training step's matrix products: three times those of its forward pass.
-
-    The whole block of scores counts, as kernels with a mask compute it.
-    """
-    width, keys = shape["d_model"], block + shape["memory"]
-    layer = 2 * 12 * width**2 + 2 * 2 * keys * width
-    return 3 * lanes * block * (shape["layers"] * layer + 2 * CLASSES * width)
-
-
-def matrix_peak(device: torch.device) -> float:
-    """FLOP/s of a large bf16 product, the best of ten."""
-    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
-    best = float("inf")
-    for _ in range(13):
-        wait(device)
-        begun = time.perf_counter()
-        _ = a @ a
-        wait(device)
-        best = min(best, time.perf_counter() - begun)
-    return 2 * 8192**3 / best
 
 
 command = Measurements(help=__doc__)
@@ -236,30 +201,9 @@ def cpu(rounds: int, compiled: bool) -> None:
         f"{memorizing}, ff_mult 5": peer(*memorizing_transformers(ff_mult=5), compiled=compiled),
     }
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    best = seconds_per_step(steps, rounds, CPU)
+    best = seconds_per_step(steps, rounds)
     print(f"| {'compiled' if compiled else 'eager'} | parameters | tokens/s | its time / ours |")
     print("|---|---:|---:|---:|")
     for name, seconds in best.items():
         millions, speed = steps[name].parameters / 1e6, LANES * BLOCK / seconds
         print(f"| {name} | {millions:.1f} M | {speed:,.0f} | {seconds / best['lakhxl']:.2f} |")
-
-
-@command.command()
-@rounds_option
-def gpu(rounds: int) -> None:
-    """Train two large models on a GPU with CUDA, and compare with its peak of matrix products."""
-    if not torch.cuda.is_available():
-        raise click.ClickException("torch finds no GPU here; this measurement needs CUDA")
-    device = torch.device("cuda")
-    peak = matrix_peak(device)
-    print(f"{torch.cuda.get_device_name()}: {peak / 1e12:.0f} TFLOP/s in a bf16 product of 8,192")
-    print("| shape | tokens/s | share of that | peak memory |\n|---|---:|---:|---:|")
-    for shape, lanes in GPU_SHAPES:
-        block = shape["memory"]
-        name = f"{shape['layers']} layers, d {shape['d_model']}, T = M = {block}"
-        torch.cuda.reset_peak_memory_stats()
-        step = ours({**shape, "dropout": 0.0}, lanes, block, device, compiled=True, bf16=True)
-        seconds = seconds_per_step({name: step}, rounds, device)[name]
-        share = flops(shape, lanes, block) / seconds / peak
-        memory = torch.cuda.max_memory_allocated() / 2**30
-        print(f"| {name} | {lanes * block / seconds:,.0f} | {share:.0%} | {memory:.1f} GiB |")

@@ -157,9 +157,19 @@ def _print_summary(
         f"d_model {model.d_model}, {model.heads} heads, memory {model.memory}\n"
         f"training {train.steps:,} steps of {train.batch_size} lanes x {train.block_size} tokens "
         f"on {device_name(trainer.device)}, from step {trainer.step:,}\n"
+        f"{_peak(trainer)}"
         f"baseline {baseline['loss']:.3f} nats per token, of token frequencies (unigram)\n"
         f"run      {run_path}"
     )
+
+
+def _peak(trainer: Trainer) -> str:
+    """A line on what a GPU can do at most, measured in tokens; nothing where that is not known."""
+    share = trainer.share_of_peak(1.0)
+    if share is None:
+        return ""
+    cost = trainer.flops_per_token / 1e9
+    return f"peak     {1 / share:,.0f} tokens/s, at {cost:.2g} GFLOP per token\n"
 
 
 def _print_result(

@@ -144,7 +144,7 @@ class TrainingLoop:
             raise LakhxlError(
                 f"the checkpoint of {run_folder.path} is damaged: its sums are no sums"
             )
-        self._has_compiled = False
+        self._has_compiled, self._logged = False, 0
         self._timer, self._timed_steps, self._timed_wait = time.perf_counter(), 0, 0.0
         self._step_seconds: float | None = None
         self._validation_seconds: float | None = None  # per batch, in the last validation
@@ -239,9 +239,21 @@ class TrainingLoop:
             "loss": f"{metrics['loss']:.3f}",
             "tokens/s": f"{metrics['tokens_per_second']:,.0f}",
         }
+        if "peak_share" in metrics:
+            shown["of peak"] = f"{metrics['peak_share']:.0%}"
+            self._announce_speed(metrics)
         if self.last_validation:
             shown["valid"] = f"{self.last_validation['loss']:.3f}"
         bar.set_postfix(shown, refresh=False)
+
+    def _announce_speed(self, metrics: Mapping[str, Any]) -> None:
+        """Say once how fast a GPU is, when it no longer compiles and records."""
+        self._logged += 1
+        if self.ranks.is_first and self._logged == 2:
+            print_note(
+                f"speed    {metrics['tokens_per_second']:,.0f} tokens/s, "
+                f"{metrics['peak_share']:.0%} of what this GPU can do at most"
+            )
 
     def _add_pending(self) -> None:
         """Wait for the device, and add the losses of the steps since the last call.
@@ -278,7 +290,7 @@ class TrainingLoop:
         )
 
     def _machine_metrics(self) -> dict[str, float]:
-        """Speed, fraction of time spent waiting for data, and memory in use.
+        """Speed, share of a known GPU's peak, fraction of time waiting for data, memory in use.
 
         Speed and waiting are since the last call, without validation and saving.
         """
@@ -288,8 +300,11 @@ class TrainingLoop:
         self._timed_wait = self.trainer.data_wait
         self._step_seconds = seconds / steps
         self._timer, self._timed_steps = time.perf_counter(), 0
+        speed = steps * self.trainer.tokens_per_step / seconds
+        share = self.trainer.share_of_peak(speed)
         return {
-            "tokens_per_second": steps * self.trainer.tokens_per_step / seconds,
+            "tokens_per_second": speed,
+            **({} if share is None else {"peak_share": share}),
             "data_wait": wait / seconds,
             "memory_mb": devices.memory_in_use(self.trainer.device) / 1e6,
         }

@@ -27,6 +27,7 @@ from trainer.data.prefetch import Loader
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.selection import select
 from trainer.data.streams import Variation
+from trainer.model.flops import flops_per_token
 from trainer.model.knn import file as knn_file
 from trainer.model.knn import store as knn
 from trainer.model.loss import (
@@ -101,9 +102,8 @@ class Trainer:
         self.model = _make_model(config, device)
         self.is_compiled = is_compiled(config.train.compile, device)
         self._scoring = Compiled(score_batch, enabled=self.is_compiled)
-        self._graph: StepGraph | None = None
         self.optimizers = optim.make_optimizers(self.model, config.train)
-        self._memories = split_lanes(self._empty_memory(), config.train.accumulate)
+        self.forget()
         self.step, self.epoch = 0, 0
         self.grad_norm = self.update_norm = torch.zeros(())
         self._samplers = {
@@ -121,6 +121,11 @@ class Trainer:
         }
         self._sampler_state = self._samplers["train"].state_dict()
         self._loader: Loader | None = None
+
+    def forget(self) -> None:
+        """Begin with an empty memory, as for another model."""
+        self._memories = split_lanes(self._empty_memory(), self.config.train.accumulate)
+        self._graph: StepGraph | None = None
 
     @property
     def memory(self) -> Memory:
@@ -153,6 +158,18 @@ class Trainer:
     def parameter_count(self) -> int:
         """Number of trained weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def flops_per_token(self) -> float:
+        """Floating-point operations of training, per token."""
+        return flops_per_token(self.model, self.config.model, self.config.train.block_size)
+
+    def share_of_peak(self, tokens_per_second: float) -> float | None:
+        """How much of what its GPUs can do a speed takes; None where that is not known."""
+        peak = devices.peak_flops(self.device, self._dtype)
+        if peak is None:
+            return None
+        return tokens_per_second * self.flops_per_token / (peak * self.ranks.count)
 
     @property
     def tokens_per_step(self) -> int:

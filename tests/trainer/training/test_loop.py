@@ -16,6 +16,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 
 from shards.errors import LakhxlError
 from shards.render.audio import usable_soundfont
+from trainer import device as devices
 from trainer.run import checkpoint
 from trainer.run.folder import open_run
 from trainer.training.loop import StopRequest, has_ended
@@ -24,7 +25,7 @@ from trainer.training.unigram_baseline import unigram_baseline
 
 from .small_runs import start_or_resume
 
-MACHINE = {"unix_time", "tokens_per_second", "data_wait", "memory_mb"}
+MACHINE = {"unix_time", "tokens_per_second", "data_wait", "memory_mb", "peak_share"}
 
 
 def start(folder, dataset, config):
@@ -369,6 +370,33 @@ def test_the_loss_by_position_adds_up_to_the_loss(tmp_path, dataset, config):
     lengths = [len(dataset.song(number)) - 1 for number in (6, 7)]
     assert losses.by_position[1, 0] == 2 * 16
     assert losses.by_position[1, 1] == sum(min(length, 32) - 16 for length in lengths)
+
+
+def test_a_gpu_s_share_of_its_peak_is_logged_and_said_once(
+    tmp_path, dataset, config, monkeypatch, capsys
+):
+    monkeypatch.setattr(devices, "peak_flops", lambda device, dtype: 1e12)
+    loop, baseline = start(tmp_path / "run", dataset, config)
+    loop.run(baseline)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl").rows
+    rows = [row for row in rows if row["split"] == "train"]
+    assert len(rows) == 3
+    for row in rows:
+        done = row["tokens_per_second"] * loop.trainer.flops_per_token
+        assert row["peak_share"] == pytest.approx(done / 1e12)
+    assert capsys.readouterr().err.count("of what this GPU can do at most") == 1
+
+
+def test_a_step_that_compiles_says_so_and_how_long_it_took(
+    tmp_path, dataset, config, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    train = dataclasses.replace(config.train, compile=True, log_every=1)
+    loop, baseline = start(tmp_path / "run", dataset, dataclasses.replace(config, train=train))
+    loop.run(baseline, until=2)
+    printed = capsys.readouterr().err
+    assert printed.count("compiling the training step") == 1
+    assert printed.count("compiled in 0 s") == 1
 
 
 @pytest.mark.usefixtures("charts")
