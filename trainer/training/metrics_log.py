@@ -50,6 +50,7 @@ CHARTS = {
     "velocity_nats": "loss_by_head/velocity_nats",
     "bits_per_note": "loss_per_note/bits",
     "tokens_per_second": "speed/tokens_per_second",
+    "peak_share": "speed/peak_share",
     "data_wait": "speed/data_wait_share",
     "memory_mb": "speed/memory_mb",
     "search_ms": "speed/knn_search_ms",
