@@ -13,6 +13,7 @@ Files:
     file_lock         a file that one process at a time holds
     where, verify     select songs by an SQL condition; check a whole dataset
     render/           a song as a MIDI file, a picture or sound
+    web/              what the pages of both programs share
     settings          settings classes with help texts and bounds
     settings_file     the same in a TOML file
     console, text     command lines and progress bars; foreign text made safe to print

@@ -1,31 +1,17 @@
-"""A web server for one person on this machine: a dataset's songs as a page.
+"""What `pipeline browse` answers: a dataset's songs as a page. It only reads."""
 
-It listens on the loopback address only, and answers only requests for a loopback name, of any port
-(an SSH tunnel has its own): a page from elsewhere that points a name of its own at 127.0.0.1 (DNS
-rebinding) is refused, and so is a request that the browser marks as coming from another site.
-Whoever else works on this machine lacks the access token that `pipeline browse` prints: without
-it, the empty page is all there is. The server only reads. Files are served from a fixed list; no
-part of an address is ever used as a path.
-"""
-
-import contextlib
 import hashlib
-import hmac
 import io
 import json
 import re
-import secrets
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import numpy as np
 
@@ -44,32 +30,31 @@ from shards.render.audio import wav_bytes
 from shards.render.midi import to_midi
 from shards.song import Song
 from shards.text import visible
+from shards.web.server import (
+    HTML,
+    JSON,
+    SHARED,
+    Answer,
+    RequestRefused,
+    Server,
+    bind,
+    static_answers,
+)
 from shards.where import SONG
 
-LOOPBACK = "127.0.0.1"
-THIS_MACHINE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-SILENT_SECONDS = 30
-"""A connection that neither sends nor takes anything is closed."""
 MAX_PAGE_SIZE = 500
 MAX_DUPLICATES = 24
 """Shown of a song's cluster."""
 MAX_SOUND_SECONDS = 600
 """A longer song is not played by FluidSynth: ten minutes take 420 MB while they are rendered."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "media-src blob:; "
-    "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types default"
-)
-"""No style and no script in markup, and no markup from a string: see browse.js."""
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; sandbox"
 )
 """Of the report, whose own policy names its style; a sandboxed page leaves by a link only."""
-HTML, TEXT, JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json"
 PAGE = files("pipeline.browse") / "static"
 STATIC = {
+    **SHARED,
     "/": (PAGE / "page.html", HTML),
     "/style.css": (files("pipeline.report.html") / "style.css", "text/css"),
     "/browse.css": (PAGE / "browse.css", "text/css"),
@@ -79,30 +64,9 @@ STATIC = {
     },
     "/tabulator.css": (PAGE / "vendor" / "tabulator_simple.min.css", "text/css"),
     "/tabulator.js": (PAGE / "vendor" / "tabulator.min.js", "text/javascript"),
-    "/tinysynth.js": (PAGE / "vendor" / "webaudio-tinysynth.min.js", "text/javascript"),
 }
-WITHOUT_TOKEN = (
-    "this page lacks the server's access token: open the address that `pipeline browse` printed"
-)
 OF_TABLE = re.compile(r"/api/(songs|files)(/columns|/values|)")
 ONE = re.compile(r"/api/(song|file)/(\d{1,9})(\.mid|\.wav|)")
-
-
-class Answer(NamedTuple):
-    """What is at an address."""
-
-    kind: str
-    content: bytes
-    policy: str = POLICY
-    headers: Mapping[str, str] = {}
-
-
-class RequestRefused(Exception):
-    """A request that is answered by a status and a sentence only."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class Site:
@@ -125,9 +89,7 @@ class Site:
         content = json.dumps(dataset.manifest, sort_keys=True).encode()
         self._id = hashlib.sha256(content).hexdigest()[:16]
         self._rendering = threading.Lock()  # of sound: one song takes hundreds of MB
-        self._files = {
-            address: Answer(kind, file.read_bytes()) for address, (file, kind) in STATIC.items()
-        }
+        self.files = static_answers(STATIC)
 
     @cached_property
     def _not_kept(self) -> Table:
@@ -140,8 +102,8 @@ class Site:
             RequestRefused: nothing is at this address, the query cannot be parsed, or the dataset
                 is no longer the one that was opened.
         """
-        if path in self._files:
-            return self._files[path]
+        if path in self.files:
+            return self.files[path]
         try:
             return self._of_dataset(path, query)
         finally:  # after reading: what was read before a replacement is of one dataset
@@ -284,126 +246,6 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Reads a request, refuses those from elsewhere, and sends the site's answer."""
-
-    site: Site
-    token: str
-    server_version, sys_version = "lakhxl", ""
-    default_request_version = "HTTP/1.0"  # a request without a version gets a status line, too
-    timeout = SILENT_SECONDS
-
-    def handle(self) -> None:
-        """Serve one connection; the page may end it at any time."""
-        with contextlib.suppress(ConnectionError):
-            super().handle()
-
-    def do_GET(self) -> None:
-        """Answer, or state the reason for refusing in one line."""
-        self._send(*self._answer())
-
-    def do_HEAD(self) -> None:
-        """The same without the content."""
-        self.do_GET()
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what is no request of HTTP, or another than GET and HEAD."""
-        status = {501: 405, 505: 400}.get(code, code)  # the fault is the request's
-        self._send(status, Answer(TEXT, visible(message or HTTPStatus(code).phrase).encode()))
-
-    def _answer(self) -> tuple[int, Answer]:
-        try:
-            try:
-                address = urlsplit(self.path)
-                query = parse_qs(address.query)
-            except ValueError as error:
-                raise RequestRefused(400, f"the address cannot be parsed: {error}") from error
-            self._check_caller(address.netloc, address.path)
-            if address.path == "/" and "token" in query:
-                return self._sign_in(query["token"][-1])
-            if address.path not in STATIC and not self._has_token(self._cookie()):
-                raise RequestRefused(403, WITHOUT_TOKEN)
-            return 200, self.site.answer(address.path, query)
-        except RequestRefused as refused:
-            return refused.status, Answer(TEXT, visible(refused).encode())
-        except (LakhxlError, OSError) as error:
-            return 500, Answer(TEXT, visible(error).encode())
-
-    def _check_caller(self, named: str, path: str) -> None:
-        """Refuse a request for another machine, by header or address, or by another site's page.
-
-        The page itself, which is the same for everybody, may be linked to: by a report.
-        """
-        names = self.headers.get_all("Host", [""]) + ([named] if named else [])
-        if not all(THIS_MACHINE.fullmatch(name) for name in names):
-            raise RequestRefused(403, f"this server answers only to {LOOPBACK} and localhost")
-        is_link = path == "/" and self.headers.get("Sec-Fetch-Dest") == "document"
-        if not is_link and self.headers.get("Sec-Fetch-Site", "none") not in (
-            "none",
-            "same-origin",
-        ):
-            raise RequestRefused(403, "the request comes from another site")
-
-    def _sign_in(self, token: str) -> tuple[int, Answer]:
-        """Keep the token in a cookie, and out of the address."""
-        if not self._has_token(token):
-            raise RequestRefused(403, WITHOUT_TOKEN)
-        cookie = f"{self._cookie_name}={token}; Path=/; HttpOnly; SameSite=Strict"
-        return 303, Answer(TEXT, b"", headers={"Location": "/", "Set-Cookie": cookie})
-
-    @property
-    def _cookie_name(self) -> str:
-        """Of this server: browsers send cookies to every port of a machine."""
-        return f"lakhxl-{hashlib.sha256(self.token.encode()).hexdigest()[:12]}"
-
-    def _cookie(self) -> str:
-        pairs = (pair.strip().partition("=") for pair in self.headers.get("Cookie", "").split(";"))
-        return next((value for name, _, value in pairs if name == self._cookie_name), "")
-
-    def _has_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
-
-    def _send(self, status: int, answer: Answer) -> None:
-        self.send_response(status)
-        headers = {
-            "Allow": "GET, HEAD",
-            "Content-Type": answer.kind,
-            "Content-Length": str(len(answer.content)),
-            "Content-Security-Policy": answer.policy,
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-            **answer.headers,
-        }
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing: the terminal is for errors."""
-
-
-class Server(ThreadingHTTPServer):
-    """A thread per connection; a page asks for much at once.
-
-    Attributes:
-        token: the access token, which a browser must have shown once, as `/?token=…`.
-    """
-
-    request_queue_size = 128
-    daemon_threads = True
-    token: str
-
-    @property
-    def address(self) -> str:
-        """Where to open the page."""
-        return f"http://{LOOPBACK}:{self.server_address[1]}/?token={self.token}"
-
-
 def serve(
     dataset: Dataset,
     port: int = 0,
@@ -420,11 +262,4 @@ def serve(
     Raises:
         LakhxlError: the port is taken, or the dataset was replaced after it was opened.
     """
-    site, token = Site(dataset, sources, soundfont), secrets.token_urlsafe(16)
-    handler = type("DatasetHandler", (Handler,), {"site": site, "token": token})
-    try:
-        server = Server((LOOPBACK, port), handler)
-    except (OSError, OverflowError) as error:
-        raise LakhxlError(f"cannot listen on port {port}: {error}; give another --port") from error
-    server.token = token
-    return server
+    return bind(Site(dataset, sources, soundfont), port)

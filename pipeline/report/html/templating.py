@@ -19,7 +19,7 @@ from markupsafe import Markup
 from pipeline.report import number_format
 from shards.text import visible
 
-STYLE = files("pipeline.report.html") / "style.css"
+STYLES = files("shards.web") / "base.css", files("pipeline.report.html") / "style.css"
 WIDTHS = 400
 """Widths of a bar: a quarter of a per cent is a pixel or two."""
 
@@ -35,7 +35,8 @@ def render(template: str, **values: Any) -> str:
 def _style() -> tuple[Markup, str]:
     """The style of every page, and its hash for the content security policy."""
     widths = "".join(f".w{n}{{width:{100 * n / WIDTHS:g}%}}" for n in range(WIDTHS + 1))
-    style = f"{STYLE.read_text(encoding='utf-8')}{widths}\n"
+    styles = "".join(file.read_text(encoding="utf-8") for file in STYLES)
+    style = f"{styles}{widths}\n"
     return Markup(style), b64encode(sha256(style.encode()).digest()).decode()
 
 

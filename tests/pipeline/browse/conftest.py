@@ -9,5 +9,5 @@ from tests.pipeline.browse.browser import TOKEN
 
 @pytest.fixture(scope="module", autouse=True)
 def _known_token():
-    with mock.patch("pipeline.browse.server.secrets.token_urlsafe", return_value=TOKEN):
+    with mock.patch("shards.web.server.secrets.token_urlsafe", return_value=TOKEN):
         yield

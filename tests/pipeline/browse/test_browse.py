@@ -123,6 +123,7 @@ def test_other_methods_are_not_known(port):
 def test_what_the_page_needs_is_served_by_itself(port):
     page = get(port, "/")[2].decode()
     names = (
+        "base.css",
         "style.css",
         "browse.css",
         "browse.js",
@@ -244,7 +245,7 @@ def test_hostile_names_leave_the_server_without_control_characters(hostile_port,
 def test_who_lacks_the_token_sees_nothing_of_the_dataset(port, address, cookie):
     status, _, body = get(port, address, Cookie=cookie)
     assert status == 403
-    assert b"address that `pipeline browse` printed" in body
+    assert b"open the address that the program printed" in body
     assert get(port, "/", Cookie=cookie)[0] == get(port, "/browse.js", Cookie=cookie)[0] == 200
 
 

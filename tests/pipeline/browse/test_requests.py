@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.browse.server import Server, serve
+from pipeline.browse.server import serve
 from shards import Dataset
+from shards.web.server import Server
 from tests.pipeline.browse.browser import COOKIE, TOKEN
 
 SIGNED_IN = f"Cookie: a=b; {COOKIE}={TOKEN}\r\n".encode()
