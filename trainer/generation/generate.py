@@ -10,7 +10,7 @@ Conventions
     B songs, one per lane; V tokens in the vocabulary, P = 128 programs
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +30,7 @@ from trainer.generation.logits import (
     softmax,
     with_temperature,
 )
-from trainer.generation.prompt import Prompt
+from trainer.generation.prompt import Prompt, first_bars
 from trainer.generation.settings import SampleConfig
 from trainer.generation.writer import Constraints, SongWriter
 from trainer.model.transformer import TransformerXL
@@ -94,6 +94,19 @@ class Sampler:
     @property
     def progress(self) -> float:
         """How much is written, in bars or seconds."""
+        raise NotImplementedError
+
+    @property
+    def finished_bars(self) -> int:
+        """How many bars of the song, from its first, have all their notes."""
+        raise NotImplementedError
+
+    def song(self) -> EncodedSong | None:
+        """The finished bars as a song of their own; None while they hold no note."""
+        raise NotImplementedError
+
+    def finish(self) -> EncodedSong:
+        """The song, once it is done."""
         raise NotImplementedError
 
     def sample_token(self, logits: np.ndarray, instrument_logits: np.ndarray | None) -> int:
@@ -203,8 +216,18 @@ class SongSampler(Sampler):
         bars, seconds = self._written()
         return goal if self.done else min(max(bars if unit == "bar" else seconds, 0), goal)
 
+    @property
+    def finished_bars(self) -> int:
+        """See `Sampler`."""
+        return self.writer.last_note_bar + 1 if self.done else self.writer.cursor.next_bar()
+
+    def song(self) -> EncodedSong | None:
+        """See `Sampler`."""
+        whole = self.writer.finish() if self.writer.last_note_bar >= 0 else None
+        return whole and first_bars(whole, self.finished_bars, self.vocabulary)
+
     def finish(self) -> EncodedSong:
-        """The song."""
+        """See `Sampler`."""
         return self.writer.finish()
 
     def _written(self) -> tuple[int, float]:
@@ -276,27 +299,36 @@ def generate(
     Returns:
         `config.count` songs, each beginning with the prompt and with at least one note after it.
     """
-    samplers = [
-        SongSampler(vocabulary, config, number, prompt, has_conditions=model.config.conditions)
-        for number in range(config.count)
-    ]
-    run(samplers, model, config, block_size=block_size, progress=progress)
+    samplers = song_samplers(model, vocabulary, config, prompt)
+    for written in write_songs(samplers, model, config, block_size=block_size):
+        progress(written)
     return [sampler.finish() for sampler in samplers]
 
 
-def run(
-    samplers: Sequence[Sampler],
-    model: TransformerXL,
-    config: SampleConfig,
-    *,
-    block_size: int,
-    progress: Callable[[float], object] = lambda written: None,
-) -> None:
+def song_samplers(
+    model: TransformerXL, vocabulary: Vocabulary, config: SampleConfig, prompt: Prompt | None
+) -> list[SongSampler]:
+    """The samplers of `generate`."""
+    return [
+        SongSampler(vocabulary, config, number, prompt, has_conditions=model.config.conditions)
+        for number in range(config.count)
+    ]
+
+
+def write_songs(
+    samplers: Sequence[Sampler], model: TransformerXL, config: SampleConfig, *, block_size: int
+) -> Iterator[float]:
     """Let samplers sample until all are done.
+
+    Between two steps the samplers' finished bars may be looked at; who iterates no further has
+    stopped the writing.
 
     Args:
         samplers: new ones.
-        model, config, block_size, progress: as for `generate`.
+        model, config, block_size: as for `generate`.
+
+    Yields:
+        After each step of at most one token a song: how much of all songs is written.
     """
     lanes, is_guided = len(samplers), model.config.conditions and config.guidance != 1
     incremental = (
@@ -308,7 +340,7 @@ def run(
         count = min(sampler.pending for sampler in active)
         incremental.feed(np.stack([sampler.take(count) for sampler in samplers], axis=1))
         sample_step(samplers, incremental)
-        progress(sum(sampler.progress for sampler in samplers))
+        yield sum(sampler.progress for sampler in samplers)
 
 
 def sample_step(samplers: Sequence[Sampler], model: IncrementalModel | GuidedModel) -> None:

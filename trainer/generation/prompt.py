@@ -48,8 +48,7 @@ class Prompt:
             SettingError: they hold no note.
         """
         bars = min(int(song.bars[-1]) + 1, MAX_BARS if bars is None else bars)
-        tokens = int(np.searchsorted(song.bars[:-1], bars))
-        beginning = _first_notes(song, tokens, codec.vocabulary)
+        beginning = first_bars(song, bars, codec.vocabulary)
         if beginning is None:
             raise SettingError(f"the first {bars} bars of the prompt hold no note")
         decoded = codec.decode(beginning)
@@ -57,8 +56,9 @@ class Prompt:
         return cls(beginning, bars, end, float(decoded.seconds(end)))
 
 
-def _first_notes(song: EncodedSong, tokens: int, vocabulary: Vocabulary) -> EncodedSong | None:
-    """The first tokens up to their last complete note, then <eos>; None if there is no note."""
+def first_bars(song: EncodedSong, bars: int, vocabulary: Vocabulary) -> EncodedSong | None:
+    """The first bars up to their last complete note, then <eos>; None if they hold no note."""
+    tokens = int(np.searchsorted(song.bars[:-1], bars))
     kind = vocabulary.kind(song.tokens[:tokens])
     ends = np.flatnonzero((kind == Kind.DRUM) | (kind == Kind.DURATION))
     if not len(ends):

@@ -27,8 +27,9 @@ from trainer.data.sections import (
 )
 from trainer.data.streams import section_fields
 from trainer.generation.asked import asked_conditions
-from trainer.generation.generate import Sampler, run
+from trainer.generation.generate import Sampler, write_songs
 from trainer.generation.instruments import parse_instruments
+from trainer.generation.prompt import first_bars
 from trainer.generation.settings import SampleConfig
 from trainer.generation.writer import Constraints, SongWriter, prefer
 from trainer.model.transformer import TransformerXL
@@ -102,10 +103,18 @@ def rewrite(
     Returns:
         `config.count` songs, equal to the given one but for the hidden notes.
     """
-    stream = rearrange(song, plan, codec)
-    samplers = [RewriteSampler(codec, config, n, song, stream, plan) for n in range(config.count)]
-    run(samplers, model, config, block_size=block_size, progress=progress)
+    samplers = rewrite_samplers(codec, config, song, plan)
+    for written in write_songs(samplers, model, config, block_size=block_size):
+        progress(written)
     return [sampler.finish() for sampler in samplers]
+
+
+def rewrite_samplers(
+    codec: Codec, config: SampleConfig, song: EncodedSong, plan: Plan
+) -> "list[RewriteSampler]":
+    """The samplers of `rewrite`."""
+    stream = rearrange(song, plan, codec)
+    return [RewriteSampler(codec, config, n, song, stream, plan) for n in range(config.count)]
 
 
 def written_bars(plan: Plan) -> int:
@@ -224,17 +233,33 @@ class RewriteSampler(Sampler):
         here = self.writer.rows[-1][3] - int(plan.first_bars[number])
         return float(sizes[:number].sum() + min(max(here, 0), sizes[number]))
 
+    @property
+    def finished_bars(self) -> int:
+        """See `Sampler`; all before the section that is being written."""
+        return len(self._plan.given) if self.done else int(self._plan.first_bars[self._number])
+
+    def song(self) -> EncodedSong | None:
+        """See `Sampler`."""
+        song = self._merged(None if self.done else self._number)
+        return song and first_bars(song, self.finished_bars, self.vocabulary)
+
     def finish(self) -> EncodedSong:
         """The song with what was written.
 
         Raises:
             LakhxlError: it has no note.
         """
-        rows = [row for section in self._sections for row in section]
-        song = merge_sections(_song_of(rows, self.vocabulary), self._codec, self._bar_lines)
-        if not len(song.notes):
+        if (song := self._merged(None)) is None:
             raise LakhxlError("the model wrote no note: try another --seed")
-        return self._codec.encode(song.until_last_onset())
+        return song
+
+    def _merged(self, sections: int | None) -> EncodedSong | None:
+        """The song of the first sections, or of all; None if they hold no note."""
+        rows = [row for section in self._sections[:sections] for row in section]
+        if not rows:
+            return None
+        song = merge_sections(_song_of(rows, self.vocabulary), self._codec, self._bar_lines)
+        return self._codec.encode(song.until_last_onset()) if len(song.notes) else None
 
 
 Row = tuple[int, int, int, int, int]

@@ -3,17 +3,22 @@
 A new song, what follows a prompt, or bars or parts of the prompt anew.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shards.codec import Codec, EncodedSong
 from shards.errors import LakhxlError, SettingError
 from trainer.generation.asked import asked_conditions, parse_meter
-from trainer.generation.generate import generate
+from trainer.generation.generate import Sampler, song_samplers, write_songs
 from trainer.generation.instruments import parse_instruments
 from trainer.generation.prompt import Prompt, encode_midi
-from trainer.generation.rewrite import accompaniment, infilling, rewrite, written_bars
+from trainer.generation.rewrite import (
+    accompaniment,
+    infilling,
+    rewrite_samplers,
+    written_bars,
+)
 from trainer.generation.settings import SampleConfig
 from trainer.model.transformer import TransformerXL
 from trainer.run.folder import Run
@@ -102,25 +107,21 @@ class Task:
             model: of the run, in evaluation mode.
             progress: called with how much of all songs is written, in `unit`.
         """
-        block_size = self._run.config.train.block_size
+        samplers = self.samplers(model)
+        for written in self.steps(samplers, model):
+            progress(written)
+        return [sampler.finish() for sampler in samplers]
+
+    def samplers(self, model: TransformerXL) -> Sequence[Sampler]:
+        """One for each song, new, for `steps`."""
         if self._plan is None or self._song is None:
-            return generate(
-                model,
-                self._run.vocabulary,
-                self._config,
-                block_size=block_size,
-                prompt=self._prompt,
-                progress=progress,
-            )
-        return rewrite(
-            model,
-            self._codec,
-            self._config,
-            self._song,
-            self._plan,
-            block_size=block_size,
-            progress=progress,
-        )
+            return song_samplers(model, self._run.vocabulary, self._config, self._prompt)
+        return rewrite_samplers(self._codec, self._config, self._song, self._plan)
+
+    def steps(self, samplers: Sequence[Sampler], model: TransformerXL) -> Iterator[float]:
+        """Write step by step, see `trainer.generation.generate.write_songs`."""
+        block_size = self._run.config.train.block_size
+        return write_songs(samplers, model, self._config, block_size=block_size)
 
 
 def _read(run: Run, prompt: Path | EncodedSong | None) -> EncodedSong | None:

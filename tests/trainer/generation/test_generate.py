@@ -10,7 +10,7 @@ from shards.errors import SettingError
 from shards.vocabulary import NO_VELOCITY, PROGRAMS
 from trainer.data.batches import Blocks, collate
 from trainer.data.sampler import Span
-from trainer.generation.generate import SongSampler, generate
+from trainer.generation.generate import SongSampler, generate, write_songs
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.prompt import Prompt
 from trainer.generation.settings import SampleConfig
@@ -285,3 +285,27 @@ def test_every_kind_of_head_writes_songs(make_model, vocabulary, head, velocity_
 def test_a_value_out_of_bounds_is_refused(bad):
     with pytest.raises(SettingError):
         SampleConfig(**bad)
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_finished_bars_only_grow_and_end_as_the_song(make_model, vocabulary, twin, prompted):
+    codec = Codec(vocabulary)
+    prompt = Prompt.from_song(twin.songs[0], codec, bars=2) if prompted else None
+    config = SampleConfig(bars=5, count=2, tokens=400, **FLAT)
+    model, seen = make_model(), [[], []]
+    samplers = [SongSampler(vocabulary, config, n, prompt) for n in range(2)]
+    for _ in write_songs(samplers, model, config, block_size=8):
+        for sampler, songs in zip(samplers, seen, strict=True):
+            if sampler.finished_bars != (songs[-1][0] if songs else 0):
+                songs.append((sampler.finished_bars, sampler.song()))
+    written = generate(model, vocabulary, config, block_size=8, prompt=prompt)
+    for songs, whole in zip(seen, written, strict=True):
+        assert len(songs) > 2
+        assert songs[-1][1] == whole
+        final = codec.decode(whole)
+        bars = Bars(final.meters, vocabulary.bar_steps)
+        for count, song in songs:
+            in_bar, _ = bars.locate(final.notes["start"])
+            expected = final.notes[in_bar < count]
+            found = codec.decode(song).notes if song else expected[:0]
+            assert (found == expected).all()

@@ -11,12 +11,13 @@ from trainer.data.batches import Batch, Blocks, collate
 from trainer.data.sampler import Span
 from trainer.data.sections import CLASSES, rearrange
 from trainer.data.streams import section_fields
-from trainer.generation.generate import run
+from trainer.generation.generate import write_songs
 from trainer.generation.rewrite import (
     RewriteSampler,
     accompaniment,
     infilling,
     rewrite,
+    rewrite_samplers,
     written_bars,
 )
 from trainer.generation.settings import SampleConfig
@@ -126,7 +127,8 @@ def test_the_model_is_fed_what_training_feeds_it(make_model, codec, encoded, acc
         else infilling(encoded, "3-5", "bass", codec.vocabulary)
     )
     sampler = Scripted(codec, encoded, plan)
-    run([sampler], make_model(velocity_head=True), SampleConfig(), block_size=8)
+    for _ in write_songs([sampler], make_model(velocity_head=True), SampleConfig(), block_size=8):
+        pass
     assert sampler.finish() == encoded
     song, kinds, stops = sampler.stream
     inputs = np.concatenate(sampler.fed, axis=1)
@@ -195,3 +197,24 @@ def test_a_new_model_does_not_hear_conditions_yet(vocabulary, make_model):
     model = make_model()
     model.initialize(torch.Generator().manual_seed(0))
     assert not any(weight.any() for weight in model.embed.conditions.parameters())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("asked", ["infill", "accompany"])
+def test_finished_bars_only_grow_and_end_as_the_song(make_model, codec, encoded, seed, asked):
+    plan = (
+        infilling(encoded, "3-5", "bass", codec.vocabulary)
+        if asked == "infill"
+        else accompaniment(encoded, "drums,flute", codec.vocabulary)
+    )
+    config, model = SampleConfig(seed=seed, **FLAT), make_model()
+    (expected,) = rewrite(model, codec, config, encoded, plan, block_size=8)
+    final, seen = codec.decode(expected), {}
+    (sampler,) = rewrite_samplers(codec, config, encoded, plan)
+    for _ in write_songs([sampler], model, config, block_size=8):
+        seen.setdefault(sampler.finished_bars, sampler.song())
+    assert list(seen) == sorted(seen)
+    assert len(seen) == (2 if asked == "infill" else 6)
+    for bars, song in seen.items():
+        notes = codec.decode(song).notes if song else final.notes[:0]
+        assert np.array_equal(notes, final.notes[bars_of(final.notes, final, codec) < bars])
