@@ -23,6 +23,8 @@ demo: $(READY)
 	@echo "FluidSynth and a soundfont: apt install libfluidsynth3 timgm6mb-soundfont"
 	@echo "    $(BIN)/trainer generate \"$$DEMO/runs/tiny\" -o \"$$DEMO/song.wav\" --bars 16 --seed 1"
 	@echo "Look at it: $$DEMO/song.png"
+	@echo "Write more on a page, and hear it while it is written:"
+	@echo "    $(BIN)/trainer play \"$$DEMO/runs/tiny\""
 	@echo "Read what was kept, what was rejected, and why; with charts in $$DEMO/shards/demo/report.html"
 	@echo "    $(BIN)/pipeline report \"$$DEMO/shards\""
 	@echo "Search the dataset, see its songs and hear them:"

@@ -43,6 +43,7 @@ ROOMS = {
         "training",
         "evaluation",
         "judging",
+        "play",
         "cli",
     ],
 }

@@ -7,6 +7,7 @@ training/    the training step and loop
 generation/  songs from a model
 evaluation/  loss on held-out songs
 judging/     samples compared with held-out songs
+play/        a page to write songs on
 cli/         the `trainer` command
 config.py    every setting; presets.py: named sets of them
 """

@@ -2,6 +2,7 @@
 
 fit.py        train a model; training_run.py does it
 generate.py   write songs with it
+play.py       the same on a page
 evaluate.py   its loss on held-out songs
 judge.py      its samples compared with held-out songs
 plot.py       its learning curve
@@ -18,6 +19,7 @@ from trainer.cli.export import export_command
 from trainer.cli.fit import fit_command
 from trainer.cli.generate import generate_command
 from trainer.cli.judge import judge_command
+from trainer.cli.play import play_command
 from trainer.cli.plot import plot_command
 from trainer.cli.settings import settings_command
 
@@ -36,6 +38,7 @@ def cli() -> None:
 for command in (
     fit_command,
     generate_command,
+    play_command,
     evaluate_command,
     judge_command,
     plot_command,

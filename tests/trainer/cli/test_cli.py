@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -413,3 +414,30 @@ def test_a_damaged_checkpoint_is_refused(call, dataset_folder, tmp_path):
         result = call(*arguments)
         assert result.exit_code == 1
         assert "is not a complete checkpoint" in result.stderr
+
+
+def test_play_prints_the_address_of_its_page_and_ends_with_ctrl_c(call, trained, monkeypatch):
+    def interrupted(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("shards.web.server.Server.serve_forever", interrupted)
+    result = call("play", trained[0], "--port", 0, "--no-open")
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(
+        r"http://127\.0\.0\.1:\d+/\?token=[\w-]{20,}  \(Ctrl-C ends it\)\n", result.output
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [("--save", "nowhere: no such folder"), ("--soundfont", "nowhere: no such soundfont")],
+)
+def test_play_refuses_what_it_could_not_use_in_one_line(
+    call, trained, tmp_path, monkeypatch, option, reason
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    result = call("play", trained[0], "--port", 0, "--no-open", option, tmp_path / "nowhere")
+    assert result.exit_code == 1
+    assert reason in result.output
+    assert len(result.output.splitlines()) == 1
