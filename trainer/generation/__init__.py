@@ -13,6 +13,7 @@ Files:
     asked.py             tempo, meter, key, band and length -> conditions of the model
     generate.py          the loop that writes several songs at once
     rewrite.py           infilling and accompaniment: feeds what is given, samples the rest
+    int8.py              a model whose matrices have eight bits, for sampling on a CPU
     guided.py            a model that is fed twice, with what is asked and without
     incremental.py       runs the model a few tokens at a time, keeping keys and values
     logits.py            logits -> probabilities -> one class

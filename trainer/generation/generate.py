@@ -22,6 +22,7 @@ from trainer.generation.asked import asked_conditions, nearest_tempo, parse_mete
 from trainer.generation.guided import GuidedModel
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.instruments import parse_instruments
+from trainer.generation.int8 import for_sampling
 from trainer.generation.logits import (
     keep_min_p,
     keep_top_k,
@@ -330,6 +331,7 @@ def write_songs(
     Yields:
         After each step of at most one token a song: how much of all songs is written.
     """
+    model = for_sampling(model, config.weights)
     lanes, is_guided = len(samplers), model.config.conditions and config.guidance != 1
     incremental = (
         GuidedModel(model, block_size, lanes, config.guidance)

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from trainer.model.transformer import TransformerXL
 
-CHOICES = ("auto", "float32", "int8")
 HIGHEST = 127
 SMALLEST = torch.finfo(torch.float32).tiny
 
@@ -75,7 +74,7 @@ def for_sampling(model: TransformerXL, weights: str = "auto") -> TransformerXL:
 
     Args:
         model: in evaluation mode.
-        weights: one of CHOICES; auto: int8 where that is fast.
+        weights: a setting of `SampleConfig`; auto: int8 where that is fast.
     """
     device = model.norm.weight.device
     if weights == "float32" or (weights == "auto" and not is_fast(device)):
