@@ -16,7 +16,6 @@ from trainer.data.batches import Blocks
 from trainer.data.conditions import WRITTEN
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.sections import (
-    MAX_BARS_AHEAD,
     Plan,
     accompaniment_plan,
     hidden_classes,
@@ -40,6 +39,8 @@ RUN = click.argument("run", type=click.Path(path_type=Path))
 DEVICE = click.option("--device", default="cpu", show_default=True)
 GAP = 2
 """Bars of a gap."""
+AHEAD = 2
+"""Bars that are given after it; more would push the past out of a small model's memory."""
 
 
 class PreparedStreams:
@@ -69,10 +70,10 @@ def score(
 def gap_of(song: EncodedSong, rng: np.random.Generator) -> tuple[int, int, int] | None:
     """A gap in the middle of a song, and the bars given after it; None: the song is too short."""
     bars = int(song.bars[-1]) + 1
-    if bars < 4 + GAP + MAX_BARS_AHEAD:
+    if bars < 4 + GAP + AHEAD:
         return None
-    first = int(rng.integers(4, bars - GAP - MAX_BARS_AHEAD + 1))
-    return first, first + GAP, first + GAP + MAX_BARS_AHEAD
+    first = int(rng.integers(4, bars - GAP - AHEAD + 1))
+    return first, first + GAP, first + GAP + AHEAD
 
 
 def infilling_case(

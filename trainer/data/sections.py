@@ -109,8 +109,9 @@ def _columns(sections: list[tuple[int, int, int]], bars: int) -> tuple[np.ndarra
 def draw_plan(song: EncodedSong, rng: np.random.Generator) -> Plan:
     """Draw a plan for a song: in half of them gaps are filled, in half parts are written.
 
-    Gaps are 1, 2, 4 or 8 bars, of all parts or some; 4 to 8 bars are given after each, and between
-    two lie 4 to 15 bars as they are. An accompaniment is written 1, 2 or 4 bars at a time.
+    Gaps are 1, 2, 4 or 8 bars, of all parts or some, and as many are given after each, drawn on
+    their own: much music ahead pushes what came before the gap out of the memory. Between two gaps
+    lie 4 to 15 bars as they are. An accompaniment is written 1, 2 or 4 bars at a time.
     """
     bars = int(song.bars[-1]) + 1
     parts = parts_of(song)
@@ -123,7 +124,7 @@ def draw_plan(song: EncodedSong, rng: np.random.Generator) -> Plan:
         stop = first + int(rng.choice([1, 2, 4, 8]))
         if stop > bars:
             break
-        at = min(stop + int(rng.integers(4, MAX_BARS_AHEAD + 1)), bars)
+        at = min(stop + int(rng.choice([1, 2, 4, MAX_BARS_AHEAD])), bars)
         gaps.append((first, stop, at))
     hidden = hidden_classes(parts[some] if rng.random() < 0.5 else parts)
     return infilling_plan(bars, gaps, hidden)

@@ -38,7 +38,9 @@ BARS_AT_A_TIME = 2
 """Bars that are given before an accompaniment of them is written; training has 1, 2 and 4."""
 
 
-def infilling(song: EncodedSong, bars: str, parts: str | None, vocabulary: Vocabulary) -> Plan:
+def infilling(
+    song: EncodedSong, bars: str, parts: str | None, vocabulary: Vocabulary, *, memory: int
+) -> Plan:
     """Plan to write some bars of a song anew.
 
     Args:
@@ -46,6 +48,8 @@ def infilling(song: EncodedSong, bars: str, parts: str | None, vocabulary: Vocab
         bars: as users count them: 9-16, or 9.
         parts: instrument names, of which only the notes in those bars are written; None: all.
         vocabulary: of the song.
+        memory: of the model, in tokens. As many bars are given after the gap as fill half of it at
+            most, so that what comes before the gap is remembered too; at least 1, at most 8.
 
     Raises:
         SettingError: the song has no such bars, or there is no such instrument.
@@ -54,8 +58,15 @@ def infilling(song: EncodedSong, bars: str, parts: str | None, vocabulary: Vocab
     first, stop = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= first <= stop <= last:
         raise SettingError(f"--infill {bars}: expected bars of the song's {last}, as 9-16")
-    gap = first - 1, stop, min(stop + MAX_BARS_AHEAD, last)
+    gap = first - 1, stop, min(stop + bars_ahead(song, stop, memory), last)
     return infilling_plan(last, [gap], _hidden(parts, vocabulary))
+
+
+def bars_ahead(song: EncodedSong, bar: int, memory: int) -> int:
+    """How many bars from a bar on fill half of a memory at most; 1 to MAX_BARS_AHEAD."""
+    begins = np.searchsorted(song.bars, bar + np.arange(MAX_BARS_AHEAD + 1))
+    fitting = int((begins[1:] - begins[0] <= memory // 2).sum())
+    return max(fitting, 1)
 
 
 def accompaniment(song: EncodedSong, parts: str, vocabulary: Vocabulary) -> Plan:

@@ -90,7 +90,13 @@ class Task:
         _check_can_rewrite(run)
         self._song = self._prompt.song
         self._plan = (
-            infilling(self._song, request.infill, request.parts, run.vocabulary)
+            infilling(
+                self._song,
+                request.infill,
+                request.parts,
+                run.vocabulary,
+                memory=run.config.model.memory,
+            )
             if request.infill is not None
             else accompaniment(self._song, request.accompany or "", run.vocabulary)
         )

@@ -15,6 +15,7 @@ from trainer.generation.generate import write_songs
 from trainer.generation.rewrite import (
     RewriteSampler,
     accompaniment,
+    bars_ahead,
     infilling,
     rewrite,
     rewrite_samplers,
@@ -63,7 +64,7 @@ def not_in(notes, others):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_infilling_changes_nothing_but_its_bars(make_model, codec, encoded, seed):
-    plan = infilling(encoded, "3-5", None, codec.vocabulary)
+    plan = infilling(encoded, "3-5", None, codec.vocabulary, memory=99)
     config = SampleConfig(count=2, seed=seed, **FLAT)
     before = codec.decode(encoded)
     for written in rewrite(make_model(), codec, config, encoded, plan, block_size=8):
@@ -75,7 +76,7 @@ def test_infilling_changes_nothing_but_its_bars(make_model, codec, encoded, seed
 
 
 def test_infilling_some_parts_leaves_the_others(make_model, codec, encoded):
-    plan = infilling(encoded, "3-5", "bass", codec.vocabulary)
+    plan = infilling(encoded, "3-5", "bass", codec.vocabulary, memory=99)
     config = SampleConfig(seed=1, **FLAT)
     (written,) = rewrite(make_model(), codec, config, encoded, plan, block_size=8)
     before, after = codec.decode(encoded), codec.decode(written)
@@ -124,7 +125,7 @@ def test_the_model_is_fed_what_training_feeds_it(make_model, codec, encoded, acc
     plan = (
         accompaniment(encoded, "drums", codec.vocabulary)
         if accompany
-        else infilling(encoded, "3-5", "bass", codec.vocabulary)
+        else infilling(encoded, "3-5", "bass", codec.vocabulary, memory=99)
     )
     sampler = Scripted(codec, encoded, plan)
     for _ in write_songs([sampler], make_model(velocity_head=True), SampleConfig(), block_size=8):
@@ -143,7 +144,7 @@ def test_the_model_is_fed_what_training_feeds_it(make_model, codec, encoded, acc
 @pytest.mark.parametrize("bars", ["0", "11", "5-3", "3-", "x", "", "1-999999999", "-1", "3-12"])
 def test_bars_that_the_song_lacks_are_refused(encoded, vocabulary, bars):
     with pytest.raises(SettingError, match="expected bars of the song's 10, as 9-16"):
-        infilling(encoded, bars, None, vocabulary)
+        infilling(encoded, bars, None, vocabulary, memory=99)
 
 
 def test_a_song_without_other_parts_cannot_be_accompanied(encoded, vocabulary):
@@ -160,7 +161,7 @@ def test_progress_ends_at_all_bars(make_model, codec, encoded):
 
 
 def test_a_song_of_which_nothing_is_left_is_refused(make_model, codec, encoded, monkeypatch):
-    plan = infilling(encoded, "1-10", None, codec.vocabulary)
+    plan = infilling(encoded, "1-10", None, codec.vocabulary, memory=99)
     monkeypatch.setattr(RewriteSampler, "sample_token", lambda *_: codec.vocabulary.eos)
     with pytest.raises(LakhxlError, match="wrote no note"):
         rewrite(make_model(), codec, SampleConfig(), encoded, plan, block_size=8)
@@ -168,7 +169,7 @@ def test_a_song_of_which_nothing_is_left_is_refused(make_model, codec, encoded, 
 
 def test_hidden_notes_are_never_fed(make_model, codec, encoded):
     """Two songs that differ only in what is hidden are written alike."""
-    plan = infilling(encoded, "3-5", None, codec.vocabulary)
+    plan = infilling(encoded, "3-5", None, codec.vocabulary, memory=99)
     other = codec.decode(encoded)
     is_hidden = np.isin(bars_of(other.notes, other, codec), [2, 3, 4])
     notes = other.notes[~is_hidden | (other.notes["instrument"] == 33)]
@@ -203,7 +204,7 @@ def test_a_new_model_does_not_hear_conditions_yet(vocabulary, make_model):
 @pytest.mark.parametrize("asked", ["infill", "accompany"])
 def test_finished_bars_only_grow_and_end_as_the_song(make_model, codec, encoded, seed, asked):
     plan = (
-        infilling(encoded, "3-5", "bass", codec.vocabulary)
+        infilling(encoded, "3-5", "bass", codec.vocabulary, memory=99)
         if asked == "infill"
         else accompaniment(encoded, "drums,flute", codec.vocabulary)
     )
@@ -218,3 +219,11 @@ def test_finished_bars_only_grow_and_end_as_the_song(make_model, codec, encoded,
     for bars, song in seen.items():
         notes = codec.decode(song).notes if song else final.notes[:0]
         assert np.array_equal(notes, final.notes[bars_of(final.notes, final, codec) < bars])
+
+
+@pytest.mark.parametrize(("memory", "ahead"), [(0, 1), (60, 1), (10_000, 8)])
+def test_bars_ahead_leave_half_of_the_memory_to_what_came_before(encoded, memory, ahead):
+    assert bars_ahead(encoded, 1, memory) == ahead
+    tokens = int(((encoded.bars >= 1) & (encoded.bars < 4)).sum())
+    assert bars_ahead(encoded, 1, 2 * tokens) == 3
+    assert bars_ahead(encoded, 1, 2 * tokens - 1) == 2
