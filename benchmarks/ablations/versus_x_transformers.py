@@ -30,9 +30,10 @@ class Peer(TransformerXL):
     Args:
         config: of our model.
         song_mask: mask other songs, as ours does; else everything earlier is attended to.
+        tuned: with QK-norm, and Muon for the decoder's matrices if the settings ask for Muon.
     """
 
-    def __init__(self, config: ModelConfig, *, song_mask: bool = True) -> None:
+    def __init__(self, config: ModelConfig, *, song_mask: bool = True, tuned: bool = False) -> None:
         from x_transformers import Decoder
 
         super().__init__(config)
@@ -47,7 +48,11 @@ class Peer(TransformerXL):
             attn_dim_head=config.d_model // config.heads,
             rotary_pos_emb=True,
             attn_flash=True,
+            attn_qk_norm=tuned,
+            attn_qk_norm_dim_scale=tuned,
         )
+        if tuned:  # where Muon looks for matrices
+            self.layers = self.decoder.layers
 
     def forward(self, batch: Batch, memory: Memory) -> tuple[Output, Memory]:
         """As `TransformerXL.forward`."""
@@ -82,7 +87,7 @@ class Peer(TransformerXL):
 
 @click.command(cls=Measurement)
 @dataset_argument
-@click.argument("name", type=click.Choice(["ours", "x-transformers"]))
+@click.argument("name", type=click.Choice(["ours", "x-transformers", "x-transformers-tuned"]))
 @click.argument("settings", nargs=-1)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--steps", default=150, show_default=True)
@@ -93,14 +98,16 @@ def command(dataset: Path, name: str, settings: tuple[str, ...], seed: int, step
     128, 64 lanes x 32 tokens, M = 32; validation is the first 40 batches. x-transformers' decoder
     has rotary positions and Transformer-XL memory, otherwise its own defaults and first weights.
     Its memory holds the layers' inputs, as in Dai et al. 2019; ours holds keys and values, made
-    with the weights of one step earlier. SETTINGS are written as in `trainer fit --set`.
+    with the weights of one step earlier. x-transformers-tuned has QK-norm and, with optimizer=muon,
+    our optimizer too: the strongest peer that a user could build. SETTINGS are written as in
+    `trainer fit --set`.
     """
     changed = [f"seed={seed}", f"steps={steps}", *settings]
     trainer = make_trainer(open_dataset(dataset), [*SETTINGS.split(), *changed])
-    if name == "x-transformers":
+    if name != "ours":
         config = trainer.config
         torch.manual_seed(seed)
-        trainer.model = Peer(config.model)
+        trainer.model = Peer(config.model, tuned=name == "x-transformers-tuned")
         trainer.optimizers = optim.make_optimizers(trainer.model, config.train)
         trainer.forget()
     cpu = train(trainer)
