@@ -98,7 +98,7 @@ class ModelConfig:
         True,
         "Inputs that say what a song is asked to be: tempo, meter, key, band, length, density, and "
         "what is given to infill or to accompany. On: `trainer generate` can be steered, for 1 % "
-        "more time per step; without any of them given the loss is the same.",
+        "more time per step. What is not given adds nothing to the model.",
     )
     knn: bool = setting(
         False,

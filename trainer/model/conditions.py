@@ -16,7 +16,8 @@ ROWS = [*zip(accumulate([0, *FIELDS.values()]), SHIFTS.values(), strict=False)]
 class ConditionEmbedding(nn.Module):
     """The sum of the embeddings of all conditions; a band is the mean over its programs.
 
-    All weights are 0 at first, so that a new model is the one without conditions.
+    A condition that is not given adds nothing, so without any of them the model is the one that it
+    would be without conditions. All weights are 0 at first.
 
     Args:
         d_model: C.
@@ -34,9 +35,10 @@ class ConditionEmbedding(nn.Module):
             none if column is None else column
             for column in (batch.conditions, batch.band_low, batch.band_high)
         )
-        x = self.fields((fields & 255) + ROWS[0][0])
-        for first, shift in ROWS[1:]:
-            x = x + self.fields((fields >> shift & 255) + first)
+        x = torch.zeros((), device=fields.device)
+        for first, shift in ROWS:
+            code = fields >> shift & 255
+            x = x + self.fields(code + first) * (code > 0)[..., None]
         places = torch.arange(PROGRAMS // 2, device=fields.device)
         bits = torch.cat([half[..., None] >> places & 1 for half in band], dim=2)
         weights = bits.to(x.dtype) / bits.sum(dim=2, keepdim=True).clamp(min=1)

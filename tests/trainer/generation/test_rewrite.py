@@ -227,3 +227,9 @@ def test_bars_ahead_leave_half_of_the_memory_to_what_came_before(encoded, memory
     tokens = int(((encoded.bars >= 1) & (encoded.bars < 4)).sum())
     assert bars_ahead(encoded, 1, 2 * tokens) == 3
     assert bars_ahead(encoded, 1, 2 * tokens - 1) == 2
+
+
+def test_a_condition_that_is_not_given_adds_nothing(make_model, twin):
+    model, end = make_model(), 20
+    batch = collate([Blocks(twin, np.arange(8), end)[(Span(0, 0, end, 0),)]])
+    assert not model.embed.conditions(batch).any()
