@@ -205,9 +205,12 @@ def silent_port():
 
 def test_takes_stand_side_by_side_and_are_stopped_and_removed(driver, silent_port, monkeypatch):
     def slow_steps(*given, steps=Task.steps):
-        for written in steps(*given):
-            time.sleep(0.01)  # else a small model has written 256 bars before the button is found
+        for number, written in enumerate(steps(*given)):
             yield written
+            waits = 6000 if number == 40 else 0  # else all is written before the button is found
+            for _ in range(waits):
+                time.sleep(0.01)
+                yield written
 
     monkeypatch.setattr(Task, "steps", slow_steps)
     page = Page(driver, silent_port)
