@@ -22,6 +22,12 @@ from trainer.training.metrics_log import MetricsLog
 torch.set_num_threads(1)  # models this small are slower with two
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests with the marker `gpu` where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
 class Twin:
     """A `shards.reader.SongSource` in memory."""
 

@@ -115,8 +115,8 @@ def encode_conditions(conditions: Conditions, vocabulary: Vocabulary) -> Conditi
     tempo, notes = conditions.tempo, conditions.notes_per_bar
     if tempo and 0 < tempo < math.inf:
         codes["tempo"] = _clipped(round(TEMPOS_PER_OCTAVE * math.log2(tempo / MIN_BPM)), "tempo")
-    if conditions.meter in (names := [f"{n}/{d}" for n, d in vocabulary.meters]):
-        codes["meter"] = 1 + names.index(conditions.meter)
+    if vocabulary.meters and (meter := vocabulary.ids.get(f"m{conditions.meter}")):
+        codes["meter"] = 1 + meter - vocabulary.meter0
     if conditions.key in KEYS:
         codes["key"] = 1 + KEYS.index(conditions.key)
     if notes and 0 < notes < math.inf:

@@ -10,6 +10,7 @@ Conventions
     B songs, one per lane; V tokens in the vocabulary, P = 128 programs
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ from trainer.generation.writer import Constraints, SongWriter
 from trainer.model.transformer import TransformerXL
 
 
-class Sampler:
+class Sampler(ABC):
     """One lane: samples the tokens of one song until the song is done.
 
     Args:
@@ -88,27 +89,27 @@ class Sampler:
         """The fields of the conditions in given bars."""
         return condition_fields(self.codes, bars)
 
+    @abstractmethod
     def allowed_tokens(self) -> np.ndarray:
         """Which tokens may come next, shape (V,), bool."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def progress(self) -> float:
         """How much is written, in bars or seconds."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def finished_bars(self) -> int:
         """How many bars of the song, from its first, have all their notes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def song(self) -> EncodedSong | None:
         """The finished bars as a song of their own; None while they hold no note."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> EncodedSong:
         """The song, once it is done."""
-        raise NotImplementedError
 
     def sample_token(self, logits: np.ndarray, instrument_logits: np.ndarray | None) -> int:
         """Sample the next token.

@@ -89,7 +89,6 @@ def test_a_model_predicts_the_same_with_tiles(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gradients_by_tiles_equal_those_by_the_dense_mask_on_a_gpu():
     generator = torch.Generator().manual_seed(0)
     ids = draw_segments(0, 640, ascending=True)

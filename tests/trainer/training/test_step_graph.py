@@ -128,11 +128,7 @@ def test_no_step_reads_a_number_from_the_device(dataset, config, options, monkey
     assert counted.waits == 1
 
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
 @pytest.mark.gpu
-@gpu
 @pytest.mark.parametrize("options", KINDS, ids=str)
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_cuda_graph_computes_what_the_steps_compute(dataset_folder, config, options, compiled):
@@ -149,7 +145,6 @@ def test_a_cuda_graph_computes_what_the_steps_compute(dataset_folder, config, op
 
 
 @pytest.mark.gpu
-@gpu
 def test_a_graph_survives_a_thousand_steps_validations_and_a_resume(dataset_folder, config):
     from torch._dynamo.utils import counters
 
