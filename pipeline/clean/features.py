@@ -14,8 +14,8 @@ query, not another run.
                          without onsets and leaves out those that a change of meter cut short
 
 Sources:
-    key             Krumhansl 1990, Cognitive Foundations of Musical Pitch: the profiles of
-                    Krumhansl and Kessler, and the key as the best correlation with them
+    key             Krumhansl 1990, Cognitive Foundations of Musical Pitch: the best correlation
+                    with the profiles of Krumhansl and Kessler
     bar_similarity  after Wu and Yang 2020, The Jazz Transformer on the Front Line (grooving
                     pattern similarity), who compare all pairs of bars
 """
@@ -39,23 +39,9 @@ from pipeline.clean.meter import Meter
 from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
 from shards.bars import Bars
-from shards.keys import KEYS
+from shards.keys import KEYS, PROFILES
 from shards.song import BEND, Song
 from shards.vocabulary import Vocabulary
-
-MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-
-
-def _profiles() -> np.ndarray:
-    """The 24 keys' profiles, mean 0 and norm 1, shape (24, 12): major from C on, then minor."""
-    rows = [np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(12)]
-    centred = np.array(rows) - np.mean(rows, axis=1, keepdims=True)
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
-
-
-PROFILES = _profiles()
-
 
 @dataclass(frozen=True)
 class Cleaned:

@@ -17,8 +17,8 @@ from dataclasses import replace
 import numpy as np
 
 from shards.codec import EncodedSong
-from shards.vocabulary import Vocabulary
-from trainer.data.conditions import ConditionCodes, condition_fields
+from shards.vocabulary import PITCHES, PROGRAMS, Vocabulary
+from trainer.data.conditions import ConditionCodes, condition_fields, parse_key
 from trainer.generation.asked import asked_conditions, nearest_tempo, parse_meter
 from trainer.generation.guided import GuidedModel
 from trainer.generation.incremental import IncrementalModel
@@ -34,8 +34,12 @@ from trainer.generation.logits import (
 )
 from trainer.generation.prompt import Prompt, first_bars
 from trainer.generation.settings import SampleConfig
+from trainer.generation.steering import KeyPull, MissingParts
 from trainer.generation.writer import Constraints, SongWriter
 from trainer.model.transformer import TransformerXL
+
+BARS_TILL_ALL, SHARE_TILL_ALL = 4, 0.25
+"""After so many bars, or so much of a song, every part that was asked for should play."""
 
 
 class Sampler(ABC):
@@ -62,6 +66,10 @@ class Sampler(ABC):
     ) -> None:
         self.config, self.vocabulary, self.writer, self.codes = config, vocabulary, writer, codes
         self.done = False
+        self._pull = KeyPull(parse_key(config.key)) if config.key else None
+        names = config.instruments.split(",") if config.instruments else []
+        self._missing = MissingParts([parse_instruments(name, vocabulary) for name in names])
+        self._due: tuple[np.ndarray, np.ndarray] | None = None  # pitches x programs, drums
         self._random = np.random.default_rng(config.seed + number)
         self._fed = 0
 
@@ -100,6 +108,11 @@ class Sampler(ABC):
 
     @property
     @abstractmethod
+    def is_time_for_all(self) -> bool:
+        """Whether every part that was asked for should play by now."""
+
+    @property
+    @abstractmethod
     def finished_bars(self) -> int:
         """How many bars of the song, from its first, have all their notes."""
 
@@ -121,9 +134,42 @@ class Sampler(ABC):
         allowed = self.allowed_tokens()
         logits = np.where(allowed, logits, -np.inf)
         pitches = slice(self.vocabulary.pitch0, self.vocabulary.drum0)
+        if self._pull is not None:
+            logits[pitches] += self._pull.bias()
         if instrument_logits is not None and allowed[pitches].any():
             logits[pitches] += self._log_prob_playable(allowed[pitches], instrument_logits)
         return self._sample(logits, self.config.top_p)
+
+    def part_is_due(self, token: int) -> bool:
+        """Whether, in place of a note that was sampled, one of a missing part is to be sampled."""
+        self._due = None
+        missing = self._missing.classes()
+        if missing is None or not self.is_time_for_all or not self.writer.is_note(token):
+            return False
+        v, allowed = self.vocabulary, self.allowed_tokens()
+        notes = self.writer.allowed_notes() & missing[:PROGRAMS] & allowed[v.pitch0 : v.drum0, None]
+        drums = allowed[v.drum0 : v.duration0] & missing[PROGRAMS:]
+        if notes.any() or drums.any():
+            self._due = notes, drums
+        return self._due is not None
+
+    def sample_note_of_part(self, logits: np.ndarray, instrument_logits: np.ndarray) -> int:
+        """Sample a note of a missing part: of those that may play, by what the model expects.
+
+        Args:
+            logits: shape (V,).
+            instrument_logits: shape (128, P), after each pitch.
+        """
+        assert self._due is not None
+        v, (notes, drums) = self.vocabulary, self._due
+        log_probs = instrument_logits - np.logaddexp.reduce(instrument_logits, 1, keepdims=True)
+        wanted = np.where(notes, log_probs, -np.inf)
+        if self._pull is not None:
+            wanted += self._pull.bias()[:, None]
+        due = np.full_like(logits, -np.inf)
+        due[v.pitch0 : v.drum0] = np.logaddexp.reduce(wanted, axis=1)
+        due[v.drum0 : v.duration0] = np.where(drums, 0.0, -np.inf)
+        return self._sample(logits + due, self.config.top_p)
 
     def _log_prob_playable(self, pitches: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Log probability that a sampled instrument may play each pitch, shape (128,).
@@ -142,6 +188,8 @@ class Sampler(ABC):
     def sample_instrument(self, token: int, logits: np.ndarray) -> int:
         """Sample the program of a pitch or a control, by logits of shape (P,)."""
         allowed = self.writer.allowed_instruments(token)
+        if self._due is not None:
+            allowed = allowed & self._due[0][token - self.vocabulary.pitch0]
         return self._sample(np.where(allowed, logits, -np.inf), self.config.instrument_top_p)
 
     def sample_velocity(self, logits: np.ndarray) -> int:
@@ -154,6 +202,12 @@ class Sampler(ABC):
     def append(self, token: int, instrument: int, velocity: int | None) -> None:
         """Append what has been sampled."""
         self.writer.append_sampled(token, instrument, velocity)
+        note = self.writer.completed_note()
+        if note is not None:
+            instrument, pitch, duration = note
+            self._missing.push(instrument)
+            if self._pull is not None and instrument < PROGRAMS:
+                self._pull.push(pitch, duration)
 
 
 class SongSampler(Sampler):
@@ -217,6 +271,12 @@ class SongSampler(Sampler):
         goal, unit = self.config.goal
         bars, seconds = self._written()
         return goal if self.done else min(max(bars if unit == "bar" else seconds, 0), goal)
+
+    @property
+    def is_time_for_all(self) -> bool:
+        """See `Sampler`."""
+        is_late = self._written()[0] >= BARS_TILL_ALL
+        return is_late or self.progress >= int(SHARE_TILL_ALL * self.config.goal[0])
 
     @property
     def finished_bars(self) -> int:
@@ -356,6 +416,13 @@ def sample_step(samplers: Sequence[Sampler], model: IncrementalModel | GuidedMod
     for n in active:
         known = None if instrument_logits is None else instrument_logits[n]
         tokens[n] = samplers[n].sample_token(token_logits[n], known)
+        if samplers[n].part_is_due(int(tokens[n])):
+            after_pitches = (
+                model.instrument_logits_after_pitches(n, samplers[n].vocabulary.pitch0)
+                if known is None
+                else np.tile(known, (PITCHES, 1))
+            )
+            tokens[n] = samplers[n].sample_note_of_part(token_logits[n], after_pitches)
     with_program = [n for n in active if samplers[n].writer.has_instrument(int(tokens[n]))]
     if with_program and instrument_logits is None:
         instrument_logits = model.instrument_logits_given(tokens)

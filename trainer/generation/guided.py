@@ -28,7 +28,7 @@ class GuidedModel:
 
     def __init__(self, model: TransformerXL, block_size: int, lanes: int, guidance: float) -> None:
         self._model = IncrementalModel(model, block_size, 2 * lanes)
-        self._guidance = guidance
+        self._guidance, self._lanes = guidance, lanes
 
     def feed(self, inputs: np.ndarray) -> None:
         """Feed inputs of shape (8, B, tokens); see `IncrementalModel.feed`."""
@@ -49,6 +49,14 @@ class GuidedModel:
     def instrument_logits_given(self, tokens: np.ndarray) -> np.ndarray:
         """Logits of the next token's instrument, shape (B, P); `tokens`: shape (B,)."""
         return self._guided(self._model.instrument_logits_given(np.tile(tokens, 2)))
+
+    def instrument_logits_after_pitches(self, lane: int, pitch0: int) -> np.ndarray:
+        """Logits of the instrument after each pitch in one lane, shape (128, P)."""
+        asked, free = (
+            self._model.instrument_logits_after_pitches(each, pitch0)
+            for each in (lane, lane + self._lanes)
+        )
+        return free + self._guidance * (asked - free)
 
     def velocity_logits(self, tokens: np.ndarray, instruments: np.ndarray) -> np.ndarray | None:
         """Logits of the next note's velocity, shape (B, bins); None without such a head."""

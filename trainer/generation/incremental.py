@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from shards.vocabulary import PITCHES
 from trainer.data.batches import Batch
 from trainer.model.knn.store import Retrieval
 from trainer.model.memory import Memory
@@ -152,6 +153,18 @@ class IncrementalModel:
     def instrument_logits_given(self, tokens: np.ndarray) -> np.ndarray:
         """Logits of the next token's instrument, shape (B, P), float64; `tokens`: shape (B,)."""
         return _last(self.model.instrument_logits(self._last.hidden[:, -1:], self._tensor(tokens)))
+
+    @torch.inference_mode()
+    def instrument_logits_after_pitches(self, lane: int, pitch0: int) -> np.ndarray:
+        """Logits of the instrument after each pitch in one lane, shape (128, P), float64.
+
+        Args:
+            lane: of the song.
+            pitch0: the token of pitch 0.
+        """
+        pitches = torch.arange(pitch0, pitch0 + PITCHES, device=self._last.hidden.device)
+        hidden = self._last.hidden[lane, -1:].expand(PITCHES, -1)
+        return self.model.instrument_logits(hidden[None], pitches[None])[0].double().cpu().numpy()
 
     @torch.inference_mode()
     def velocity_logits(self, tokens: np.ndarray, instruments: np.ndarray) -> np.ndarray | None:

@@ -245,6 +245,11 @@ class RewriteSampler(Sampler):
         return float(sizes[:number].sum() + min(max(here, 0), sizes[number]))
 
     @property
+    def is_time_for_all(self) -> bool:
+        """See `Sampler`; what is written to a song may rest."""
+        return False
+
+    @property
     def finished_bars(self) -> int:
         """See `Sampler`; all before the section that is being written."""
         return len(self._plan.given) if self.done else int(self._plan.first_bars[self._number])

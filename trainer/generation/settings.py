@@ -43,13 +43,19 @@ class SampleConfig:
         0.0, "Keep tokens at least this fraction as likely as the likeliest; 0: all.", low=0, high=1
     )
     instruments: str | None = setting(
-        None, "Allowed instruments: names, families or numbers, as in piano,bass,drums.  [all]"
+        None,
+        "Instruments that play, and no others: names, families or numbers, as in piano,bass,drums. "
+        "All are in after a quarter of the song, 4 bars at most.  [free]",
     )
     tempo: float | None = setting(
         None, "Tempo, in quarter notes per minute; it does not change.  [free]", low=15, high=480
     )
     meter: str | None = setting(None, "Meter, as 3/4; it does not change.  [free]")
-    key: str | None = setting(None, "Key, as C, F#m or 'D minor'.  [free]")
+    key: str | None = setting(
+        None,
+        "Key, as C, F#m or 'D minor'; pitches that it lacks are favoured while the song is not "
+        "clearly in it.  [free]",
+    )
     notes_per_bar: float | None = setting(
         None, "How dense the music is, drums included.  [free]", low=0.1, high=1000
     )

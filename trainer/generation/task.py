@@ -145,10 +145,8 @@ def _check_config(run: Run, config: SampleConfig) -> None:
     asked_conditions(config, run.vocabulary, None)
     if run.config.model.conditions:
         return
-    for name in ("key", "notes_per_bar"):
-        if getattr(config, name) is not None:
-            option = name.replace("_", "-")
-            raise SettingError(f"--{option}: {run.path} was trained without conditions")
+    if config.notes_per_bar is not None:
+        raise SettingError(f"--notes-per-bar: {run.path} was trained without conditions")
 
 
 def _check_can_rewrite(run: Run) -> None:

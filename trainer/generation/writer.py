@@ -166,6 +166,22 @@ class SongWriter:
             velocity = self._last_velocities.get(instrument, DEFAULT_VELOCITY)
         self.append(token, instrument, velocity)
 
+    def completed_note(self) -> tuple[int, int, int] | None:
+        """Class, pitch and duration of the note that the last token ended; None if it ended none.
+
+        The pitch of a drum has no meaning.
+        """
+        v, (token, instrument, *_) = self.vocabulary, self.rows[-1]
+        if self._kind[token] == Kind.DRUM:
+            return instrument, 0, v.drum_duration
+        if self._kind[token] == Kind.DURATION:
+            return instrument, self.rows[-2][0] - v.pitch0, int(v.durations[token - v.duration0])
+        return None
+
+    def is_note(self, token: int) -> bool:
+        """Whether a token starts a note."""
+        return bool(self._is_note[token])
+
     def has_instrument(self, token: int) -> bool:
         """Whether a token comes with a program to be sampled: a pitch or a control."""
         return self._has_instrument[token]
