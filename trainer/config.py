@@ -65,22 +65,30 @@ class ModelConfig:
         low=1,
     )
     position_encoding: str = setting(
-        "rope",
-        "How attention learns distances: rope, rotate queries and keys, which works with the fast "
-        "attention kernels; txl, the Transformer-XL's sinusoids; t5, a learned bias per distance.",
-        choices=("rope", "txl", "t5"),
+        "rope_music",
+        "How attention learns distances: rope_music, rotate queries and keys by tokens, bars and "
+        "steps within the bar; rope, by tokens alone; txl, the Transformer-XL's sinusoids; t5, a "
+        "learned bias per distance. The first two work with the fast attention kernels; by bars "
+        "and steps, a head finds the same beat of another bar or part, whatever lies between.",
+        choices=("rope_music", "rope", "txl", "t5"),
     )
     attention: str = setting(
         "auto",
         "How a compiled model attends on a GPU: dense, with a mask of all pairs; flex, "
         "FlexAttention, which skips tiles of 128 x 128 pairs that no song has; auto: flex where "
-        "block_size + memory is at least 2,048. flex needs rope, no rtf, and multiples of 128.",
+        "block_size + memory is at least 2,048. flex needs rope_music or rope, no rtf, and "
+        "multiples of 128.",
         choices=("auto", "dense", "flex"),
     )
     qk_norm: bool = setting(
         True,
         "Normalize queries and keys to root mean square 1 and learn a scale per head: the loss "
         "is 0.27 nats lower after 100 steps.",
+    )
+    value_residual: bool = setting(
+        True,
+        "Mix the first layer's attention values into those of each other layer, by two learned "
+        "weights a layer: with rope_music the loss is 5.6 % lower after 250 steps (three seeds).",
     )
     instrument_head: str = setting(
         "conditional",

@@ -43,6 +43,7 @@ from shards.keys import KEYS, PROFILES
 from shards.song import BEND, Song
 from shards.vocabulary import Vocabulary
 
+
 @dataclass(frozen=True)
 class Cleaned:
     """A song, and what cleaning did to it.

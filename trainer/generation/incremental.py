@@ -23,7 +23,7 @@ from shards.vocabulary import PITCHES
 from trainer.data.batches import Batch
 from trainer.model.knn.store import Retrieval
 from trainer.model.memory import Memory
-from trainer.model.position_encoding import rotate
+from trainer.model.position_encoding import ROTARY, rotate
 from trainer.model.transformer import Output, TransformerXL
 
 
@@ -43,7 +43,7 @@ class IncrementalModel:
         self._store = model.empty_memory(lanes, length=0).store
         self._first = self._next = M
         self._place = self._slots.place
-        self._is_rotary = model.config.position_encoding == "rope"
+        self._is_rotary = model.config.position_encoding in ROTARY
         self._last: Output
 
     @torch.inference_mode()
@@ -100,11 +100,14 @@ class IncrementalModel:
         window = self.model.config.window
         first = self._first if window is None else max(self._first, at + 1 - window)
         batch = _batch(columns)
-        table = self.model.layers[0].attention.positions.table(at + 1, self._place[:1])
-        x = self.model.embed(batch)
+        table = self.model.layers[0].attention.positions.table(
+            at + 1, self._place[:1], batch.bars, batch.steps
+        )
+        x, first_values = self.model.embed(batch), None
         for number, layer in enumerate(self.model.layers):
             attention = layer.attention
-            queries, keys, values = attention.project(layer.attention_norm(x))
+            queries, keys, values = attention.project(layer.attention_norm(x), first_values)
+            first_values = values if number == 0 else first_values
             self._slots.keys[number][:, :, at] = rotate(keys, *table)[:, :, 0]
             self._slots.values[number][:, :, at] = values[:, :, 0]
             mixed = functional.scaled_dot_product_attention(

@@ -31,11 +31,24 @@ class Attention(nn.Module):
         heads: H; divides C.
         position_encoding: name in `trainer.model.position_encoding.SCHEMES`.
         qk_norm: normalize queries and keys.
+        value_residual: mix the first layer's values into this layer's, by two learned weights.
+
+    Sources
+        value_residual  Zhou et al. 2024, Value Residual Learning. https://arxiv.org/abs/2410.17897
     """
 
-    def __init__(self, width: int, heads: int, position_encoding: str, *, qk_norm: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        position_encoding: str,
+        *,
+        qk_norm: bool,
+        value_residual: bool,
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.value_mix = nn.Parameter(torch.full((2,), 0.5)) if value_residual else None
         self.project_in = Linear(width, 3 * width, bias=False)
         self.qk_norm = QueryKeyNorm(heads, width // heads) if qk_norm else None
         self.positions = SCHEMES[position_encoding](width, heads)
@@ -48,6 +61,7 @@ class Attention(nn.Module):
         past_values: Tensor,
         mask: Tensor | BlockMask,
         table: Any,
+        first_values: Tensor | None = None,
         retrieve: Retrieve | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attend.
@@ -58,13 +72,14 @@ class Attention(nn.Module):
             mask: shape (B, 1, T, K), bool, True where a query attends to a key; or the same as
                 tiles, of `trainer.model.flex`, without a position encoding that has a bias.
             table: the position encoding's, for K keys and the places of the block.
+            first_values: the first layer's values of the block, shape (B, H, T, E); None there.
             retrieve: of the layer that uses the kNN memory.
 
         Returns:
             The result, shape (B, T, C); and all keys, as they are compared with queries, and
             values, each of shape (B, H, K, E), for the next memory.
         """
-        queries, keys, values = self.project(x)
+        queries, keys, values = self.project(x, first_values)
         encoded_queries, encoded_keys, bias = self.positions(queries, keys, table)
         all_keys = torch.cat([past_keys.to(values.dtype), encoded_keys.to(values.dtype)], dim=2)
         all_values = torch.cat([past_values.to(values.dtype), values], dim=2)
@@ -81,11 +96,16 @@ class Attention(nn.Module):
             mixed = retrieve(queries, keys, mixed)
         return self.project_out(rearrange(mixed, "b h t e -> b t (h e)")), all_keys, all_values
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(
+        self, x: Tensor, first_values: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of a block's tokens, (B, T, C) -> (B, H, T, E) each."""
         queries, keys, values = rearrange(
             self.project_in(x), "b t (three h e) -> three b h t e", three=3, h=self.heads
         ).unbind()
+        if self.value_mix is not None and first_values is not None:
+            values = self.value_mix[0] * values + self.value_mix[1] * first_values
+            values = values.to(keys.dtype)
         if self.qk_norm is not None:
             queries, keys = self.qk_norm(queries, keys)
         return queries, keys, values

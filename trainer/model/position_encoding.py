@@ -8,6 +8,7 @@ Conventions
     T queries, M keys in the memory, K = M + T keys; query t stands at key M + t
     place  how many tokens of the lane come before a token; all lanes of a batch are at the same
     R distances, 0 to K - 1: as many as K, but indexed by distance instead of by key
+    bars, steps  of each token of the block, shape (B, T), int64; read by rope_music alone
 
 Sources
     rope  Su et al. 2021, RoFormer. https://arxiv.org/abs/2104.09864
@@ -26,6 +27,10 @@ from trainer.model.linear import Linear
 
 BASE = 10_000.0
 """Base of the frequencies: wavelengths grow from 2π almost to 2π · BASE tokens."""
+
+BAR_WAVELENGTHS, STEP_WAVELENGTHS = (2.0, 256.0), (6.0, 384.0)
+"""The shortest and the longest of rope_music: in bars; and in steps, at 24 a quarter note from a
+sixteenth to the longest bar."""
 
 TURN = 2**32
 """Parts of a full turn that the angles of rope are counted in."""
@@ -52,13 +57,13 @@ class Rope(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         radians = frequencies(width // heads, torch.device("cpu"), torch.float64)
-        parts = (radians * (TURN / math.tau)).round().long()
-        self.parts = nn.Buffer(parts, persistent=False)  # per token, shape (E / 2,)
+        self.parts = _parts(radians)  # per token, shape (E / 2,)
 
-    def table(self, keys: int, places: Tensor) -> tuple[Tensor, Tensor]:
+    def table(
+        self, keys: int, places: Tensor, bars: Tensor, steps: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the angles at places, shape (T,) -> each shape (T, E / 2)."""
-        turned = (places[:, None] & (TURN - 1)) * self.parts & (TURN - 1)  # below 2^62 in between
-        angles = turned.float() * (math.tau / TURN)
+        angles = _angles(places, self.parts)
         return angles.cos(), angles.sin()
 
     def forward(
@@ -74,6 +79,53 @@ class Rope(nn.Module):
             Queries and keys, rotated, of the same shapes and dtype; and no bias.
         """
         return rotate(queries, *table), rotate(keys, *table), None
+
+
+class MusicRope(Rope):
+    """Rotates by how far tokens are apart in the stream, in bars and within the bar, at once.
+
+    Half of the planes turn with the place, a quarter with the number of the bar, and a quarter with
+    the step within it. So a head can attend to what sounds at the same time in a part that was
+    given before, or to the same beat of an earlier bar, however many tokens lie between.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        planes = width // heads // 2
+        of_bars = planes // 4
+        of_places = planes - 2 * of_bars
+        self.parts = _parts(
+            frequencies(2 * of_places, torch.device("cpu"), torch.float64)
+        )  # (E / 4,)
+        self.bar_parts = _parts(math.tau / _wavelengths(of_bars, *BAR_WAVELENGTHS))  # (E / 8,)
+        self.step_parts = _parts(math.tau / _wavelengths(of_bars, *STEP_WAVELENGTHS))  # (E / 8,)
+
+    def table(
+        self, keys: int, places: Tensor, bars: Tensor, steps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the angles of each token, each shape (B, 1, T, E / 2)."""
+        of_places = _angles(places, self.parts).expand(*bars.shape, -1)
+        angles = [of_places, _angles(bars, self.bar_parts), _angles(steps, self.step_parts)]
+        joined = torch.cat(angles, dim=-1)[:, None]
+        return joined.cos(), joined.sin()
+
+
+def _wavelengths(count: int, shortest: float, longest: float) -> Tensor:
+    """Wavelengths from the shortest to the longest, in equal ratios, shape (count,), float64."""
+    return torch.logspace(
+        math.log2(shortest), math.log2(longest), count, base=2.0, dtype=torch.float64
+    )
+
+
+def _parts(radians: Tensor) -> Tensor:
+    """Parts of a turn per unit, whole numbers, of radians per unit; a buffer of the same shape."""
+    return nn.Buffer((radians * (TURN / math.tau)).round().long(), persistent=False)
+
+
+def _angles(at: Tensor, parts: Tensor) -> Tensor:
+    """Radians at whole positions, shape (...) and (frequencies,) -> (..., frequencies), float32."""
+    turned = (at[..., None] & (TURN - 1)) * parts & (TURN - 1)  # below 2^62 in between
+    return turned.float() * (math.tau / TURN)
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
@@ -98,7 +150,7 @@ class TransformerXLPositions(nn.Module):
         self.v = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.project = Linear(width, width, bias=False)
 
-    def table(self, keys: int, places: Tensor) -> Tensor:
+    def table(self, keys: int, places: Tensor, bars: Tensor, steps: Tensor) -> Tensor:
         """The sinusoid of each distance from K - 1 down to 0, shape (R, C)."""
         distances = torch.arange(keys - 1, -1, -1, device=places.device, dtype=torch.float32)
         angles = torch.outer(distances, frequencies(self.width, places.device))
@@ -165,7 +217,7 @@ class T5Positions(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(heads, BUCKETS))
 
-    def table(self, keys: int, places: Tensor) -> Tensor:
+    def table(self, keys: int, places: Tensor, bars: Tensor, steps: Tensor) -> Tensor:
         """The bucket of each distance from K - 1 down to 0, shape (R,), int64."""
         return bucket(torch.arange(keys - 1, -1, -1, device=places.device))
 
@@ -188,4 +240,5 @@ def bucket(distances: Tensor) -> Tensor:
     return torch.where(distances < exact, distances, coarse.clamp(max=BUCKETS - 1))
 
 
-SCHEMES = {"rope": Rope, "txl": TransformerXLPositions, "t5": T5Positions}
+ROTARY = {"rope": Rope, "rope_music": MusicRope}
+SCHEMES = {**ROTARY, "txl": TransformerXLPositions, "t5": T5Positions}

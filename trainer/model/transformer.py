@@ -28,6 +28,7 @@ from trainer.model.conditions import ConditionEmbedding
 from trainer.model.knn.store import NearestNeighbours, Retrieval, Store
 from trainer.model.linear import Linear
 from trainer.model.memory import Memory, attention_mask, zero_unattended
+from trainer.model.position_encoding import ROTARY
 
 
 class Embedding(nn.Module):
@@ -79,7 +80,7 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """Attention, then a feed-forward network, each on normalized input and added to the stream."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, number: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.attention = Attention(
@@ -87,6 +88,7 @@ class Layer(nn.Module):
             config.heads,
             config.position_encoding,
             qk_norm=config.qk_norm,
+            value_residual=config.value_residual and number > 0,
         )
         self.mlp_norm = nn.LayerNorm(config.d_model)
         self.mlp = FeedForward(config)
@@ -99,11 +101,12 @@ class Layer(nn.Module):
         past_values: Tensor,
         mask: Tensor | BlockMask,
         table: Any,
+        first_values: Tensor | None = None,
         retrieve: Retrieve | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, C) -> (B, T, C), and the layer's keys and values; see `Attention.forward`."""
         attended, keys, values = self.attention(
-            self.attention_norm(x), past_keys, past_values, mask, table, retrieve
+            self.attention_norm(x), past_keys, past_values, mask, table, first_values, retrieve
         )
         x = x + self.dropout(attended)
         x = x + self.dropout(self.mlp(self.mlp_norm(x)))
@@ -169,7 +172,7 @@ class TransformerXL(nn.Module):
         super().__init__()
         self.config = config
         self.embed = Embedding(config)
-        layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        layers = nn.ModuleList(Layer(config, number) for number in range(config.layers))
         self.layers = cast(Sequence[Layer], layers)  # a ModuleList has no type of its items
         self.norm = nn.LayerNorm(config.d_model)
         self.token_head = Linear(config.d_model, config.vocab_size, bias=False)
@@ -207,7 +210,9 @@ class TransformerXL(nn.Module):
         past, tokens = zero_unattended(memory, batch.segment_ids), batch.tokens.shape[1]
         mask = self._mask(batch, memory)
         places = memory.place[:1] + torch.arange(tokens, device=memory.place.device)
-        table = self.layers[0].attention.positions.table(memory.length + tokens, places)
+        table = self.layers[0].attention.positions.table(
+            memory.length + tokens, places, batch.bars, batch.steps
+        )
         retrieval = None
         if self.neighbours is not None and memory.store is not None:
             retrieval = Retrieval(self.neighbours, batch, memory.store)
@@ -215,8 +220,9 @@ class TransformerXL(nn.Module):
         all_keys, all_values = [], []
         for number, layer in enumerate(self.layers):
             retrieve = retrieval if number == self.config.retrieving_layer else None
+            first = all_values[0][:, :, memory.length :] if number else None
             x, keys, values = layer(
-                x, past.keys[number], past.values[number], mask, table, retrieve
+                x, past.keys[number], past.values[number], mask, table, first, retrieve
             )
             all_keys.append(keys)
             all_values.append(values)
@@ -231,7 +237,7 @@ class TransformerXL(nn.Module):
         sizes = batch.tokens.shape[1], memory.length
         is_allowed = (
             torch.compiler.is_compiling()
-            and config.position_encoding == "rope"
+            and config.position_encoding in ROTARY
             and batch.min_distance is None
             and not any(size % flex.TILE for size in sizes)
             and (batch.tokens.is_cuda or not torch.is_grad_enabled())  # no gradient on a CPU
@@ -317,6 +323,8 @@ class TransformerXL(nn.Module):
                 continue  # its constructor sets them
             if name.endswith((".bias", ".u", ".v")) or name.startswith("embed.conditions."):
                 nn.init.zeros_(parameter)
+            elif name.endswith(".value_mix"):
+                nn.init.constant_(parameter, 0.5)
             elif parameter.dim() == 1 or name.endswith(".logit_scale"):
                 nn.init.ones_(parameter)  # of the norms
             else:

@@ -44,7 +44,7 @@ def teacher_forced(model, twin, number, T):
     return torch.cat(chunks)
 
 
-@pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
+@pytest.mark.parametrize("positions", ["rope_music", "rope", "txl", "t5"])
 @pytest.mark.parametrize("memory", [0, 5, 12, 500])
 @pytest.mark.parametrize("other", [{}, {"window": 7, "qk_norm": True, "velocity_head": True}])
 def test_one_token_at_a_time_gives_the_logits_of_training(

@@ -55,7 +55,7 @@ def test_every_input_matters(make_model, vocabulary, column):
 
 
 def test_bars_from_max_bars_on_share_one_embedding(make_model, vocabulary):
-    model = make_model(max_bars=8)
+    model = make_model(position_encoding="rope", max_bars=8)
     last, _ = model(batch_of(vocabulary, bars=7), model.empty_memory(1))
     beyond, _ = model(batch_of(vocabulary, bars=60_000), model.empty_memory(1))
     assert torch.equal(last.token_logits, beyond.token_logits)
@@ -89,7 +89,7 @@ def test_an_untrained_model_predicts_a_nearly_uniform_distribution(vocabulary):
         ({"layers": 0}, "layers is 0; expected at least 1"),
         ({"dropout": 1.0}, "dropout is 1.0; expected less than 1"),
         ({"dropout": float("nan")}, "dropout is nan"),
-        ({"position_encoding": "rop"}, "expected one of rope, txl, t5"),
+        ({"position_encoding": "rop"}, "expected one of rope_music, rope, txl, t5"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_refused(settings, message):

@@ -82,7 +82,7 @@ def expected_inputs(mode, segment_ids, masked_inputs):
     return sets
 
 
-@pytest.mark.parametrize("positions", ["rope", "txl", "t5"])
+@pytest.mark.parametrize("positions", ["rope_music", "rope", "txl", "t5"])
 @pytest.mark.parametrize("mode", MODES)
 def test_an_output_depends_on_what_the_docstring_states(make_model, vocabulary, mode, positions):
     model = make_model(rtf=mode, position_encoding=positions)
