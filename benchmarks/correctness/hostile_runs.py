@@ -119,7 +119,7 @@ def commands(folder: Path, dataset: Path) -> list[list[str]]:
     run = str(folder)
     return [
         ["generate", run, "-o", f"{folder}.mid", "--bars", "1", "--tokens", "9"],
-        ["plot", run, "-o", f"{folder}.png"],
+        ["compare", run, "-o", f"{folder}.png"],
         ["fit", str(dataset), "--run", run, "--resume", "--steps", "6", "--device", "cpu"],
         ["evaluate", run, str(dataset), "--device", "cpu", "--split", "valid"],
     ]

@@ -35,7 +35,7 @@ def test_a_damaged_run_folder_ends_in_a_good_run_or_in_one_line(
     # `evaluate` draws what it has measured, not what was damaged; `make fuzz` draws it too
     monkeypatch.setattr("trainer.evaluation.plot.save", lambda results, path: path.touch())
     found = [try_case(sound, dataset_folder, tmp_path, first + n)[1:] for n in range(30)]
-    for command in ("generate", "plot", "fit", "evaluate"):  # none refuses, or takes, all
+    for command in ("generate", "compare", "fit", "evaluate"):  # none refuses, or takes, all
         outcomes = [outcome for name, outcome in found if name == command]
         assert 0 < outcomes.count("good") < len(outcomes), command
 

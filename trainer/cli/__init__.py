@@ -5,7 +5,7 @@ generate.py   write songs with it
 play.py       the same on a page
 evaluate.py   its loss on held-out songs
 judge.py      its samples compared with held-out songs
-plot.py       its learning curve
+plot.py       its learning curve, and those of several
 export.py     the model as others need it
 settings.py   every setting, with default, bounds and reason
 options.py    options that several commands share
@@ -20,7 +20,7 @@ from trainer.cli.fit import fit_command
 from trainer.cli.generate import generate_command
 from trainer.cli.judge import judge_command
 from trainer.cli.play import play_command
-from trainer.cli.plot import plot_command
+from trainer.cli.plot import compare_command, plot_command
 from trainer.cli.settings import settings_command
 
 
@@ -42,6 +42,7 @@ for command in (
     evaluate_command,
     judge_command,
     plot_command,
+    compare_command,
     export_command,
     settings_command,
 ):

@@ -18,5 +18,6 @@ Files:
     distributed.py              several processes that share the lanes
     metrics_log.py              metrics.jsonl and TensorBoard
     unigram_baseline.py         the loss of predicting by frequency alone
+    compare.py                  several runs: settings that differ, loss, tokens, time
     plot.py                     learning curves as a picture
 """

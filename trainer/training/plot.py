@@ -4,42 +4,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from shards.errors import LakhxlError
-from shards.text import visible
 from trainer.plot_style import COLOURS, INK, colour, save_png, style_axes
 from trainer.run.folder import Run
-from trainer.training.metrics_log import read_metrics
+from trainer.training.compare import names_of, read_rows, tokens_per_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANELS = {"token_nats": "Next token, nats", "instrument_nats": "Instrument of the next note, nats"}
 """Metric -> title of its plot."""
-
-
 STYLES = ("-", "--", "-.")
 """Of curves; another one each time the colours repeat."""
-NAME_LENGTH = 40
 
 
 def draw(runs: list[Run]) -> Figure:
     """Draw training loss (thin), validation loss (dots) and unigram baseline (dotted) of runs.
 
+    Over steps; over tokens where the steps of the runs are of different sizes.
+
     Raises:
         LakhxlError: a run has no metrics yet.
     """
-    figure = Figure(figsize=(8, 4 + 0.2 * len(runs)), layout="constrained")
+    figure = Figure(figsize=(11, 4 + 0.2 * len(runs)), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
-    for number, (run, name) in enumerate(zip(runs, _names(runs), strict=True)):
-        if not run.metrics.exists():
-            raise LakhxlError(f"{run.path} has no metrics yet: train it with --resume")
-        rows = read_metrics(run.metrics).rows
+    names = [f"  {name}" for name in names_of(runs)] if len(runs) > 1 else [""]
+    sizes = [tokens_per_step(run) for run in runs]
+    is_over_steps = len({*sizes}) == 1
+    for number, (run, name, size) in enumerate(zip(runs, names, sizes, strict=True)):
+        scaled = [
+            row | {"x": row["step"] if is_over_steps else float(row["step"]) * size}
+            for row in read_rows(run)
+        ]
         for plot, metric in zip(axes, PANELS, strict=True):
-            _draw_run(plot, [row for row in rows if metric in row], metric, name, number)
+            _draw_run(plot, [row for row in scaled if metric in row], metric, name, number)
     for plot, title in zip(axes, PANELS.values(), strict=True):
         style_axes(plot, title)
-        plot.set_xlabel("step")
+        plot.set_xlabel("step" if is_over_steps else "tokens")
+        plot.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        plot.xaxis.set_major_formatter("{x:,.0f}")
         plot.set_ylim(0)
         legend = plot.legend(
             loc="upper left", bbox_to_anchor=(0, -0.15), frameon=False, fontsize=9, labelcolor=INK
@@ -49,14 +53,6 @@ def draw(runs: list[Run]) -> Figure:
     return figure
 
 
-def _names(runs: list[Run]) -> list[str]:
-    """What tells runs apart in a legend: nothing, the names of their folders, or their paths."""
-    names = [run.path.resolve().name for run in runs]
-    if len({*names}) < len(runs):
-        names = [str(run.path) for run in runs]
-    return [f"  {visible(name, NAME_LENGTH)}" for name in names] if len(runs) > 1 else [""]
-
-
 def _draw_run(
     plot: "Axes", rows: list[dict[str, Any]], metric: str, name: str, number: int
 ) -> None:
@@ -64,7 +60,7 @@ def _draw_run(
         of_split = [
             row for row in rows if row["split"] == split and type(row[metric]) in (int, float)
         ]
-        return [row["step"] for row in of_split], [row[metric] for row in of_split]
+        return [row["x"] for row in of_split], [row[metric] for row in of_split]
 
     ink, style = colour(number), STYLES[number // len(COLOURS) % len(STYLES)]
     (steps, losses), trained = curve("valid"), curve("train")

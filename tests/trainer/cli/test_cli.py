@@ -19,7 +19,7 @@ from trainer.config import ModelConfig, TrainConfig
 from trainer.generation.settings import SampleConfig
 from trainer.run.folder import open_run
 from trainer.run.lock import RunLock
-from trainer.training import plot
+from trainer.training import compare, plot
 from trainer.training.metrics_log import read_metrics
 
 QUICK = [
@@ -70,7 +70,7 @@ def test_every_command_is_explained_by_an_example(call):
         assert "trainer " in result.output.split("Example:")[1]
 
 
-@pytest.mark.parametrize("name", ["evaluate", "judge"])
+@pytest.mark.parametrize("name", ["compare", "evaluate", "judge"])
 def test_help_says_what_the_json_holds(name):
     assert "--json:" in cli.commands[name].help
 
@@ -225,15 +225,80 @@ def test_settings_lists_every_setting_of_a_preset_and_of_sampling(call):
     assert call("settings").stdout != result.stdout
 
 
-def test_plot_draws_the_curves_of_several_runs(call, trained, tmp_path):
-    folder, _ = trained
-    out = tmp_path / "curve.png"
-    result = call("plot", folder, folder, "-o", out)
+@pytest.fixture(scope="session")
+def quicker(trained, dataset_folder, tmp_path_factory):
+    """A run of fewer and smaller steps."""
+    folder = tmp_path_factory.mktemp("runs") / "two"
+    options = ["--steps=2", "--set=lr=0.5", "--set=block_size=4"]
+    result = CliRunner().invoke(
+        cli, ["fit", str(dataset_folder), "--run", str(folder), *QUICK, *options]
+    )
     assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_plot_draws_the_curves_of_a_run(call, trained, tmp_path):
+    out = tmp_path / "curve.png"
+    result = call("plot", trained[0], "-o", out)
+    assert (result.exit_code, result.stdout) == (0, f"{out}\n")
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_legend_tells_runs_apart_and_has_each_baseline_once(trained, tmp_path):
+def test_compare_tells_what_differs_and_what_each_run_reached(call, trained, quicker, tmp_path):
+    runs, out = (trained[0], quicker), tmp_path / "curves.png"
+    result = call("compare", *runs, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes().startswith(b"\x89PNG")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == [str(run) for run in runs]
+    found = {" ".join(words[:-2]): words[-2:] for words in lines[1:-2]}
+    assert found["block_size"] == ["8", "4"]
+    assert (found["step"], found["tokens"]) == (["4", "2"], ["64", "16"])
+    last = [read_metrics(run / "metrics.jsonl").rows[-1]["loss_nats"] for run in runs]
+    assert found["validation loss, nats per token"] == [f"{loss:.3f}" for loss in last]
+    assert {"lr", "steps", "block_size"} <= {*found}
+    assert not {"layers", "seed", "batch_size"} & {*found}
+    document = json.loads(call("compare", *runs, "--json").stdout)
+    assert [each["valid_loss"] for each in document] == last
+    assert [each["settings"]["steps"] for each in document] == [4, 2]
+
+
+def test_compare_says_so_where_losses_are_of_other_songs(call, trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "other")
+    assert "not comparable" not in call("compare", trained[0], folder).stderr
+    config = json.loads((folder / "config.json").read_text())
+    config["dataset"]["fingerprint"] = "0" * 16
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "validated on different songs" in call("compare", trained[0], folder).stderr
+
+
+def test_time_in_training_steps_leaves_pauses_out_and_survives_a_log_that_lies(
+    trained, quicker, tmp_path
+):
+    run = open_run(shutil.copytree(trained[0], tmp_path / "run"))
+    rows = [(2, 16.0), (4, 8.0)]  # 16 tokens a step: 2 and 4 seconds
+    lines = [{"step": n, "split": "train", "tokens_per_second": speed} for n, speed in rows]
+    lines[1:1] = [{"step": 2, "split": "valid", "loss_nats": 1.0, "unix_time": 1e9}]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert compare.compare([run])[0]["seconds"] == 6
+    assert "0:00:06" in compare.table(compare.compare([run]))
+    lines += [{"step": 10**299, "split": "train", "tokens_per_second": 1e-300}]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert compare.table(compare.compare([run]))
+    plot.save([run, open_run(quicker)], tmp_path / "x.png")
+
+
+def test_curves_are_over_tokens_where_steps_are_of_different_sizes(trained, quicker):
+    def axis(*folders):
+        axes = plot.draw([open_run(folder) for folder in folders]).axes[0]
+        validations = [line for line in axes.lines if line.get_marker() == "o"]
+        return axes.get_xlabel(), [[*line.get_xdata()] for line in validations]
+
+    assert axis(trained[0]) == ("step", [[4]])
+    assert axis(trained[0], quicker) == ("tokens", [[64], [16]])
+
+
+def test_a_legend_tells_runs_apart_and_has_each_baseline_once(trained, quicker, tmp_path):
     folders = [tmp_path / name for name in ("one/run", "two/run", "_$x$")]
     for folder in folders:
         shutil.copytree(trained[0], folder)
@@ -246,7 +311,11 @@ def test_a_legend_tells_runs_apart_and_has_each_baseline_once(trained, tmp_path)
 
     assert legend(folders[0]) == [""]
     assert legend(folders[0], folders[2]) == ["run", "_$x$"]
-    assert legend(folders[0], folders[1]) == [visible(folder, 40) for folder in folders[:2]]
+    assert legend(folders[0], folders[1]) == [visible(folder, 56) for folder in folders[:2]]
+    assert legend(folders[0], quicker) == [
+        "steps=4, block_size=8, lr=0.002",
+        "steps=2, block_size=4, lr=0.5",
+    ]
 
 
 def test_a_metrics_line_that_is_being_written_is_not_plotted(trained, tmp_path):
