@@ -6,15 +6,12 @@ tested and timed without a data set.
     randomness.py   random generators keyed by (seed, song)
     rhythm.py       pulses, meters, rhythms written as strings
     harmony.py      modes, Roman numerals, chord progressions, voicings
+    genres.py       tables: rhythms of bass, chords and drums, and what each genre chooses from
     melody.py       motifs, phrases, a second voice
-    backing.py      bass, chords, pad, arpeggio
-    drums.py        grooves and fills
-    genres.py       the choices that each genre offers
-    plan.py         the choices of one song
-    composer.py     sections, song form and arrangement
+    backing.py      bass, chords, pad, arpeggio, drums
+    composer.py     the choices of one song, its sections and their arrangement
     score.py        a composed piece as the bytes of a MIDI file
-    damage.py       damaged and changed versions of a song, as bytes
-    faults.py       the faulty and duplicate files, and their names
+    faults.py       the faulty and duplicate files
     corpus.py       the folder, complete or not at all
 """
 

@@ -1,117 +1,117 @@
-"""Bass, chords, pad and arpeggio.
+"""Bass, chords, pad, arpeggio and drums, by the rhythms of `genres.py`."""
 
-Conventions
-    bass style    'r' root, '3' third, '5' fifth, '8' octave, 'a' the scale step that approaches the
-                  next bar's root
-    chord style   'x' the whole voicing
-    arpeggio      indices into the voicing; past its top it continues an octave higher
-"""
+from collections.abc import Iterator
 
+import numpy as np
+
+from pipeline.demo.genres import FILLS
 from pipeline.demo.harmony import Chord, Harmony, voicing
-from pipeline.demo.rhythm import Note, Style, accent, bar_pattern, strokes
+from pipeline.demo.randomness import choose
+from pipeline.demo.rhythm import SIXTEENTH, Meter, Note, strokes
 
 LOWEST_BASS = 28
 """E1, the lowest string of a bass."""
 
-BASS_STYLES: dict[str, Style] = {
-    "roots": (("r---", "----"), ("r-----", "------")),
-    "beats": (("r---",), ("r-----",)),
-    "eighths": (("r-r-",), ("r-r-r-",)),
-    "root and fifth": (("r---", "5---"), ("r-----", "5-----")),
-    "octaves": (("r-8-",), ("r-r-8-",)),
-    "walking": (("r---", "3---", "5---", "a---"), ("r---3-", "5---a-")),
-    "bossa": (("r--5", "--5-"), ("r---5-", "5---r-")),
-    "syncopated": (("r--r", "..r-", "5--r", "--a-"), ("r--r--", "5-r-a-")),
-    "tresillo": (("r--r", "--5-"), ("r---r-", "..5---")),
-    "waltz": (("r---", "....", "...."), ("r---..", "5---..")),
-    "shuffle": (("r-r-", "5-5-", "8-8-", "5-5-"), ("r---r-", "5---5-", "8---8-", "5---a-")),
-}
-
-CHORD_STYLES: dict[str, Style] = {
-    "held": (("x---", "----"), ("x-----", "------")),
-    "beats": (("x---",), ("x-----",)),
-    "off beats": (("..x.",), ("..x.x.",)),
-    "back beats": (("....", "x-.."), ("......", "x---..")),
-    "eighths": (("x-x-",), ("x-x-x-",)),
-    "charleston": (("x---", "..x-"), ("x-----", "....x-")),
-    "strummed": (("x---", "x-xx", "..xx", "x-xx"), ("x---xx", "x-x-xx")),
-    "tresillo": (("x--x", "--x-"), ("x---x-", "..x---")),
-    "waltz": (("....", "x-..", "x-.."), ("..x-x-", "..x-x-")),
-    "chops": (("...x", "..x.", "x..x", "..x."), ("..x..x", "..x.x.")),
-}
-
-ARPEGGIOS = {
-    "up": (0, 1, 2, 3),
-    "down": (3, 2, 1, 0),
-    "up and down": (0, 1, 2, 3, 2, 1),
-    "alberti": (0, 2, 1, 2),
-    "skipping": (0, 2, 1, 3, 2, 4),
-}
+KEYS = {
+    "kick": 36, "rim": 37, "snare": 38, "clap": 39, "low_tom": 43, "hat": 42, "pedal": 44,
+    "open_hat": 46, "mid_tom": 47, "high_tom": 50, "crash": 49, "ride": 51, "tambourine": 54,
+    "shaker": 70,
+}  # fmt: skip
+"""General MIDI percussion keys."""
+VELOCITIES = {"X": 92, "x": 76, "g": 44}
+FILL_DRUMS = {"s": "snare", "h": "high_tom", "m": "mid_tom", "l": "low_tom", "k": "kick"}
 
 
-def bass_line(harmony: Harmony, style: str) -> list[Note]:
-    """Play a bass style over the chords."""
-    meter, notes = harmony.meter, []
-    pattern = bar_pattern(BASS_STYLES[style], meter)
-    for bar in range(len(harmony.bars)):
-        origin = bar * meter.bar
-        for start, length, tone in strokes(pattern):
-            pitch = _bass_pitch(harmony, origin + start, origin + meter.bar, tone)
-            notes.append(Note(origin + start, length, pitch, 80 + accent(meter, start)))
-    return notes
+def _played(harmony: Harmony, rhythm: str, loud: int) -> Iterator[tuple[Note, str]]:
+    """The strokes of a rhythm in every bar, as notes without a pitch, and their characters."""
+    meter = harmony.meter
+    for origin in range(0, harmony.length, meter.bar):
+        for start, length, mark in strokes(rhythm, meter):
+            yield Note(origin + start, length, 0, loud + meter.accent(start)), mark
 
 
-def _bass_pitch(harmony: Harmony, pulse: int, next_bar: int, tone: str) -> int:
+def bass_line(harmony: Harmony, rhythm: str) -> list[Note]:
+    """Play a rhythm of the bass over the chords."""
+    return [
+        note._replace(pitch=_bass_pitch(harmony, note.start, tone))
+        for note, tone in _played(harmony, rhythm, 80)
+    ]
+
+
+def _bass_pitch(harmony: Harmony, pulse: int, tone: str) -> int:
     chord = harmony.chord_at(pulse)
-    root = bass_root(chord)
     if tone == "a":
-        goal = bass_root(harmony.chord_at(next_bar))
+        goal = _bass_root(harmony.chord_at(pulse + harmony.meter.bar))
         scale = harmony.chord_scale_at(pulse)
         return next(step for step in (goal - 1, goal - 2, goal + 2, goal + 1) if step in scale)
-    return root + {"r": 0, "3": chord.intervals[1], "5": chord.intervals[2], "8": 12}[tone]
+    _, third, fifth, *_ = chord.intervals
+    return _bass_root(chord) + {"r": 0, "3": third, "5": fifth, "8": 12}[tone]
 
 
-def bass_root(chord: Chord) -> int:
-    """The root in the octave from E1 up."""
+def _bass_root(chord: Chord) -> int:
     return LOWEST_BASS + (chord.root - LOWEST_BASS) % 12
 
 
-def chords(harmony: Harmony, style: str, centre: int) -> list[Note]:
-    """Play a chord style; each chord takes the inversion nearest to `centre`."""
-    meter, notes = harmony.meter, []
-    pattern = bar_pattern(CHORD_STYLES[style], meter)
-    for bar in range(len(harmony.bars)):
-        origin = bar * meter.bar
-        for start, length, _ in strokes(pattern):
-            loud = 78 + accent(meter, start)
-            for pitch in voicing(harmony.chord_at(origin + start), centre):
-                notes.append(Note(origin + start, length, pitch, loud))
-    return notes
+def chords(harmony: Harmony, rhythm: str, centre: int) -> list[Note]:
+    """Play a rhythm of chords; each chord takes the inversion nearest to `centre`."""
+    return [
+        note._replace(pitch=pitch)
+        for note, _ in _played(harmony, rhythm, 78)
+        for pitch in voicing(harmony.chord_at(note.start), centre)
+    ]
 
 
 def pad(harmony: Harmony, centre: int) -> list[Note]:
     """Hold every chord."""
+    bar = harmony.meter.bar
     return [
-        Note(start, length, pitch, 78)
-        for start, length, chord in harmony.spans()
+        Note(number * bar, bar, pitch, 78)
+        for number, chord in enumerate(harmony.bars)
         for pitch in voicing(chord, centre)
     ]
 
 
-def arpeggio(harmony: Harmony, order: str, step: int, centre: int) -> list[Note]:
+def arpeggio(harmony: Harmony, order: tuple[int, ...], step: int, centre: int) -> list[Note]:
     """Break the chords into single notes.
 
     Args:
         harmony: the section's chords.
-        order: a name in ARPEGGIOS; the order restarts in each bar.
+        order: of the tones of the voicing; it restarts in each bar.
         step: pulses from a note to the next.
         centre: the pitch around which the voicings lie.
     """
     meter, notes = harmony.meter, []
-    for origin in range(0, harmony.length, meter.bar):
-        for count, start in enumerate(range(0, meter.bar, step)):
-            tones = voicing(harmony.chord_at(origin + start), centre)
-            octave, tone = divmod(ARPEGGIOS[order][count % len(ARPEGGIOS[order])], len(tones))
-            pitch = tones[tone] + 12 * octave
-            notes.append(Note(origin + start, step, pitch, 78 + accent(meter, start)))
+    for start in range(0, harmony.length, step):
+        tones = voicing(harmony.chord_at(start), centre)
+        within = start % meter.bar
+        octave, tone = divmod(order[within // step % len(order)], len(tones))
+        notes.append(Note(start, step, tones[tone] + 12 * octave, 78 + meter.accent(within)))
     return notes
+
+
+def drum_part(meter: Meter, groove: str, bars: int, rng: np.random.Generator) -> list[Note]:
+    """Play a groove, with a cymbal crash at the start and a fill at the end of the section.
+
+    The hi-hat opens at the end of every fourth bar. The fill replaces the groove.
+    """
+    fill = choose(rng, FILLS)
+    begin = bars * meter.bar - len(fill) * SIXTEENTH
+    notes = [Note(0, SIXTEENTH, KEYS["crash"], 92)]
+    for drum, _, rhythm in (line.partition(" ") for line in groove.split(" | ")):
+        one_bar = [*strokes(rhythm, meter)]
+        for bar in range(bars):
+            for start, _, mark in one_bar:
+                opens = drum == "hat" and bar % 4 == 3 and start == meter.bar - 2 * SIXTEENTH
+                key = KEYS["open_hat" if opens else drum]
+                notes.append(Note(bar * meter.bar + start, SIXTEENTH, key, VELOCITIES[mark]))
+    notes = [note for note in notes if note.start < begin]
+    for sixteenth, mark in enumerate(fill):
+        if mark != ".":  # a fill grows louder towards the bar line
+            start, key = begin + sixteenth * SIXTEENTH, KEYS[FILL_DRUMS[mark]]
+            notes.append(Note(start, SIXTEENTH, key, 74 + 3 * sixteenth))
+    return notes
+
+
+def last_stroke(length: int) -> list[Note]:
+    """The end of a song: kick and crash."""
+    return [Note(0, length, KEYS[drum], 92) for drum in ("kick", "crash")]

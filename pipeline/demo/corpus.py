@@ -4,8 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.demo.damage import Song
-from pipeline.demo.faults import Planted, plant, song_path
+from pipeline.demo.faults import Planted, Song, plant
 from shards.console import progress_bar
 from shards.errors import LakhxlError
 from shards.settings import check, setting
@@ -109,7 +108,7 @@ def _write(partial: Path, target: Path, settings: DemoSettings) -> DemoSummary:
     seconds, songs = 0.0, range(settings.songs)
     for number in progress_bar(iterable=songs, desc="composing", unit="song", disable=None):
         song = Song(settings.seed, number)
-        size += _put(partial / song_path(song), song.data)
+        size += _put(partial / song.path, song.data)
         seconds += song.piece.seconds
     for entry, data in plant(settings.seed, settings.songs):
         size += _put(partial / entry.path, data)

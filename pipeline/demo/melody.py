@@ -6,21 +6,18 @@ pitches, as a sequence does. Four bars make a phrase, which ends in a bar with a
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.demo.harmony import Harmony
 from pipeline.demo.randomness import choose, happens
-from pipeline.demo.rhythm import COMPOUND_BEAT, SIMPLE_BEAT, Meter, Note, accent, strokes
+from pipeline.demo.rhythm import SIMPLE_BEAT, Meter, Note, strokes
 
 CELLS = {
-    ("calm", SIMPLE_BEAT): ("x---", "x---", "x-x-", "----", "x-x-", "..x-"),
-    ("lively", SIMPLE_BEAT): ("x-x-", "x-xx", "xxx-", "x--x", "--x-", "x---", "x-x-"),
-    ("calm", COMPOUND_BEAT): ("x-----", "x---x-", "x---x-", "------", "x-x-x-"),
-    ("lively", COMPOUND_BEAT): ("x-x-x-", "x---x-", "x--xx-", "--x-x-", "x-x-xx"),
+    "calm": ("x---", "x---", "x-x-", "----", "x-x-", "..x-"),
+    "lively": ("x-x-", "x-xx", "xxx-", "x--x", "--x-", "x---", "x-x-"),
 }
-"""Rhythms of a beat in sixteenths; a leading '-' ties over from the beat before."""
+"""Rhythms of a beat; a leading '-' ties over from the beat before."""
 
 STEPS = (-2, -1, -1, -1, -1, 0, 1, 1, 1, 1, 2, 3, -3)
 """Scale steps between neighbouring notes; leaps are rare."""
@@ -34,28 +31,20 @@ ARCH = (0, 1, 3, 1, 0, 3, 5, 0)
 REACH = 9
 """The most semitones between a melody and its centre."""
 
-
-@dataclass(frozen=True)
-class Motif:
-    """One bar of melody without its pitches."""
-
-    strokes: tuple[tuple[int, int], ...]
-    """Start and length of every note, in pulses."""
-    contour: tuple[int, ...]
-    """Scale steps above the first note."""
+Motif = list[tuple[int, int, int]]
+"""One bar of melody without its pitches: start, length, scale steps above the first note."""
 
 
 def draw_motif(meter: Meter, mood: str, rng: np.random.Generator) -> Motif:
     """Draw a rhythm and a contour; a tie on the downbeat becomes a note."""
-    pattern = "".join(choose(rng, CELLS[mood, beat]) for beat in meter.beats)
-    if pattern[0] == "-":
-        pattern = "x" + pattern[1:]
-    timed = tuple((start, length) for start, length, _ in strokes(pattern))
-    contour = [0]
-    for _ in timed[1:]:
+    rhythm = " ".join(choose(rng, CELLS[mood]) for _ in meter.beats)
+    rhythm = rhythm.replace("-", "x", 1) if rhythm[0] == "-" else rhythm
+    motif, height = [], 0
+    for start, length, _ in strokes(rhythm, meter):
+        motif.append((start, length, height))
         step = choose(rng, STEPS)
-        contour.append(contour[-1] + (step if abs(contour[-1] + step) <= 4 else -step))
-    return Motif(timed, tuple(contour))
+        height += step if abs(height + step) <= 4 else -step
+    return motif
 
 
 def compose_melody(
@@ -70,8 +59,7 @@ def compose_melody(
         rng: the song's.
     """
     motifs = {name: draw_motif(harmony.meter, mood, rng) for name in "abc"}
-    period = choose(rng, PERIODS)
-    pickups = happens(rng, 50)
+    period, pickups = choose(rng, PERIODS), happens(rng, 50)
     notes: list[Note] = []
     for bar in range(len(harmony.bars)):
         goal = centre + ARCH[bar % len(ARCH)]
@@ -85,45 +73,41 @@ def compose_melody(
 
 def _motif_bar(harmony: Harmony, bar: int, motif: Motif, goal: int, centre: int) -> list[Note]:
     """One bar of a motif; notes on strong beats move to the nearest chord tone."""
-    origin = bar * harmony.meter.bar
+    meter, origin = harmony.meter, bar * harmony.meter.bar
     anchor = nearest_chord_tone(harmony, origin, goal)
+    pitches = harmony.chord_scale_at(origin)
     notes = []
-    for (start, length), steps in zip(motif.strokes, motif.contour, strict=True):
-        pitches = harmony.chord_scale_at(origin + start)
+    for start, length, steps in motif:
         pitch = pitches[bisect_left(pitches, anchor) + steps]
         pitch = min(max(pitch, centre - REACH), centre + REACH)
-        if start in harmony.meter.strong or length >= SIMPLE_BEAT:
-            pitch = nearest_chord_tone(harmony, origin + start, pitch)
+        if start in meter.strong or length >= SIMPLE_BEAT:
+            pitch = nearest_chord_tone(harmony, origin, pitch)
         else:
             pitch = pitches[bisect_left(pitches, pitch)]
-        notes.append(Note(origin + start, length, pitch, 80 + accent(harmony.meter, start)))
+        notes.append(Note(origin + start, length, pitch, 80 + meter.accent(start)))
     return notes
 
 
 def _cadence(harmony: Harmony, bar: int, goal: int, pickup: bool) -> list[Note]:
     """The end of a phrase: a long chord tone, then perhaps a pick-up to the next phrase."""
     origin, last_beat = bar * harmony.meter.bar, harmony.meter.beats[-1]
-    long = harmony.meter.bar - last_beat
-    pitch = nearest_chord_tone(harmony, origin, goal)
-    notes = [Note(origin, long, pitch, 84)]
+    after = origin + harmony.meter.bar
+    notes = [
+        Note(origin, after - last_beat - origin, nearest_chord_tone(harmony, origin, goal), 84)
+    ]
     if pickup:
-        after = origin + harmony.meter.bar
-        aim = nearest_chord_tone(harmony, after, goal)
-        pitches = harmony.chord_scale_at(origin + long)
-        index = bisect_left(pitches, aim)
-        half = last_beat // 2
-        notes.append(Note(origin + long, half, pitches[index - 2], 72))
-        notes.append(Note(origin + long + half, half, pitches[index - 1], 76))
+        pitches, half = harmony.chord_scale_at(origin), last_beat // 2
+        aim = bisect_left(pitches, nearest_chord_tone(harmony, after, goal))
+        notes.append(Note(after - last_beat, half, pitches[aim - 2], 72))
+        notes.append(Note(after - half, half, pitches[aim - 1], 76))
     return notes
 
 
 def nearest_chord_tone(harmony: Harmony, pulse: int, pitch: int) -> int:
     """The tone of the chord at `pulse` nearest to `pitch`; of two as near, the lower."""
     classes = harmony.chord_at(pulse).classes
-    return min(
-        (tone for tone in range(pitch - 6, pitch + 7) if tone % 12 in classes),
-        key=lambda tone: abs(tone - pitch),
-    )
+    near = [tone for tone in range(pitch - 6, pitch + 7) if tone % 12 in classes]
+    return min(near, key=lambda tone: abs(tone - pitch))
 
 
 def second_voice(harmony: Harmony, melody: list[Note]) -> list[Note]:
@@ -139,10 +123,10 @@ def second_voice(harmony: Harmony, melody: list[Note]) -> list[Note]:
 
 def guide_tones(harmony: Harmony, centre: int) -> list[Note]:
     """A slow line through the thirds or sevenths of the chords, each near the last."""
-    notes, pitch = [], centre
-    for start, length, chord in harmony.spans():
+    notes, pitch, bar = [], centre, harmony.meter.bar
+    for number, chord in enumerate(harmony.bars):
         classes = chord.classes[1:2] + chord.classes[3:]
         options = [tone for tone in range(centre - 9, centre + 10) if tone % 12 in classes]
         pitch = min(options, key=lambda tone: abs(tone - pitch))
-        notes.append(Note(start, length, pitch, 76))
+        notes.append(Note(number * bar, bar, pitch, 76))
     return notes

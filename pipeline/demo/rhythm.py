@@ -2,18 +2,18 @@
 
 Conventions
     pulse    1/24 of a quarter note, as in MIDI clock; every resolution used is a multiple
-    pattern  one character per sixteenth: '.' silence, '-' the note continues, else a stroke
-    style    patterns for single beats, simple (4 characters) and compound (6), taken in turn
+    cell     one beat, a character per sixteenth: '.' silence, '-' the note continues, else a stroke
+    rhythm   cells between spaces, one for each beat in turn
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import NamedTuple
 
 PULSES_PER_QUARTER = 24
 SIXTEENTH = 6
-SIMPLE_BEAT = 24
-COMPOUND_BEAT = 36
+SIMPLE_BEAT, COMPOUND_BEAT = 24, 36
 SWING_OFFBEAT = 16
 """Where the middle of a swung quarter falls: two thirds through, instead of at pulse 12."""
 
@@ -43,10 +43,9 @@ class Meter:
         """Length of a bar in pulses."""
         return sum(self.beats)
 
-    @property
-    def middle(self) -> int:
-        """Where the second of two chords in a bar enters, in pulses."""
-        return self.strong[1] if len(self.strong) > 1 else self.bar - self.beats[-1]
+    def accent(self, pulse: int) -> int:
+        """Offset to the velocity of a note at this pulse of the bar."""
+        return 8 if pulse == 0 else 4 if pulse in self.strong else 0
 
 
 METERS = {
@@ -59,40 +58,29 @@ METERS = {
     "12/8": Meter(12, 8, (36, 36, 36, 36), (0, 72)),
 }
 
-Style = tuple[tuple[str, ...], tuple[str, ...]]
 
+def strokes(rhythm: str, meter: Meter) -> Iterator[tuple[int, int, str]]:
+    """The strokes of one bar of a rhythm as (start, length, character), in pulses.
 
-def bar_pattern(style: Style, meter: Meter) -> str:
-    """One bar of `style`: its simple or compound cells in turn, one per beat."""
-    simple, compound = style
-    cells = []
-    for number, beat in enumerate(meter.beats):
-        choices = compound if beat == COMPOUND_BEAT else simple
-        cells.append(choices[number % len(choices)])
-    return "".join(cells)
-
-
-def strokes(pattern: str) -> Iterator[tuple[int, int, str]]:
-    """The strokes of a pattern as (start, length, character), in pulses.
-
-    "x-.x" is a stroke of 12 pulses at 0 and one of 6 at 18. A '-' with no note before it is
-    silence, so a pattern may begin in the middle of a tie.
+    In 4/4 "x-.x ...." has a stroke of 12 pulses at 0 and one of 6 at 18, and the same again after
+    two beats. A '-' with no note before it is silence, so a rhythm may begin in the middle of a
+    tie. In a compound beat the first two sixteenths of a cell take twice as long: "x-xx" is
+    long, short, short there.
     """
+    cells = zip(meter.beats, cycle(rhythm.split()), strict=False)
+    bar = "".join(cell if beat == SIMPLE_BEAT else _compound(cell) for beat, cell in cells)
     position = 0
-    while position < len(pattern):
+    while position < len(bar):
         after = position + 1
-        while after < len(pattern) and pattern[after] == "-":
+        while bar[after : after + 1] == "-":
             after += 1
-        if pattern[position] not in ".-":
-            yield position * SIXTEENTH, (after - position) * SIXTEENTH, pattern[position]
+        if bar[position] not in ".-":
+            yield position * SIXTEENTH, (after - position) * SIXTEENTH, bar[position]
         position = after
 
 
-def accent(meter: Meter, pulse: int) -> int:
-    """Offset to the velocity of a note at this pulse of the bar."""
-    if pulse == 0:
-        return 8
-    return 4 if pulse in meter.strong else 0
+def _compound(cell: str) -> str:
+    return "".join(mark + ("." if mark == "." else "-") for mark in cell[:2]) + cell[2:]
 
 
 def swung(pulse: int) -> int:
@@ -101,20 +89,18 @@ def swung(pulse: int) -> int:
     It never swaps two pulses, and whole quarters stay: 0, 6, 12, 18, 24 -> 0, 8, 16, 20, 24.
     """
     quarter, rest = divmod(pulse, PULSES_PER_QUARTER)
-    half = PULSES_PER_QUARTER // 2
-    if rest <= half:
-        rest = rest * SWING_OFFBEAT // half
-    else:
-        rest = SWING_OFFBEAT + (rest - half) * (PULSES_PER_QUARTER - SWING_OFFBEAT) // half
-    return quarter * PULSES_PER_QUARTER + rest
+    late = max(rest - PULSES_PER_QUARTER // 2, 0)
+    return (
+        quarter * PULSES_PER_QUARTER
+        + (rest - late) * SWING_OFFBEAT // 12
+        + late * (PULSES_PER_QUARTER - SWING_OFFBEAT) // 12
+    )
 
 
 def swing(notes: list[Note]) -> list[Note]:
     """Move both ends of every note to swing time."""
+    ends = [(swung(note.start), swung(note.start + note.length)) for note in notes]
     return [
-        note._replace(
-            start=swung(note.start),
-            length=swung(note.start + note.length) - swung(note.start),
-        )
-        for note in notes
+        note._replace(start=start, length=end - start)
+        for note, (start, end) in zip(notes, ends, strict=True)
     ]

@@ -23,34 +23,28 @@ Event = tuple[int, int, bytes]
 
 DRUM_CHANNEL = 9
 PROGRAM, CONTROL, BEND, NOTE_OFF, NOTE_ON = 0xC0, 0xB0, 0xE0, 0x80, 0x90
-MODULATION, VOLUME, PAN = 1, 7, 10
+MODULATION = 1
 END_OF_TRACK = b"\xff\x2f\x00"
-
 RESOLUTIONS = (96, 120, 192, 384, 480, 480, 480, 960)
 """Ticks per quarter note, all multiples of 24."""
 
-NAMES = {
-    "melody": "Melody", "bass": "Bass", "drums": "Drums", "chords": "Chords", "pad": "Pad",
-    "arpeggio": "Arpeggio", "second": "2nd Voice", "double": "Doubling",
-}  # fmt: skip
-
 
 class Control(NamedTuple):
-    """A position of the pitch wheel (-8192..8191) or of the modulation wheel (0..127)."""
+    """A turn of the pitch wheel or the modulation wheel, as a channel message."""
 
     pulse: int
-    kind: str
-    value: int
+    status: int
+    """Without the channel."""
+    first: int
+    second: int
 
 
 @dataclass
 class Part:
     """One instrument's notes and controls."""
 
-    role: str
     program: int | None
     """General MIDI program, from 0; None for the drums."""
-    pan: int
     notes: list[Note] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
 
@@ -64,6 +58,7 @@ class Piece:
     key: str
     """Key signature, as mido names it."""
     parts: dict[str, Part]
+    """By role."""
     meters: list[tuple[int, Meter]] = field(default_factory=list)
     tempos: list[tuple[int, int]] = field(default_factory=list)
     """(pulse, quarter notes per minute)"""
@@ -72,10 +67,9 @@ class Piece:
     def seconds(self) -> float:
         """Playing time to the end of the last note."""
         end = max(note.start + note.length for part in self.parts.values() for note in part.notes)
-        marks = [*self.tempos, (end, 0)]
         return sum(
             (after - pulse) * 60 / (PULSES_PER_QUARTER * bpm)
-            for (pulse, bpm), (after, _) in pairwise(marks)
+            for (pulse, bpm), (after, _) in pairwise([*self.tempos, (end, 0)])
         )
 
 
@@ -116,18 +110,21 @@ def to_midi(piece: Piece, layout: Layout, rng: np.random.Generator) -> bytes:
     ticks_per_pulse = layout.ticks_per_beat // PULSES_PER_QUARTER
     tracks = [_conductor_events(piece, ticks_per_pulse)]
     channels = (channel for channel in range(16) if channel != DRUM_CHANNEL)
-    for part in piece.parts.values():
+    for role, part in piece.parts.items():
         channel = DRUM_CHANNEL if part.program is None else next(channels)
-        events = _setup_events(part, channel) + _control_events(part, channel, ticks_per_pulse)
-        tracks.append(events + _note_events(part, channel, layout, rng))
+        events = [(0, 0, _meta("track_name", name=role.capitalize()))]
+        if part.program is not None:
+            events.append((0, 0, bytes((PROGRAM | channel, part.program))))
+        events += [
+            (pulse * ticks_per_pulse, 0, bytes((status | channel, first, second)))
+            for pulse, status, first, second in part.controls
+        ]
+        tracks.append(events + _note_events(part.notes, channel, layout, rng))
     if layout.file_format == 0:
-        tracks = [list(chain.from_iterable(tracks))]
-    chunks = [_track_chunk(events, running_status=layout.running_status) for events in tracks]
-    header = b"".join(
-        value.to_bytes(2, "big")
-        for value in (layout.file_format, len(tracks), layout.ticks_per_beat)
-    )
-    return chunk(b"MThd", header) + b"".join(chunks)
+        tracks = [[*chain.from_iterable(tracks)]]
+    numbers = (layout.file_format, len(tracks), layout.ticks_per_beat)
+    header = chunk(b"MThd", b"".join(number.to_bytes(2, "big") for number in numbers))
+    return header + b"".join(_track_chunk(events, layout.running_status) for events in tracks)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -148,45 +145,22 @@ def _meta(kind: str, **values: Any) -> bytes:
 
 
 def _conductor_events(piece: Piece, ticks_per_pulse: int) -> list[Event]:
-    events = [(0, 0, _meta("track_name", name=piece.title))]
-    events.append((0, 0, _meta("key_signature", key=piece.key)))
-    for pulse, meter in piece.meters:
-        signature = _meta(
-            "time_signature", numerator=meter.numerator, denominator=meter.denominator
-        )
-        events.append((pulse * ticks_per_pulse, 0, signature))
-    for pulse, bpm in piece.tempos:
-        events.append((pulse * ticks_per_pulse, 0, _meta("set_tempo", tempo=round(60e6 / bpm))))
-    return events
+    meters = [
+        (pulse, _meta("time_signature", numerator=of.numerator, denominator=of.denominator))
+        for pulse, of in piece.meters
+    ]
+    tempos = [(pulse, _meta("set_tempo", tempo=round(60e6 / bpm))) for pulse, bpm in piece.tempos]
+    names = [(0, _meta("track_name", name=piece.title)), (0, _meta("key_signature", key=piece.key))]
+    return [(pulse * ticks_per_pulse, 0, event) for pulse, event in names + meters + tempos]
 
 
-def _setup_events(part: Part, channel: int) -> list[Event]:
-    events = [(0, 0, _meta("track_name", name=NAMES[part.role]))]
-    if part.program is not None:
-        events.append((0, 0, bytes((PROGRAM | channel, part.program))))
-    events.append((0, 0, bytes((CONTROL | channel, VOLUME, 100))))
-    events.append((0, 0, bytes((CONTROL | channel, PAN, part.pan))))
-    return events
-
-
-def _control_events(part: Part, channel: int, ticks_per_pulse: int) -> list[Event]:
-    events = []
-    for pulse, kind, value in part.controls:
-        if kind == "modulation":
-            message = bytes((CONTROL | channel, MODULATION, value))
-        else:
-            bend = value + 8192
-            message = bytes((BEND | channel, bend & 0x7F, bend >> 7))
-        events.append((pulse * ticks_per_pulse, 0, message))
-    return events
-
-
-def _note_events(part: Part, channel: int, layout: Layout, rng: np.random.Generator) -> list[Event]:
+def _note_events(
+    notes: list[Note], channel: int, layout: Layout, rng: np.random.Generator
+) -> list[Event]:
     on = NOTE_ON | channel
-    off = on if layout.silent_note_ons else NOTE_OFF | channel
-    release = 0 if layout.silent_note_ons else 64
+    off, release = (on, 0) if layout.silent_note_ons else (NOTE_OFF | channel, 64)
     events = []
-    for start, end, pitch, velocity in _played(part.notes, layout, rng):
+    for start, end, pitch, velocity in _played(notes, layout, rng):
         events.append((start, 2, bytes((on, pitch, velocity))))
         events.append((end, 1, bytes((off, pitch, release))))
     return events
@@ -209,26 +183,23 @@ def _played(
     for order, (note, shift, push) in enumerate(zip(notes, shifts, pushes, strict=True)):
         start = max(0, note.start * ticks_per_pulse + shift)
         end = max(start + 1, (note.start + note.length) * ticks_per_pulse + shift - gap)
-        timed.append((start, order, end, note.pitch, min(max(note.velocity + push, 1), 127)))
+        timed.append((start, -order, end, note.pitch, min(max(note.velocity + push, 1), 127)))
     played, again = [], {}
-    for start, _, end, pitch, velocity in sorted(timed, key=lambda note: (note[0], -note[1]))[::-1]:
+    for start, _, end, pitch, velocity in sorted(timed, reverse=True):
         following = again.get(pitch)
-        if following == start:
-            continue
-        end = end if following is None else min(end, following)
-        again[pitch] = start
-        played.append((start, end, pitch, velocity))
+        if following != start:
+            again[pitch] = start
+            end = end if following is None else min(end, following)
+            played.append((start, end, pitch, velocity))
     return played
 
 
-def _track_chunk(events: list[Event], *, running_status: bool) -> bytes:
+def _track_chunk(events: list[Event], running_status: bool) -> bytes:
     body, now, status = bytearray(), 0, -1
     for tick, _, message in sorted(events, key=lambda event: event[:2]):
         body += variable_length(tick - now)
         now = tick
-        repeats = running_status and message[0] == status
-        body += message[1:] if repeats else message
+        body += message[1:] if running_status and message[0] == status else message
         # A meta event ends running status.
         status = message[0] if message[0] < 0xF0 else -1
-    body += variable_length(0) + END_OF_TRACK
-    return chunk(b"MTrk", bytes(body))
+    return chunk(b"MTrk", bytes(body + variable_length(0) + END_OF_TRACK))

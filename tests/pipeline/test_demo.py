@@ -9,15 +9,14 @@ import mido
 import pytest
 
 from pipeline.demo import DemoSettings, compose_corpus, corpus
-from pipeline.demo.damage import Song, leading_silence, ten_hour_gap
-from pipeline.demo.drums import GROOVES, read_tab
-from pipeline.demo.faults import song_path
-from pipeline.demo.genres import GENRES, ROLES
+from pipeline.demo.backing import KEYS, drum_part
+from pipeline.demo.composer import BALANCE, Plan, plan_song
+from pipeline.demo.faults import GAP_SECONDS, LEADING_SECONDS, Song, delayed
+from pipeline.demo.genres import BASS, CHORDS, GENRES, GROOVES
 from pipeline.demo.harmony import MODES, chord, harmonize, voicing
 from pipeline.demo.melody import compose_melody
-from pipeline.demo.plan import Plan, plan_song
 from pipeline.demo.randomness import random_generator
-from pipeline.demo.rhythm import METERS, SIXTEENTH, strokes, swung
+from pipeline.demo.rhythm import METERS, strokes, swung
 from pipeline.demo.score import variable_length
 from shards.errors import LakhxlError, SettingError
 
@@ -80,7 +79,7 @@ def test_the_same_settings_give_the_same_bytes(small, tmp_path):
 def test_a_song_has_these_bytes_on_every_machine():
     # Another digest changes every number measured on the demo.
     data = b"".join(song.data for song in SONGS)
-    assert hashlib.sha256(data).hexdigest()[:16] == "5dd63bf5820efaf1"
+    assert hashlib.sha256(data).hexdigest()[:16] == "f137487e0054d4c2"
 
 
 def test_a_longer_corpus_begins_with_the_shorter_one(small, tmp_path):
@@ -92,7 +91,7 @@ def test_a_longer_corpus_begins_with_the_shorter_one(small, tmp_path):
 
 
 def test_another_seed_gives_other_songs(small):
-    ours = {song_path(Song(3, number)) for number in range(9)}
+    ours = {Song(3, number).path for number in range(9)}
     assert {Song(4, number).data for number in range(9)}.isdisjoint(
         {(small.folder / path).read_bytes() for path in ours}
     )
@@ -210,7 +209,7 @@ def test_the_chorus_comes_back_note_for_note():
 @pytest.mark.parametrize("name", MODES)
 def test_a_melody_meets_the_chord_on_strong_beats(name):
     mode = MODES[name]
-    for numerals in mode.verse + mode.chorus + mode.bridge:
+    for numerals in (one for several in mode.progressions.values() for one in several):
         harmony = harmonize(numerals, mode, 2, METERS["4/4"], 8)
         for note in compose_melody(harmony, 72, "lively", random_generator(1)):
             chord_now = harmony.chord_at(note.start)
@@ -238,22 +237,49 @@ def test_the_chord_scale_alters_the_scale_where_the_chord_does():
 
 
 @pytest.mark.parametrize("meter", METERS)
-def test_every_groove_fills_a_bar_of_its_meter(meter):
-    for groove in GROOVES[meter].values():
-        for pattern in read_tab(groove).values():
-            assert len(pattern) * SIXTEENTH == METERS[meter].bar
+def test_every_rhythm_has_strokes_in_every_meter_and_ends_within_the_bar(meter):
+    rhythms = [*BASS.values(), *CHORDS.values()]
+    rhythms += [
+        line.partition(" ")[2] for groove in GROOVES.values() for line in groove.split(" | ")
+    ]
+    for rhythm in rhythms:
+        assert {*map(len, rhythm.split())} == {4}
+        ends = [start + length for start, length, _ in strokes(rhythm, METERS[meter])]
+        assert max(ends, default=0) <= METERS[meter].bar
+        assert ends or ".... ...." in rhythm
 
 
-def test_a_genre_has_sounds_for_every_role_it_may_use():
+def test_every_groove_names_drums_and_ends_in_a_fill():
+    for groove in GROOVES.values():
+        notes = drum_part(METERS["4/4"], groove, 4, random_generator(0))
+        assert {note.pitch for note in notes} <= {*KEYS.values()}
+        assert max(note.start for note in notes) >= 4 * 96 - 24
+
+
+def test_a_genre_has_sounds_for_every_role_and_names_what_the_tables_have():
     for genre in GENRES:
-        assert set(genre.roles) <= set(ROLES)
-        needed = {"second" if role == "double" else role for role in genre.roles} - {"drums"}
-        assert needed <= genre.programs.keys()
+        assert {*genre.programs} <= {*BALANCE}
+        assert all(genre.programs[role] for role in {*genre.programs} - {"drums"})
+        assert {*genre.bass.split()} <= {*BASS}
+        assert {*genre.chords.split()} <= {*CHORDS}
+        assert {*genre.grooves.split()} <= {*GROOVES}
+        assert {*genre.modes.split()} <= {*MODES}
+        assert {*genre.meters.split()} <= {*METERS}
 
 
 def test_strokes_hold_until_the_next_mark():
-    assert list(strokes("x-.x")) == [(0, 12, "x"), (18, 6, "x")]
-    assert list(strokes("--5-")) == [(12, 12, "5")]
+    two = METERS["2/4"]
+    assert list(strokes("x-.x", two)) == [(0, 12, "x"), (18, 6, "x"), (24, 12, "x"), (42, 6, "x")]
+    assert list(strokes("--5- ----", two)) == [(12, 36, "5")]
+
+
+def test_in_a_compound_beat_the_first_two_sixteenths_of_a_cell_are_twice_as_long():
+    assert list(strokes("x-xx ..x-", METERS["6/8"])) == [
+        (0, 24, "x"),
+        (24, 6, "x"),
+        (30, 6, "x"),
+        (60, 12, "x"),
+    ]
 
 
 def test_swing_moves_off_beats_and_never_crosses_notes():
@@ -266,14 +292,12 @@ def test_variable_length_numbers_are_those_of_the_standard():
     assert {number: variable_length(number).hex() for number in cases} == cases
 
 
-@pytest.mark.parametrize(
-    ("spoil", "seconds", "share"), [(ten_hour_gap, 36_000, 0.5), (leading_silence, 60, 0.0)]
-)
-def test_a_silence_is_whole_bars_and_changes_nothing_else(spoil, seconds, share):
+@pytest.mark.parametrize(("share", "seconds"), [(0.5, GAP_SECONDS), (0.0, LEADING_SECONDS)])
+def test_a_silence_is_whole_bars_and_changes_nothing_else(share, seconds):
     # With jitter no note can be early at tick 0, so use exact songs; one meter, one bar length.
     plain = [s for s in SONGS if s.layout.jitter == 0 and len(s.piece.meters) == 1]
     for song in plain[:6]:
-        before, after = notes_by_channel(song.data), notes_by_channel(spoil(song))
+        before, after = notes_by_channel(song.data), notes_by_channel(delayed(song, share, seconds))
         moves = Counter(
             (late[0] - early[0], late[1] - early[1], late[2] - early[2])
             for channel, notes in before.items()
@@ -284,7 +308,10 @@ def test_a_silence_is_whole_bars_and_changes_nothing_else(spoil, seconds, share)
         assert moves[gap, gap, 0] / moves.total() == pytest.approx(1 - share, abs=0.2)
         beat = song.layout.ticks_per_beat
         assert gap * 24 % (song.piece.meters[0][1].bar * beat) == 0
-        longer = mido.MidiFile(file=io.BytesIO(spoil(song))).length - song.piece.seconds
+        longer = (
+            mido.MidiFile(file=io.BytesIO(delayed(song, share, seconds))).length
+            - song.piece.seconds
+        )
         assert seconds - 1 < longer < seconds + 10
 
 
