@@ -27,6 +27,13 @@ def digits(number: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def figure(number: float | None) -> str:
+    """Three significant digits, from a million on with a letter; - for no number."""
+    if number is None:
+        return "-"
+    return short(number) if number >= 1_000_000 else digits(number)
+
+
 def share(part: float, whole: float) -> str:
     """A part in per cent; a part too small to round up is < 0.1 %, never 0.0 %."""
     if not whole:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from pipeline.report.compute.histograms import Measure
-from pipeline.report.number_format import digits, short
+from pipeline.report.number_format import figure
 from pipeline.report.schema import Distribution
 
 WIDTH, HEIGHT = 400, 150
@@ -139,9 +139,9 @@ def distribution_chart(measure: Measure, spread: Distribution) -> Chart:
         shown,
         _ticks(measure, edges, has_below, has_above),
         measure.look_for,
-        f"Median {_value(median)}{_unit(measure)}, 90 % of songs from {_value(spread['p5'])} "
-        f"to {_value(spread['p95'])}",
-        (line_at, _value(median)) if edges[0] <= median < edges[-1] else None,
+        f"Median {figure(median)}{_unit(measure)}, 90 % of songs from {figure(spread['p5'])} "
+        f"to {figure(spread['p95'])}",
+        (line_at, figure(median)) if edges[0] <= median < edges[-1] else None,
     )
 
 
@@ -169,9 +169,9 @@ def overlaid_chart(measure: Measure, a: Distribution, b: Distribution) -> Chart:
         columns,
         _ticks(measure, known, has_below, has_above),
         measure.look_for,
-        f"Median {_value(a['median'])} and {_value(b['median'])}{_unit(measure)}; 90 % of songs "
-        f"from {_value(a['p5'])} to {_value(a['p95'])} and from {_value(b['p5'])} to "
-        f"{_value(b['p95'])}; {100 * apart:.1f} % of songs lie in other columns",
+        f"Median {figure(a['median'])} and {figure(b['median'])}{_unit(measure)}; 90 % of songs "
+        f"from {figure(a['p5'])} to {figure(a['p95'])} and from {figure(b['p5'])} to "
+        f"{figure(b['p95'])}; {100 * apart:.1f} % of songs lie in other columns",
         outline=of_b,
     )
 
@@ -186,11 +186,11 @@ def _shares(spread: Distribution, edges: Sequence[float]) -> list[float]:
 def _bins(measure: Measure, edges: Sequence[float]) -> list[tuple[str, bool]]:
     """The name of each bin, and whether it lies on the axis: the first and the last do not."""
     inside = [
-        _value(low) if measure.whole else f"{_value(low)} to {_value(high)}"
+        figure(low) if measure.whole else f"{figure(low)} to {figure(high)}"
         for low, high in pairwise(edges)
     ]
     below, above = (
-        (f"under {_value(edges[0])}", f"{_value(edges[-1])} and more") if edges else ("", "")
+        (f"under {figure(edges[0])}", f"{figure(edges[-1])} and more") if edges else ("", "")
     )
     return [(below, False), *((name, True) for name in inside), (above, False)]
 
@@ -200,14 +200,14 @@ def _ticks(
 ) -> list[tuple[float, str]]:
     """Labels by their position, in columns."""
     ticks = [
-        (has_below + _position(measure, edges, value), _value(value))
+        (has_below + _position(measure, edges, value), figure(value))
         for value in _labelled(measure, edges)
     ]
     if has_above:
         columns = has_below + len(edges)
         room = columns * (1 - 50 / (RIGHT - LEFT))  # for the label of the last column
         ticks = [tick for tick in ticks if tick[0] <= room]
-        ticks.append((columns, f"{_value(edges[-1])}+"))
+        ticks.append((columns, f"{figure(edges[-1])}+"))
     return ticks
 
 
@@ -237,12 +237,6 @@ def _labelled(measure: Measure, edges: Sequence[float]) -> Sequence[float]:
 
 def _is_multiple(value: float, step: float) -> bool:
     return abs(value / step - round(value / step)) < 1e-6 and (value == 0 or value >= step)
-
-
-def _value(number: float | None) -> str:
-    if number is None:
-        return "-"
-    return short(number) if number >= 1_000_000 else digits(number)
 
 
 def note_name(pitch: int) -> str:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pipeline.report.compute.histograms import MEASURES
-from pipeline.report.number_format import count, digits, hours, reason_name, share, short
+from pipeline.report.number_format import count, figure, hours, reason_name, share, short
 from pipeline.report.schema import Reason, Report
 from pipeline.sources.members import passed_over
 from shards.layout import SPLITS
@@ -109,16 +109,10 @@ def _distributions(report: Report) -> list[str]:
     lines = [f"{'per song':<26}{'5 %':>8}{'median':>9}{'95 %':>9}"]
     for name in (measure.name for measure in MEASURES if measure.name in LABELS):
         spread = report["distributions"][name]
-        p5, median, p95 = (_number(spread[key]) for key in ("p5", "median", "p95"))
+        p5, median, p95 = (figure(spread[key]) for key in ("p5", "median", "p95"))
         line = f"{LABELS[name]:<26}{p5:>8}{median:>9}{p95:>9}   {curve(spread['counts'])}"
         lines.append(line.rstrip())
     return lines
-
-
-def _number(number: float | None) -> str:
-    if number is None:
-        return "-"
-    return short(number) if number >= 1_000_000 else digits(number)
 
 
 def curve(counts: Sequence[int], width: int = CURVE_WIDTH) -> str:
