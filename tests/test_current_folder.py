@@ -14,6 +14,7 @@ from shards.python_process import ROOT, child_environment
 OURS = ("pipeline", "trainer", "shards", "benchmarks")
 OTHERS = ("mido", "numpy", "torch", "click", "pathlib", "queue")
 QUICK = ["--steps=2", "--set=batch_size=2", "--set=evaluate_batches=1", "--set=sample_bars=0"]
+QUICK += ["--set=evaluate_whole_at_end=false"]
 TINY = ["--set=layers=1", "--set=d_model=16", "--set=heads=2", "--set=memory=8"]
 
 
