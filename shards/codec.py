@@ -122,7 +122,7 @@ class Codec:
         times[0], times[-1] = 0, steps[-1]
         tokens[at] = ids
         times[at] = steps
-        self.write_rests(tokens, times, at - rests, rests, gaps, steps)
+        self.write_rests(tokens, times, at - rests, gaps, steps)
 
         note_at = at[note_items]
         instruments[note_at] = notes["instrument"]
@@ -229,25 +229,29 @@ class Codec:
         tokens: np.ndarray,
         times: np.ndarray,
         at: np.ndarray,
-        counts: np.ndarray,
         gaps: np.ndarray,
         steps: np.ndarray,
-    ) -> None:
+    ) -> np.ndarray:
         """Write the rests before each item, the longest that fits first.
 
         Args:
             tokens, times: shape (tokens,); where the rests and the steps they start at are written.
             at: shape (items,); the place of each item's first rest.
-            counts, gaps: shape (items,); how many tokens and how many steps it rests before it.
+            gaps: shape (items,); how many steps it rests before it.
             steps: shape (items,); the step at which each item stands.
+
+        Returns:
+            shape (rests,), the place of each rest, in no order.
         """
-        vocabulary, left, here = self.vocabulary, gaps.copy(), at.copy()
-        while len(open_ := np.flatnonzero(left)):
-            rests = vocabulary.longest_rests[np.minimum(left[open_], vocabulary.rests[-1])]
-            tokens[here[open_]] = vocabulary.rest0 + rests
-            times[here[open_]] = steps[open_] - left[open_]
-            left[open_] -= vocabulary.rests[rests]
-            here[open_] += 1
+        vocabulary, places = self.vocabulary, []
+        while len(open_ := np.flatnonzero(gaps)):
+            if len(open_) < len(gaps):
+                at, gaps, steps = at[open_], gaps[open_], steps[open_]
+            rests = vocabulary.longest_rests[np.minimum(gaps, vocabulary.rests[-1])]
+            tokens[at], times[at] = vocabulary.rest0 + rests, steps - gaps
+            places.append(at)
+            at, gaps = at + 1, gaps - vocabulary.rests[rests]
+        return np.concatenate([*places, at[:0]])
 
     def check(self, song: Song) -> None:
         """Raise ValueError for a song that cannot be encoded, whatever its durations and keys."""
@@ -311,10 +315,7 @@ class Codec:
 
     def times(self, tokens: np.ndarray) -> np.ndarray:
         """Steps from the song's start to each token, same shape, int64; of a rest, to its end."""
-        vocabulary = self.vocabulary
-        is_rest = (tokens >= vocabulary.rest0) & (tokens < vocabulary.meter0)
-        rests = np.where(is_rest, tokens.astype(np.int64) - vocabulary.rest0, -1)
-        return np.cumsum(np.append(vocabulary.rests, 0)[rests])
+        return np.cumsum(self.vocabulary.rest_steps.take(tokens, mode="clip"))
 
     def song_of(self, encoded: EncodedSong, time: np.ndarray) -> Song:
         """The song of tokens that stand at given steps; in any order.
@@ -338,17 +339,17 @@ class Codec:
         notes["velocity"] = velocity_of_bin(encoded.velocities[at])
         return Song(
             sort_notes(notes),
-            self._decode_meters(tokens, kind, time),
+            self._decode_meters(tokens, time),
             self._decode_tempos(tokens, kind, time),
             self.vocabulary.settings.steps_per_beat,
             self._decode_controls(tokens, kind, time, encoded.instruments),
         )
 
-    def bar_lines(self, encoded: EncodedSong) -> Bars:
-        """The bar lines of an encoded song."""
-        tokens = encoded.tokens.astype(np.int64)
-        meters = self._decode_meters(tokens, self.vocabulary.kind(tokens), self.times(tokens))
-        return Bars(meters, self.vocabulary.bar_steps)
+    def bar_lines(self, encoded: EncodedSong, times: np.ndarray | None = None) -> Bars:
+        """The bar lines of an encoded song; `times` of its tokens, if they are known."""
+        tokens = encoded.tokens
+        times = self.times(tokens) if times is None else times
+        return Bars(self._decode_meters(tokens, times), self.vocabulary.bar_steps)
 
     def _decode_controls(
         self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray, instruments: np.ndarray
@@ -365,8 +366,8 @@ class Codec:
         controls["value"][~is_bend] = vocabulary.modulations[levels]
         return control_changes(_by_start(controls))
 
-    def _decode_meters(self, tokens: np.ndarray, kind: np.ndarray, time: np.ndarray) -> np.ndarray:
-        at = np.flatnonzero(kind == Kind.METER)
+    def _decode_meters(self, tokens: np.ndarray, time: np.ndarray) -> np.ndarray:
+        at = np.flatnonzero((tokens >= self.vocabulary.meter0) & (tokens < self.vocabulary.tempo0))
         pairs = [self.vocabulary.meters[token - self.vocabulary.meter0] for token in tokens[at]]
         rows = [(step, *pair) for step, pair in zip(time[at].tolist(), pairs, strict=True)]
         return changes(_by_start(np.array(rows, METER)), COMMON_TIME)

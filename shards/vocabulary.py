@@ -192,15 +192,23 @@ class Vocabulary:
         return {name: number for number, name in enumerate(self.names)}
 
     @cached_property
-    def _first_ids(self) -> np.ndarray:
-        """The first id of each kind, ascending."""
+    def _kinds(self) -> np.ndarray:
+        """The kind of each id, int64; one more than there are, of UNUSED."""
         groups = [self.pitch0, self.drum0, self.duration0, self.rest0, self.meter0, self.tempo0]
         groups += [self.bend0, self.modulation0, self.unused0]
-        return np.array([*range(len(SPECIAL)), *groups])
+        first_ids = np.array([*range(len(SPECIAL)), *groups])
+        return np.searchsorted(first_ids, np.arange(len(self) + 1), side="right") - 1
+
+    @cached_property
+    def rest_steps(self) -> np.ndarray:
+        """Steps that each id moves time on, int64; 0 where it is no rest."""
+        steps = np.zeros(len(self) + 1, np.int64)
+        steps[self.rest0 : self.meter0] = self.rests
+        return steps
 
     def kind(self, tokens: np.ndarray) -> np.ndarray:
         """The `Kind` of each token; same shape, int64. An id beyond the vocabulary is UNUSED."""
-        return np.searchsorted(self._first_ids, tokens, side="right") - 1
+        return self._kinds.take(tokens, mode="clip")
 
     def is_note(self, tokens: np.ndarray) -> np.ndarray:
         """Whether each token starts a note, melodic or a drum; same shape, bool."""
@@ -278,9 +286,16 @@ class Vocabulary:
 
     def rest_counts(self, steps: np.ndarray) -> np.ndarray:
         """How many tokens a rest of so many steps takes; same shape, int64."""
-        whole_note = 4 * self.settings.steps_per_beat
-        longest, left = np.divmod(steps, self.rests[-1])
-        return longest + (left >= whole_note) + (left % whole_note > 0)
+        longest = int(self.rests[-1])
+        if steps.max(initial=0) < longest:  # as in most songs; dividing takes longer
+            return self._short_rest_counts[steps]
+        return steps // longest + self._short_rest_counts[steps % longest]
+
+    @cached_property
+    def _short_rest_counts(self) -> np.ndarray:
+        """How many tokens a rest takes that is shorter than the longest token, int64."""
+        whole_notes, left = np.divmod(np.arange(self.rests[-1]), 4 * self.settings.steps_per_beat)
+        return np.int64(whole_notes > 0) + (left > 0)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -72,6 +72,21 @@ def test_up_to_eight_bars_of_rest_take_one_or_two_tokens(vocabulary):
     assert vocabulary.rest_counts(np.array([3 * longest + 1])).tolist() == [4]
 
 
+def test_a_rest_takes_as_many_tokens_as_the_longest_that_fit(vocabulary):
+    longest = int(vocabulary.rests[-1])
+    for steps in (
+        range(200),
+        range(longest - 99, longest + 200),
+        range(4 * longest, 4 * longest + 9),
+    ):
+        left, counts = np.array(steps), np.zeros(len(steps), np.int64)
+        while left.any():
+            rests = vocabulary.longest_rests[np.minimum(left, longest)]
+            counts += rests >= 0
+            left -= np.where(rests >= 0, vocabulary.rests[rests], 0)
+        assert vocabulary.rest_counts(np.array(steps)).tolist() == counts.tolist()
+
+
 @pytest.mark.parametrize(("percussion", "classes"), [("gm", 175), ("gm2", 189), ("full", 255)])
 def test_each_percussion_map_has_its_number_of_classes(percussion, classes):
     vocabulary = Vocabulary(CodecSettings(percussion=percussion))

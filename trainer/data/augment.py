@@ -7,7 +7,7 @@ encode to. The order of notes, by class and then by pitch, stays as it is.
 import numpy as np
 
 from shards.codec import Codec, EncodedSong
-from shards.vocabulary import Kind, Vocabulary
+from shards.vocabulary import PITCHES, Vocabulary
 from trainer.data.sections import Plan, rearrange
 
 LOWEST_PITCH, HIGHEST_PITCH = 21, 108
@@ -20,16 +20,17 @@ def transpose(song: EncodedSong, vocabulary: Vocabulary, semitones: int) -> Enco
     Returns:
         The song as it is where a note would leave the range of a piano, or of MIDI.
     """
-    is_pitch = vocabulary.kind(song.tokens) == Kind.PITCH
-    pitches = song.tokens[is_pitch].astype(np.int64) - vocabulary.pitch0
+    pitches = np.arange(PITCHES)
     moved = pitches + semitones
     leaves = (moved < LOWEST_PITCH) & (pitches >= LOWEST_PITCH)
     leaves |= (moved > HIGHEST_PITCH) & (pitches <= HIGHEST_PITCH)
-    if (leaves | (moved < 0) | (moved > 127)).any():
-        return song
-    tokens = song.tokens.copy()
-    tokens[is_pitch] = moved + vocabulary.pitch0
-    return _with_tokens(song, tokens)
+    leaves |= (moved < 0) | (moved >= PITCHES)
+    leaving = vocabulary.pitch0 + np.flatnonzero(leaves)
+    for ids in np.split(leaving, np.flatnonzero(np.diff(leaving) > 1) + 1):
+        if len(ids) and (song.tokens - np.uint16(ids[0]) < np.uint16(len(ids))).any():
+            return song  # what is below wraps
+    is_pitch = song.tokens - np.uint16(vocabulary.pitch0) < np.uint16(PITCHES)
+    return _with_tokens(song, song.tokens + is_pitch * np.uint16(semitones % (1 << 16)))
 
 
 def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> EncodedSong:
@@ -38,12 +39,14 @@ def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> Encode
     Returns:
         The song as it is where a tempo would leave the vocabulary.
     """
-    is_tempo = vocabulary.kind(song.tokens) == Kind.TEMPO
-    tokens = song.tokens.astype(np.int64)
-    tokens[is_tempo] += bins
-    if (vocabulary.kind(tokens[is_tempo]) != Kind.TEMPO).any():
+    first, count = np.uint16(vocabulary.tempo0), len(vocabulary.tempos)
+    at = np.flatnonzero(song.tokens - first < np.uint16(count))  # what is below wraps
+    moved = song.tokens[at].astype(np.int64) + bins
+    if ((moved < first) | (moved >= first + count)).any():
         return song
-    return _with_tokens(song, tokens.astype(song.tokens.dtype))
+    tokens = song.tokens.copy()
+    tokens[at] = moved
+    return _with_tokens(song, tokens)
 
 
 def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedSong:

@@ -137,7 +137,7 @@ def condition_fields(codes: ConditionCodes, bars: np.ndarray) -> np.ndarray | in
 
 def bars_left_field(bars: np.ndarray) -> np.ndarray:
     """The field `bars_left` for so many bars, int64."""
-    return BARS_LEFT[np.clip(bars, 0, MAX_BARS)] << SHIFTS["bars_left"]
+    return BARS_LEFT.take(bars, mode="clip") << SHIFTS["bars_left"]
 
 
 def _clipped(code: int, name: str) -> int:

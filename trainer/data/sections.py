@@ -26,7 +26,7 @@ import numpy as np
 from shards.bars import Bars
 from shards.codec import Codec, EncodedSong
 from shards.song import Song
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, PROGRAMS, Kind
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, PROGRAMS, Vocabulary
 from trainer.data.conditions import GIVEN, PLAIN, WRITTEN
 
 CLASSES = 256
@@ -117,22 +117,30 @@ def draw_plan(song: EncodedSong, rng: np.random.Generator) -> Plan:
     parts = parts_of(song)
     some = rng.permutation(len(parts))[: rng.integers(1, max(len(parts), 2))]
     if rng.random() < 0.5 and len(parts) > 1:
-        return accompaniment_plan(bars, int(rng.choice([1, 2, 4])), hidden_classes(parts[some]))
+        return accompaniment_plan(bars, _one_of((1, 2, 4), rng), hidden_classes(parts[some]))
     gaps, at = [], 0
     while True:
         first = at + int(rng.integers(4, 16))
-        stop = first + int(rng.choice([1, 2, 4, 8]))
+        stop = first + _one_of((1, 2, 4, 8), rng)
         if stop > bars:
             break
-        at = min(stop + int(rng.choice([1, 2, 4, MAX_BARS_AHEAD])), bars)
+        at = min(stop + _one_of((1, 2, 4, MAX_BARS_AHEAD), rng), bars)
         gaps.append((first, stop, at))
     hidden = hidden_classes(parts[some] if rng.random() < 0.5 else parts)
     return infilling_plan(bars, gaps, hidden)
 
 
+def _one_of(values: tuple[int, ...], rng: np.random.Generator) -> int:
+    """Draw one, as `rng.choice` does in twenty times the time."""
+    return values[int(rng.integers(len(values)))]
+
+
 def parts_of(song: EncodedSong) -> np.ndarray:
     """A song's parts: the programs that play, ascending, and PROGRAMS for drums."""
-    return np.unique(np.minimum(song.instruments[song.instruments != NO_INSTRUMENT], PROGRAMS))
+    plays = np.zeros(CLASSES, bool)
+    plays[song.instruments] = True
+    plays[PROGRAMS] = plays[PROGRAMS:NO_INSTRUMENT].any()
+    return np.flatnonzero(plays[: PROGRAMS + 1]).astype(np.uint8)
 
 
 def hidden_classes(parts: np.ndarray) -> np.ndarray:
@@ -151,27 +159,24 @@ def rearrange(song: EncodedSong, plan: Plan, codec: Codec) -> Rearranged:
         plan: of as many bars.
         codec: of its vocabulary.
     """
-    vocabulary, bar_lines = codec.vocabulary, codec.bar_lines(song)
-    kind, times = vocabulary.kind(song.tokens), codec.times(song.tokens)
-    section_of = np.where(
-        plan.hidden[song.instruments], plan.written[song.bars], plan.given[song.bars]
-    )
-    is_item = (kind >= Kind.PITCH) & (kind != Kind.REST) & (section_of >= 0)
-    items = np.flatnonzero(is_item)
-    items = items[np.argsort(section_of[items], kind="stable")]
-    sections, steps = section_of[items], times[items]
+    vocabulary, times = codec.vocabulary, codec.times(song.tokens)
+    bar_lines = codec.bar_lines(song, times)
+    items, counts = _items_by_section(song, plan, vocabulary)
+    steps, first = times[items], np.cumsum(counts) - counts
 
-    starts = bar_lines.first_steps(plan.first_bars)
-    before = np.concatenate([[0], steps[:-1]])
-    opens = np.diff(sections, prepend=-1) > 0
-    before[opens] = starts[sections[opens]]
-    gaps = steps - before
+    opens = first[counts > 0]  # the first items of sections; their rests begin with the section
+    gaps = np.diff(steps, prepend=0)
+    gaps[opens] = steps[opens] - bar_lines.first_steps(plan.first_bars[counts > 0])
+    late = np.flatnonzero(gaps)  # the items with rests before them
+    gaps = gaps[late]
     rests = vocabulary.rest_counts(gaps)
 
-    lengths = 1 + np.bincount(sections, 1 + rests, len(starts)).astype(np.int64)
-    opening = np.cumsum(lengths) - lengths
-    length = int(lengths.sum()) + 1
-    at = np.arange(len(items)) + np.cumsum(rests) + sections + 1
+    widths = np.ones(len(items) + 1, np.int64)
+    widths[0] = 0
+    widths[late + 1] += rests
+    ends, numbers = np.cumsum(widths), np.arange(len(counts))
+    at, opening = ends[1:] + np.repeat(numbers, counts), ends[first] + numbers
+    length = int(ends[-1]) + len(counts) + 1
 
     out = EncodedSong(
         np.full(length, vocabulary.eos, np.uint16),
@@ -180,19 +185,39 @@ def rearrange(song: EncodedSong, plan: Plan, codec: Codec) -> Rearranged:
         np.empty(length, np.uint16),
         np.zeros(length, vocabulary.step_dtype),
     )
-    rest_steps = np.empty(length, np.int64)
-    codec.write_rests(out.tokens, rest_steps, at - rests, rests, gaps, steps)
-    is_rest = np.ones(length, bool)
-    is_rest[opening] = is_rest[at] = is_rest[-1] = False
-    out.bars[is_rest], out.steps[is_rest] = bar_lines.locate(rest_steps[is_rest])
     for name, array in vars(song).items():
         getattr(out, name)[at] = array[items]
+    rest_steps = np.empty(length, np.int64)
+    rest_at = codec.write_rests(out.tokens, rest_steps, at[late] - rests, gaps, steps[late])
+    out.bars[rest_at], out.steps[rest_at] = bar_lines.locate(rest_steps[rest_at])
     out.tokens[opening], out.bars[opening] = vocabulary.sos, plan.first_bars
     last = max(at[-1], opening[-1]) if len(at) else opening[-1]
     out.bars[-1], out.steps[-1] = out.bars[last], out.steps[last]
-    sizes = lengths.copy()
-    sizes[-1] += 1
+    sizes = np.diff(opening, append=length)
     return Rearranged(out, np.repeat(plan.kinds, sizes), np.repeat(plan.stop_bars, sizes))
+
+
+def _items_by_section(
+    song: EncodedSong, plan: Plan, vocabulary: Vocabulary
+) -> tuple[np.ndarray, np.ndarray]:
+    """A song's tokens but rests, <sos> and <eos>, by the section that they belong to.
+
+    Returns:
+        Where they are in the song, shape (items,), and how many of each section, shape (sections,).
+    """
+    tokens, count = song.tokens, len(plan.kinds)
+    is_rest = tokens - np.uint16(vocabulary.rest0) < np.uint16(len(vocabulary.rests))  # 0 - 1 wraps
+    items = np.flatnonzero((tokens >= vocabulary.pitch0) & ~is_rest)
+    of_bar = np.concatenate([plan.given, plan.written])
+    row = np.where(plan.hidden, len(plan.given), 0)
+    sections = of_bar[row[song.instruments[items]] + song.bars[items]]
+    if sections.min(initial=0) < 0:
+        is_kept = sections >= 0
+        items, sections = items[is_kept], sections[is_kept]
+    if count > 1:  # in 16 bits by radix
+        order = np.argsort(sections.astype(np.min_scalar_type(count)), kind="stable")
+        items = items[order]
+    return items, np.bincount(sections, minlength=count)
 
 
 def merge_sections(song: EncodedSong, codec: Codec, bar_lines: Bars) -> Song:

@@ -52,10 +52,14 @@ class Stream(NamedTuple):
 
     def condition_fields(self, part: slice) -> np.ndarray | int:
         """The fields of some of its tokens, int64; see `trainer.data.conditions`."""
-        bars = self.song.bars[part].astype(np.int64)
-        if self.kinds is None or self.stop_bars is None:
-            return condition_fields(self.codes, bars)
-        return section_fields(self.codes, bars, self.kinds[part], self.stop_bars[part])
+        bars = self.song.bars[part]
+        if self.kinds is not None and self.stop_bars is not None:
+            bars = bars.astype(np.int64)
+            return section_fields(self.codes, bars, self.kinds[part], self.stop_bars[part])
+        if self.codes.last_bar is None:
+            return self.codes.fields
+        of_bar = condition_fields(self.codes, np.arange(int(bars.max(initial=0)) + 1))
+        return np.take(of_bar, bars)
 
 
 def section_fields(
@@ -113,6 +117,10 @@ class Streams:
         self.dataset, self.variation = dataset, variation or Variation()
         self.numbers: list[int] = numbers.tolist()
         self._is_varied = not self.variation.is_none
+        self._index = {
+            name: dataset.index[name].combine_chunks()
+            for name in (INDEX_COLUMNS if self._is_varied else ())
+        }
         self._most = MAX_CACHED_STREAMS // (8 if self._is_varied else 1)
         self._cache: OrderedDict[int, Stream] = OrderedDict()
 
@@ -185,5 +193,5 @@ class Streams:
         return song, conditions
 
     def _conditions(self, number: int) -> Conditions:
-        row = {name: self.dataset.index[name][number].as_py() for name in INDEX_COLUMNS}
+        row = {name: column[number].as_py() for name, column in self._index.items()}
         return Conditions.of_song(row)

@@ -6,7 +6,7 @@ import torch
 
 from tests.trainer.batches import assert_same_batch
 from trainer.data.batches import IGNORED, Blocks, one_epoch
-from trainer.data.conditions import GIVEN, SHIFTS, WRITTEN
+from trainer.data.conditions import GIVEN, SHIFTS, WRITTEN, bars_left_field
 from trainer.data.prefetch import Loader
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.sections import merge_sections
@@ -59,6 +59,16 @@ def test_only_rearranged_playings_say_what_is_given(twin):
             assert not fields.any()
         else:
             assert (fields >> SHIFTS["section"]).tolist() == stream.kinds.tolist()
+
+
+def test_the_fields_of_some_tokens_are_those_of_their_bars(twin):
+    streams = streams_of(twin, rearranged=0.0, condition_dropout=0.0)
+    for n in range(40):
+        stream = streams.get(n % 8, n)
+        for part in (slice(0, 0), slice(0, 5), slice(7, None)):
+            bars = stream.song.bars[part].astype(int)
+            expected = stream.codes.fields + bars_left_field(stream.codes.last_bar - bars)
+            assert np.array_equal(stream.condition_fields(part), expected)
 
 
 def test_conditions_follow_what_was_changed(twin):
