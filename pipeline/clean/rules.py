@@ -6,15 +6,18 @@ songs in the help texts are of 2,500 files: benchmarks/correctness/bounds-result
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from shards import settings
 from shards.settings import setting
 
-Row = Mapping[str, Any]
-"""The measurements of one song, by column."""
+
+class Row(Protocol):
+    """The measurements of one song, by column; or of all songs, as arrays."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)

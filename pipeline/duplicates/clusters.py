@@ -20,11 +20,12 @@ import numpy as np
 
 from pipeline.duplicates.pairs import (
     DISORDERED_BITS,
-    count_songs,
     find_pairs,
+    find_rare,
     join_ordered,
     roots,
     union,
+    union_all,
 )
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.signature import BINS
@@ -95,8 +96,7 @@ def clusters(
     parent = np.arange(len(exact[0]))
     for keys in exact:
         first = np.unique(keys, return_index=True)[1]
-        for song in np.flatnonzero(first[keys] != np.arange(len(keys))).tolist():
-            union(parent, first[keys[song]], song)
+        union_all(parent, first[keys], np.arange(len(keys)))
     is_first = roots(parent) == np.arange(len(parent))
     for kind in signatures if duplicates.similarity <= 1 else ():
         _join_near(parent, kind, is_first[kind.songs], duplicates.similarity)
@@ -107,7 +107,7 @@ def clusters(
 def _join_near(
     parent: np.ndarray, signatures: Signatures, counted: np.ndarray, similarity: float
 ) -> None:
-    """Join the near-duplicates by signatures of one kind; `counted` as for `count_songs`.
+    """Join the near-duplicates by signatures of one kind; `counted` as for `find_rare`.
 
     Of each band, pairs that agree are found first, and then their places are read: of pairs that
     span the songs that would be joined, and where one of these turns out to be in another order, of
@@ -117,16 +117,16 @@ def _join_near(
     bounds = (
         int(np.ceil((similarity - MARGIN) * BINS)),
         int(np.ceil(rule.min_rare_share * BINS)),
-        max(RARE_SONGS, int(np.count_nonzero(counted)) // RARE_ONE_IN),
     )
-    songs_with = count_songs(hashes, counted)
+    max_songs = max(RARE_SONGS, int(np.count_nonzero(counted)) // RARE_ONE_IN)
+    is_rare = find_rare(hashes, counted, max_songs)
     disordered = np.zeros(1 << DISORDERED_BITS, np.uint64)
     for band in range(0, BINS, BINS // rule.bands):
         order, key = _sort_by_band(hashes, band)
         for spanning in (True, False):
             begin = apart = 0
             while begin < len(order):
-                found = songs, hashes, songs_with, order, key, bounds, disordered, begin, spanning
+                found = songs, hashes, is_rare, order, key, bounds, disordered, begin, spanning
                 pairs, begin = find_pairs(parent.copy(), *found)
                 both = places[pairs[:, 0]], places[pairs[:, 1]]
                 apart += join_ordered(parent, songs, hashes, pairs, *both, disordered)
@@ -137,9 +137,9 @@ def _join_near(
 def joined(clusters: np.ndarray, groups: Iterable[Sequence[int]]) -> np.ndarray:
     """Merge the clusters of the songs in each group, and number them again."""
     parent = np.unique(clusters, return_index=True)[1][clusters]
-    for first, *others in groups:
-        for song in others:
-            union(parent, first, song)
+    for group in groups:
+        for song in group[1:]:
+            union(parent, group[0], song)
     return numbered(parent)
 
 

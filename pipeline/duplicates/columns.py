@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.duplicates.clusters import RULES, Signatures, clusters, joined
 from pipeline.duplicates.representatives import representatives
 from pipeline.duplicates.settings import DuplicateSettings, read_list
 from pipeline.duplicates.signature import KINDS
 from pipeline.duplicates.splits import SplitSettings, earlier_splits, splits
-from pipeline.duplicates.stored import PlacesFile, Tables, read_columns, read_hashes
+from pipeline.duplicates.stored import PlacesFile, Tables, numbers, read_columns, read_hashes
 from shards.layout import DUPLICATE_KINDS, SPLITS
 
 
@@ -52,15 +53,19 @@ def duplicate_columns(
     }
 
 
-def numbers(names: pa.ChunkedArray) -> np.ndarray:
-    """Number strings from 0, by their first occurrence."""
-    chunks = names.dictionary_encode().chunks
-    return np.concatenate([*(chunk.indices for chunk in chunks), np.zeros(0, np.int32)])
-
-
 def _listed(tables: Tables, path: str) -> list[list[int]]:
-    names = read_columns(tables, ["md5", "path"])
-    return read_list(path, names["md5"].to_pylist(), names["path"].to_pylist())
+    """The songs of each group of the user's list."""
+    groups = read_list(path)
+    listed = pa.array({name for group in groups for name in group}, pa.string())
+    songs: dict[str, list[int]] = {}
+    first = 0
+    for table in tables():
+        for column in ("md5", "path"):
+            rows = np.flatnonzero(pc.is_in(table[column], listed).to_numpy())
+            for row, name in zip(rows.tolist(), table[column].take(rows).to_pylist(), strict=True):
+                songs.setdefault(name, []).append(first + row)
+        first += len(table)
+    return [[song for name in group for song in songs.get(name, ())] for group in groups]
 
 
 def signatures(tables: Tables, songs: int, folder: Path) -> Iterator[Signatures]:

@@ -3,7 +3,6 @@
 Kept apart from `pipeline.duplicates.clusters`, so that reading settings does not load numba.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,22 +41,14 @@ class DuplicateSettings:
         settings.check(self)
 
 
-def read_list(path: str, md5s: Sequence[str], paths: Sequence[str]) -> list[list[int]]:
-    """Read the groups of songs that the user lists as duplicates.
+def read_list(path: str) -> list[list[str]]:
+    """Read the groups of songs that the user lists as duplicates: the names of each.
 
     Raises:
         LakhxlError: it cannot be read.
     """
-    songs: dict[str, list[int]] = {}
-    for names in (md5s, paths):
-        for song, name in enumerate(names):
-            songs.setdefault(name, []).append(song)
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LakhxlError(f"{path}: --duplicate-list cannot be read ({error})") from error
-    groups = [
-        [song for name in line.split("\t") for song in songs.get(name.strip(), ())]
-        for line in lines
-    ]
-    return [group for group in groups if len(group) > 1]
+    return [[name.strip() for name in line.split("\t")] for line in lines]

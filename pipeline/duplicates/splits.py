@@ -76,7 +76,7 @@ def splits(
     drawn = np.full(count, len(SPLITS))
     if earlier is not None:
         np.minimum.at(drawn, clusters, earlier)
-    for cluster in np.flatnonzero(drawn == len(SPLITS)).tolist():
+    for cluster in np.flatnonzero(drawn == len(SPLITS)):
         drawn[cluster] = SPLITS.index(draw(f"{int(smallest[cluster]):016x}", settings))
     return drawn[clusters]
 

@@ -26,6 +26,12 @@ def read_columns(tables: Tables, names: Sequence[str]) -> pa.Table:
     return pa.concat_tables(groups)
 
 
+def numbers(names: pa.ChunkedArray) -> np.ndarray:
+    """Number strings from 0, by their first occurrence: all that is compared of them; int32."""
+    chunks = names.dictionary_encode().chunks
+    return np.concatenate([*(chunk.indices for chunk in chunks), np.zeros(0, np.int32)])
+
+
 class PlacesFile:
     """The places of signatures in a file, of which few rows are ever needed.
 

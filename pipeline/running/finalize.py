@@ -11,7 +11,6 @@ manifest.
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -63,23 +62,26 @@ def finalize(partial: Path, folder: Path, slices: int, data_settings: DataSettin
 
 def _write_dataset(partial: Path, folder: Path, slices: int, data_settings: DataSettings) -> None:
     vocabulary = Vocabulary(data_settings.codec)
-    index = _index(partial, slices, data_settings)
+    tables = {INDEX: write_table(partial / INDEX, _index(partial, slices, data_settings))}
     ledgers = [read_table(partial / ledger_fragment(n), LEDGER_SCHEMA) for n in range(slices)]
-    facts = [table.schema.metadata for table in ledgers]
-    ledger = _ledger([table.replace_schema_metadata(None) for table in ledgers])
+    tables[LEDGER] = write_table(partial / LEDGER, _ledger(ledgers))
+    rejected, facts = _rejected_rolls(ledgers), [table.schema.metadata for table in ledgers]
+    del ledgers
+    # from here on mapped from the files: only the columns that are read take memory
+    pa.default_memory_pool().release_unused()
+    index = read_table(partial / INDEX, INDEX_SCHEMA)
+    ledger = read_table(partial / LEDGER, LEDGER_SCHEMA)
     counts = sum_counts(
         vocabulary, (np.load(partial / note_counts_fragment(n)) for n in range(slices))
     )
     begun = rolls(partial, index, vocabulary)
-    rejected = _rejected_rolls(ledgers)
     report = build_report(index, ledger, counts, data_settings, begun, rejected)
     timings = write_timings(partial, folder, slices, ledger)
     write_text(timings_page_path(folder), timings_html(timings))
     files = {name: sha for one in facts for name, sha in json.loads(one[b"files"]).items()}
     files |= {
         VOCABULARY: write_json(partial / VOCABULARY, vocabulary.to_json()),
-        INDEX: write_table(partial / INDEX, index),
-        LEDGER: write_table(partial / LEDGER, ledger),
+        **tables,
         REPORT: write_json(partial / REPORT, report),
         REPORT_PAGE: write_text(partial / REPORT_PAGE, report_html(report)),
     }
@@ -120,14 +122,14 @@ def _index(partial: Path, slices: int, data_settings: DataSettings) -> pa.Table:
     songs = read_columns(tables, stored)
     columns |= dict(zip(stored, songs.columns, strict=True))
     del songs  # each column in one piece, and its pieces let go: not the whole index twice
-    arrays = [_whole(columns.pop(field.name), field.type) for field in INDEX_SCHEMA]
+    arrays = []
+    for field in INDEX_SCHEMA:
+        column = columns.pop(field.name)
+        is_stored = isinstance(column, pa.ChunkedArray)
+        arrays.append(column.combine_chunks() if is_stored else pa.array(column, field.type))
+        del column
+        pa.default_memory_pool().release_unused()
     return pa.table(arrays, INDEX_SCHEMA)
-
-
-def _whole(column: Any, kind: pa.DataType) -> pa.Array:
-    return (
-        column.combine_chunks() if isinstance(column, pa.ChunkedArray) else pa.array(column, kind)
-    )
 
 
 def _locations(lengths: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -143,7 +145,7 @@ def _locations(lengths: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _ledger(fragments: Sequence[pa.Table]) -> pa.Table:
-    ledger = pa.concat_tables(fragments)
+    ledger = pa.concat_tables([table.replace_schema_metadata(None) for table in fragments])
     kept = pc.equal(ledger["outcome"], "kept").to_numpy()
     song = pa.array(np.cumsum(kept) - 1, pa.int32(), mask=~kept)
     return ledger.set_column(

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.report.compute.songs import pieces
 from pipeline.report.number_format import significant
 from pipeline.report.schema import FolderUse, Reason
 from shards.layout import SPLITS
@@ -32,7 +33,7 @@ def folder_use(index: pa.Table, ledger: pa.Table) -> list[FolderUse]:
     if not ledger.num_rows:
         return []
     paths = pa.chunked_array([*ledger["path"].chunks, *index["path"].chunks], pa.string())
-    encoded = _folders(paths).dictionary_encode().unify_dictionaries().combine_chunks()
+    encoded = _folders(paths).unify_dictionaries().combine_chunks()
     names, numbers = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     files = np.bincount(numbers[: ledger.num_rows], minlength=len(names)).tolist()
     order = sorted(range(len(names)), key=lambda number: (-files[number], names[number]))
@@ -54,11 +55,22 @@ def folder_use(index: pa.Table, ledger: pa.Table) -> list[FolderUse]:
 
 
 def _folders(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The first folder of each path below the one that holds all; empty for files in that."""
+    """The first folder of each path below the one that holds all; empty for files in that.
+
+    As dictionaries: of each piece its own.
+    """
     ends = [end.as_py().rpartition("/")[0] for end in pc.min_max(paths).values()]
     pairs = zip(*(end.split("/") for end in ends), strict=False)
     common = takewhile(lambda pair: pair[0] == pair[1], pairs)
-    below = pc.utf8_slice_codeunits(paths, sum(len(name) + 1 for name, _ in common))
+    passed_over = sum(len(name) + 1 for name, _ in common)
+    return pa.chunked_array(
+        [_first_folder(piece, passed_over).dictionary_encode() for piece in pieces(paths)]
+    )
+
+
+def _first_folder(paths: pa.Array, passed_over: int) -> pa.Array:
+    """The first folder of each path after so many characters; empty where there is none."""
+    below = pc.utf8_slice_codeunits(paths, passed_over)
     first = pc.list_element(pc.split_pattern(below, "/", max_splits=1), 0)
     return pc.if_else(pc.match_substring(below, "/"), first, "")
 
@@ -81,7 +93,8 @@ def _use(kept: pa.Table, files: pa.Table) -> FolderUse:
 
 def reasons(ledger: pa.Table) -> list[Reason]:
     """Why files were not kept, the most frequent reason first."""
-    dropped = ledger.filter(pc.not_equal(ledger["outcome"], "kept")).select(["outcome", "rule"])
+    ledger = ledger.select(["outcome", "rule"])
+    dropped = ledger.filter(pc.not_equal(ledger["outcome"], "kept"))
     groups = (
         dropped.group_by(["outcome", "rule"], use_threads=False)
         .aggregate([([], "count_all")])

@@ -10,8 +10,8 @@ Conventions
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
+from pipeline.report.compute.songs import Songs
 from pipeline.report.number_format import significant
 from pipeline.report.schema import Distribution
 from shards.vocabulary import MIN_BPM, TEMPOS_PER_OCTAVE
@@ -74,7 +74,7 @@ class Measure:
     labels: tuple[float, ...] = ()
     label_every: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
-    def values(self, songs: pa.Table) -> np.ndarray:
+    def values(self, songs: Songs) -> np.ndarray:
         """The value of each song that has one; float64."""
         column = songs[self.column or self.name].drop_null().to_numpy().astype(np.float64)
         if self.per:

@@ -24,12 +24,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import DataSettings
+from pipeline.duplicates.stored import numbers
 from pipeline.midi.events import TIERS
 from pipeline.report.compute.findings import findings
 from pipeline.report.compute.folders import folder_use, reasons
 from pipeline.report.compute.histograms import MEASURES, distribution
 from pipeline.report.compute.note_counts import NoteCounts
 from pipeline.report.compute.note_counts_json import note_counts_report
+from pipeline.report.compute.songs import Songs, pieces
 from pipeline.report.compute.what_if import what_if
 from pipeline.report.number_format import significant
 from pipeline.report.schema import (
@@ -82,8 +84,8 @@ def build_report(
         rolls: the beginnings of a few songs, to be drawn.
         rejected_rolls: the same of a few rejected files.
     """
-    songs, vocabulary = index.filter(index["representative"]), counts.vocabulary
-    why = reasons(ledger)
+    songs, vocabulary = Songs(index), counts.vocabulary
+    why, file = reasons(ledger), numbers(index["md5"])
     report: Report = {
         "report_version": REPORT_VERSION,
         "settings": _changed_settings(data_settings),
@@ -94,7 +96,7 @@ def build_report(
             "steps_per_beat": vocabulary.settings.steps_per_beat,
             "fingerprint": vocabulary.fingerprint,
         },
-        "funnel": _funnel(index, ledger, songs, why),
+        "funnel": _funnel(index, ledger, songs, why, file),
         "reasons": [{**reason, "examples": _examples(ledger, reason)} for reason in why],
         "totals": _totals(index, songs),
         "distributions": {
@@ -122,7 +124,7 @@ def build_report(
         "unaligned_songs": _rows_above_zero(songs["unaligned"].cast(pa.int8())),
         "what_if": what_if(index, ledger, data_settings.limits),
         "reading": _reading(ledger),
-        "duplicates": _duplicates(index),
+        "duplicates": _duplicates(index, file),
         "blocks": _blocks(songs.select(["tokens"]).filter(pc.equal(songs["split"], "train"))),
         "note_counts": note_counts_report(counts),
         "rolls": [*rolls],
@@ -143,28 +145,34 @@ def _changed_settings(data_settings: DataSettings) -> list[ChangedSetting]:
     ]
 
 
-def _common_tempo(songs: pa.Table) -> CommonTempo:
+def _common_tempo(songs: Songs) -> CommonTempo:
     tempos, found = np.unique(np.rint(songs["bpm"].to_numpy()), return_counts=True)
     if not len(tempos):
         return {"bpm": None, "songs": 0}
     return {"bpm": int(tempos[found.argmax()]), "songs": int(found.max())}
 
 
-def _funnel(index: pa.Table, ledger: pa.Table, songs: pa.Table, why: list[Reason]) -> list[Stage]:
-    """From files found to songs trained on: each stage, and what the next one lacks."""
+def _funnel(
+    index: pa.Table, ledger: pa.Table, songs: Songs, why: list[Reason], file: np.ndarray
+) -> list[Stage]:
+    """From files found to songs trained on: each stage, and what the next one lacks.
+
+    Args:
+        file: shape (kept,), equal for identical files.
+    """
     unread = [reason for reason in why if reason["outcome"] != "rejected"]
     rejected = [reason for reason in why if reason["outcome"] == "rejected"]
     readable = ledger.num_rows - sum(reason["files"] for reason in unread)
-    distinct_files = pc.count_distinct(index["md5"], mode="all").as_py()
+    distinct_files = len(np.unique(file))
     duplicates: list[Reason] = [
         {"outcome": "kept", "rule": "identical_file", "files": index.num_rows - distinct_files},
-        {"outcome": "kept", "rule": "near_duplicate", "files": distinct_files - songs.num_rows},
+        {"outcome": "kept", "rule": "near_duplicate", "files": distinct_files - len(songs)},
     ]
     stages = (
         ("found", ledger.num_rows, unread),
         ("readable", readable, rejected),
         ("kept", index.num_rows, [reason for reason in duplicates if reason["files"]]),
-        ("representative", songs.num_rows, []),
+        ("representative", len(songs), []),
     )
     return [{"stage": name, "files": files, "lost": lost} for name, files, lost in stages]
 
@@ -187,10 +195,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _totals(index: pa.Table, songs: pa.Table) -> dict[str, Total]:
+def _totals(index: pa.Table, songs: Songs) -> dict[str, Total]:
     """Size of what was kept, of the representative songs, and of each split."""
-    tables = {"kept": index, "representative": songs}
     sizes = songs.select(["tokens", "notes", "bars", "seconds"])
+    tables = {"kept": index, "representative": sizes}
     tables |= {split: sizes.filter(pc.equal(songs["split"], split)) for split in SPLITS}
     return {
         name: {
@@ -219,7 +227,7 @@ def _by_frequency(column: pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
-def _pitch(songs: pa.Table) -> dict[str, list[int]]:
+def _pitch(songs: Songs) -> dict[str, list[int]]:
     """Songs by their lowest and by their highest pitch, 128 counts each; drums not counted."""
     return {
         name: np.bincount(songs[name].drop_null().to_numpy(), minlength=128).tolist()
@@ -227,29 +235,30 @@ def _pitch(songs: pa.Table) -> dict[str, list[int]]:
     }
 
 
-def _programs(songs: pa.Table) -> Programs:
-    lists = songs["programs"].combine_chunks()
-    programs = pc.list_flatten(lists).to_numpy().astype(np.int64)
-    song = pc.list_parent_indices(lists).to_numpy()
+def _programs(songs: Songs) -> Programs:
     families = len(FAMILY_NAMES)
-    song_and_family = song * families + programs * families // PROGRAMS
-    is_first = np.diff(song_and_family, prepend=-1) != 0  # programs ascend within a song
-    by_family = np.bincount(song_and_family[is_first] % families, minlength=families).tolist()
-    by_program = np.bincount(programs, minlength=PROGRAMS).tolist()
+    by_program, by_family = np.zeros(PROGRAMS, np.int64), np.zeros(families, np.int64)
+    for lists in pieces(songs["programs"]):
+        programs = pc.list_flatten(lists).to_numpy().astype(np.int64)
+        song = pc.list_parent_indices(lists).to_numpy()
+        song_and_family = song * families + programs * families // PROGRAMS
+        is_first = np.diff(song_and_family, prepend=-1) != 0  # programs ascend within a song
+        by_family += np.bincount(song_and_family[is_first] % families, minlength=families)
+        by_program += np.bincount(programs, minlength=PROGRAMS)
     return {
-        "songs": dict(zip(PROGRAM_NAMES, by_program, strict=True)),
+        "songs": dict(zip(PROGRAM_NAMES, by_program.tolist(), strict=True)),
         "family_songs": {
-            **dict(zip(FAMILY_NAMES, by_family, strict=True)),
+            **dict(zip(FAMILY_NAMES, by_family.tolist(), strict=True)),
             "Drums": _rows_above_zero(songs["drum_share"]),
         },
     }
 
 
-def _loss(songs: pa.Table, name: str) -> Loss:
+def _loss(songs: Songs, name: str) -> Loss:
     return {"occurrences": _sum(songs[name]), "songs": _rows_above_zero(songs[name])}
 
 
-def _control(songs: pa.Table, changes: str, tokens: str) -> Control:
+def _control(songs: Songs, changes: str, tokens: str) -> Control:
     return {**_loss(songs, changes), "tokens": _sum(songs[tokens])}
 
 
@@ -289,35 +298,36 @@ def _blocks(songs: pa.Table) -> list[BlockUse]:
     ]
 
 
-def _duplicates(index: pa.Table) -> Duplicates:
-    clusters = index.group_by("cluster", use_threads=False).aggregate(
-        [([], "count_all"), ("split", "count_distinct"), ("md5", "count_distinct")]
-    )
-    clusters = clusters.sort_by([("count_all", "descending"), ("cluster", "ascending")])
-    sizes = np.bincount(clusters["count_all"].to_numpy())
-    same_file = index.group_by("md5", use_threads=False).aggregate([("split", "count_distinct")])
+def _duplicates(index: pa.Table, file: np.ndarray) -> Duplicates:
+    cluster = index["cluster"].to_numpy()
+    split = pc.index_in(index["split"], pa.array(SPLITS)).fill_null(len(SPLITS)).to_numpy()
+    songs_in = np.bincount(cluster)
+    clusters, sizes = int(np.count_nonzero(songs_in)), np.bincount(songs_in)
+    largest = np.argsort(-songs_in, kind="stable")[: min(LARGEST, clusters)]
     return {
-        "clusters": clusters.num_rows,
-        "covers": _rows_above_zero(index["representative"].cast(pa.int8())) - clusters.num_rows,
-        "sizes": [[size, int(sizes[size])] for size in np.flatnonzero(sizes).tolist()],
-        "largest": [_cluster(index, row) for row in clusters.slice(0, LARGEST).to_pylist()],
-        "clusters_in_two_splits": _in_two_splits(clusters),
-        "files_in_two_splits": _in_two_splits(same_file),
+        "clusters": clusters,
+        "covers": _rows_above_zero(index["representative"].cast(pa.int8())) - clusters,
+        "sizes": [[size, int(sizes[size])] for size in np.flatnonzero(sizes).tolist() if size],
+        "largest": [_cluster(index, np.flatnonzero(cluster == number), file) for number in largest],
+        "clusters_in_two_splits": _in_two_splits(cluster, split),
+        "files_in_two_splits": _in_two_splits(file, split),
     }
 
 
-def _in_two_splits(groups: pa.Table) -> int:
-    return _rows_above_zero(pc.subtract(groups["split_count_distinct"], 1))
+def _in_two_splits(numbers: np.ndarray, split: np.ndarray) -> int:
+    """How many numbers have rows of more than one split."""
+    split_of = np.empty(numbers.max(initial=-1) + 1, split.dtype)
+    split_of[numbers] = split  # of one of its rows
+    return len(np.unique(numbers[split_of[numbers] != split]))
 
 
-def _cluster(index: pa.Table, row: dict[str, Any]) -> Cluster:
+def _cluster(index: pa.Table, members: np.ndarray, file: np.ndarray) -> Cluster:
     """One cluster by its first representative, or by its first song where it has none."""
-    members = np.flatnonzero(pc.equal(index["cluster"], row["cluster"]).to_numpy())
     representative = index["representative"].take(members).to_numpy()
     song = int(members[representative.argmax()])
     return {
-        "songs": row["count_all"],
-        "distinct_files": row["md5_count_distinct"],
+        "songs": len(members),
+        "distinct_files": len(np.unique(file[members])),
         "song": song,
         "path": index["path"][song].as_py(),
         "split": index["split"][song].as_py(),

@@ -37,15 +37,18 @@ def rolls(folder: Path, index: pa.Table, vocabulary: Vocabulary) -> list[SongRol
         vocabulary: of the dataset.
     """
     codec = Codec(vocabulary)
-    columns = index.select(["md5", "path", "shard", "start", "stop"])
-    numbered = columns.append_column("song", pa.array(np.arange(index.num_rows)))
-    songs = numbered.filter(index["representative"])
+    numbers = pa.array(np.flatnonzero(index["representative"].to_numpy()))
+    songs = pa.table({"md5": index["md5"].take(numbers), "song": numbers})
     order = [("md5", "ascending"), ("song", "ascending")]
-    chosen = songs.take(pc.select_k_unstable(songs, SONGS, order))
-    return [_roll(folder, row, codec) for row in chosen.to_pylist()]
+    chosen = songs["song"].take(pc.select_k_unstable(songs, SONGS, order))
+    rows = index.select(["path", "shard", "start", "stop"]).take(chosen).to_pylist()
+    return [
+        _roll(folder, {**row, "song": song}, codec)
+        for row, song in zip(rows, chosen.to_pylist(), strict=True)
+    ]
 
 
-def _roll(folder: Path, row: dict, codec: Codec) -> SongRoll:
+def _roll(folder: Path, row: dict[str, Any], codec: Codec) -> SongRoll:
     arrays = (np.load(folder / array_file(name, row["shard"]), mmap_mode="r") for name in ARRAYS)
     encoded = EncodedSong(*(np.array(array[row["start"] : row["stop"]]) for array in arrays))
     return {"song": row["song"], **beginning(codec.decode(encoded), row["path"])}

@@ -13,13 +13,16 @@ Conventions
 
 import math
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clean.rules import RULES, Limits
+from pipeline.report.compute.songs import Songs
 from pipeline.report.schema import RejectedFiles, Threshold, WhatIf
 from shards.layout import SPLITS
 
@@ -80,7 +83,7 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[WhatIf]:
         ledger: `shards.layout.LEDGER_SCHEMA`.
         limits: the current thresholds of the rules.
     """
-    songs = index.filter(index["representative"])
+    songs = _Values(Songs(index))
     return [
         {
             "expression": one.expression,
@@ -91,36 +94,36 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[WhatIf]:
             "thresholds": _thresholds(one),
             "rejected": _rejected(ledger, one),
         }
-        for one in (*_rule_filters(songs, limits), *_column_filters(songs))
+        for one in chain(_rule_filters(songs, limits), _column_filters(songs))
     ]
 
 
-def _rule_filters(songs: pa.Table, limits: Limits) -> list[Filter]:
-    needed = {"notes", "notes_merged", "durations_lengthened", *(rule.measured for rule in RULES)}
-    columns = {name: _values(songs, name) for name in needed & {*songs.column_names}}
-    return [
-        Filter(
+class _Values:
+    """Columns of the songs as float64; NaN where a song has no value."""
+
+    def __init__(self, songs: Songs) -> None:
+        self._songs = songs
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._songs[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _rule_filters(songs: _Values, limits: Limits) -> Iterator[Filter]:
+    for rule in RULES:
+        yield Filter(
             expression=rule.measured,
             comparison=AT_LEAST if rule.broken_by is operator.lt else AT_MOST,
-            values=np.asarray(rule.value(columns)),
+            values=np.asarray(rule.value(songs)),
             unknown_pass=True,
             rule=rule.code,
             setting=rule.bound,
             current=float(getattr(limits, rule.bound)),
         )
-        for rule in RULES
-    ]
 
 
-def _column_filters(songs: pa.Table) -> list[Filter]:
-    return [
-        Filter(name, comparison, _values(songs, name), False)
-        for name, comparison in COLUMNS.items()
-    ]
-
-
-def _values(songs: pa.Table, name: str) -> np.ndarray:
-    return songs[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+def _column_filters(songs: _Values) -> Iterator[Filter]:
+    for name, comparison in COLUMNS.items():
+        yield Filter(name, comparison, songs[name], False)
 
 
 def _thresholds(one: Filter) -> list[Threshold]:
@@ -152,12 +155,12 @@ def _floor(value: float) -> float:
 def _rejected(ledger: pa.Table, one: Filter) -> RejectedFiles | None:
     if one.rule is None:
         return None
-    found = ledger.filter(pc.fill_null(pc.equal(ledger["rule"], one.rule), False))
-    values = np.sort(found["value"].drop_null().to_numpy())
+    found = ledger["value"].filter(pc.fill_null(pc.equal(ledger["rule"], one.rule), False))
+    values = np.sort(found.drop_null().to_numpy())
     if one.comparison == AT_LEAST:
         values = values[::-1]
     nearest, furthest = (float(values[0]), float(values[-1])) if len(values) else (None, None)
-    return {"files": found.num_rows, "nearest": nearest, "furthest": furthest}
+    return {"files": len(found), "nearest": nearest, "furthest": furthest}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.duplicates.clusters import RULES, Signatures, clusters, joined
-from pipeline.duplicates.columns import numbers, signatures
+from pipeline.duplicates.columns import signatures
 from pipeline.duplicates.fingerprint import music_hash
+from pipeline.duplicates.pairs import find_rare
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.signature import BINS, KINDS, LAST_PLACE, SIGNATURE
+from pipeline.duplicates.stored import numbers
 from pipeline.running.fragments import INDEX_FRAGMENT_SCHEMA
 from shards.codec import Codec
 from shards.song import Song
@@ -79,6 +81,13 @@ def test_duplicates_share_rare_ngrams(rare, kind, together):
     found = cluster_of(hashes_sharing({COMMON: 60, (3, 4): rare}, 40), kind=kind)
     assert (found[3] == found[4]) is together
     assert len(set(found)) == 40 - together
+
+
+def test_a_hash_is_rare_in_a_bin_if_few_counted_songs_have_it_there():
+    random = np.random.default_rng(0)
+    hashes, counted = random.integers(0, 9, (40, 70), np.uint16), random.random(40) < 0.8
+    songs = (hashes[counted][:, :, None] == np.arange(1 << 16)).sum(axis=0)
+    assert np.array_equal(find_rare(hashes, counted, 3), songs <= 3)
 
 
 def test_exact_duplicates_of_a_song_make_its_ngrams_no_commoner():

@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.duplicates.columns import duplicate_kinds, numbers
+from pipeline.duplicates.columns import duplicate_kinds
 from pipeline.duplicates.representatives import representatives
 from pipeline.duplicates.signature import BINS, KINDS, SIGNATURE
+from pipeline.duplicates.stored import numbers
 
 
 def table(*rows):

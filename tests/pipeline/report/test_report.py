@@ -493,3 +493,15 @@ def test_bins_double_by_octaves_or_are_even():
     assert octaves(16, 64, 2) == (16, 23, 32, 46, 64)
     assert even(0, 1, 0.25) == (0, 0.25, 0.5, 0.75, 1)
     assert all(np.all(np.diff(measure.edges) > 0) for measure in MEASURES)
+
+
+def test_a_report_holds_no_copy_of_the_index():
+    index, ledger = (pa.concat_tables([table] * 500) for table in make_tables(400))
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        build_report(index, ledger, COUNTS, DataSettings())
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < index.nbytes / 4
