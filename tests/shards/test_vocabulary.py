@@ -72,6 +72,7 @@ def test_up_to_eight_bars_of_rest_take_one_or_two_tokens(vocabulary):
     assert vocabulary.rest_counts(np.array([3 * longest + 1])).tolist() == [4]
 
 
+@pytest.mark.parametrize("vocabulary", GRIDS)
 def test_a_rest_takes_as_many_tokens_as_the_longest_that_fit(vocabulary):
     longest = int(vocabulary.rests[-1])
     for steps in (
