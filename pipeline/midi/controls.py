@@ -44,20 +44,21 @@ MAX_DENOMINATOR_POWER = 7  # 128th notes
 TEMPO, METER = 0x51, 0x58  # kinds of metas
 
 UNSET = 0x3FFF  # the "null" parameter number: data entry changes nothing
-DIGIT = 11  # bits
-BUCKETS = 1 << DIGIT
+DIGIT, SHORT_DIGIT = 11, 7  # bits of a radix pass,
+FEW = 500  # and the shorter ones where a pass over all its values would take longest
 
 
 @njit(cache=True)
-def counting_pass(ticks, shift, given, sorted_):
+def counting_pass(ticks, shift, bits, given, sorted_):
     """One stable radix pass: sort `given` into `sorted_` by one digit of its ticks."""
-    bounds = np.zeros(BUCKETS + 1, np.int32)
+    highest = (1 << bits) - 1
+    bounds = np.zeros(highest + 2, np.int32)
     for i in given:
-        bounds[((ticks[i] >> shift) & (BUCKETS - 1)) + 1] += 1
-    for digit in range(BUCKETS):
+        bounds[((ticks[i] >> shift) & highest) + 1] += 1
+    for digit in range(highest + 1):
         bounds[digit + 1] += bounds[digit]
     for i in given:
-        digit = (ticks[i] >> shift) & (BUCKETS - 1)
+        digit = (ticks[i] >> shift) & highest
         sorted_[bounds[digit]] = i
         bounds[digit] += 1
 
@@ -73,23 +74,27 @@ def order_by_tick(ticks, count):
         return order
     for i in range(count):
         greatest = max(greatest, ticks[i])
+    bits = SHORT_DIGIT if count < FEW else DIGIT
     spare = np.empty(count, np.int32)
     shift = 0
     while greatest >> shift:
-        counting_pass(ticks, shift, order, spare)
+        counting_pass(ticks, shift, bits, order, spare)
         order, spare = spare, order
-        shift += DIGIT
+        shift += bits
     return order
 
 
 @njit(cache=True)
-def sorted_messages(messages, count):
-    """The messages of all tracks by (tick, offset): in the order a player would meet them."""
-    result = np.empty((len(messages), count), messages.dtype)
-    order = order_by_tick(messages[0], count)
-    for row in range(len(messages)):
+def by_time(events, count):
+    """The first `count` columns of `events`, sorted by their first row, ticks; stable.
+
+    In file order before, so by (tick, offset) after: in the order a player would meet them.
+    """
+    result = np.empty((len(events), count), events.dtype)
+    order = order_by_tick(events[0], count)
+    for row in range(len(events)):
         for i in range(count):
-            result[row, i] = messages[row, order[i]]
+            result[row, i] = events[row, order[i]]
     return result
 
 
@@ -181,45 +186,55 @@ def control_records(messages, resets, home, first, part_number):
 
 
 @njit(cache=True)
-def keep_last_of_tick(records):
-    """Sort (tick, value) records by tick (stable) and keep the last of each tick."""
-    order = order_by_tick(records[:, 0], len(records))
-    kept = 0
-    result = np.empty_like(records)
-    for i in order:
-        if kept and result[kept - 1, 0] == records[i, 0]:
-            kept -= 1
-        result[kept, 0], result[kept, 1] = records[i, 0], records[i, 1]
-        kept += 1
-    return result[:kept]
+def put_last_of_tick(records, count, tick, value):
+    """Put a record behind `count` others, or instead of the last on the same tick.
+
+    Returns:
+        The number of records afterwards.
+    """
+    count -= count > 0 and records[count - 1, 0] == tick
+    records[count, 0], records[count, 1] = tick, value
+    return count + 1
 
 
 @njit(cache=True)
 def tempo_records(metas, data):
-    """The tempos, to be viewed as TEMPO_DTYPE, and the number of invalid tempo events."""
+    """The tempos, to be viewed as TEMPO_DTYPE, and the number of invalid tempo events.
+
+    Args:
+        metas: sorted by (tick, offset).
+    """
     m_tick, m_offset, m_length, m_kind = metas[0], metas[1], metas[2], metas[3]
-    chosen = np.flatnonzero(m_kind == TEMPO)
-    records = np.empty((len(chosen), 2), np.int64)
-    kept = 0
-    for i in chosen:
+    records = np.empty((len(m_kind), 2), np.int64)
+    count, invalid = 0, 0
+    for i in range(len(m_kind)):
+        if m_kind[i] != TEMPO:
+            continue
         at = m_offset[i]
         tempo = int(data[at]) << 16 | int(data[at + 1]) << 8 | int(data[at + 2])
         if m_length[i] == 3 and tempo > 0:
-            records[kept, 0], records[kept, 1] = m_tick[i], tempo
-            kept += 1
-    return keep_last_of_tick(records[:kept]), len(chosen) - kept
+            count = put_last_of_tick(records, count, m_tick[i], tempo)
+        else:
+            invalid += 1
+    return records[:count], invalid
 
 
 @njit(cache=True)
 def meter_records(metas, data):
-    """The meters, to be viewed as METER_DTYPE, and the number of impossible ones."""
+    """The meters, to be viewed as METER_DTYPE, and the number of impossible ones.
+
+    Args:
+        metas: sorted by (tick, offset).
+    """
     m_tick, m_offset, m_length, m_kind = metas[0], metas[1], metas[2], metas[3]
-    chosen = np.flatnonzero(m_kind == METER)
-    records = np.empty((len(chosen), 2), np.int64)
-    kept = 0
-    for i in chosen:
+    records = np.empty((len(m_kind), 2), np.int64)
+    count, invalid = 0, 0
+    for i in range(len(m_kind)):
+        if m_kind[i] != METER:
+            continue
         numerator, power = int(data[m_offset[i]]), int(data[m_offset[i] + 1])
         if m_length[i] >= 2 and numerator > 0 and power <= MAX_DENOMINATOR_POWER:
-            records[kept, 0], records[kept, 1] = m_tick[i], numerator | 1 << power << 8
-            kept += 1
-    return keep_last_of_tick(records[:kept]), len(chosen) - kept
+            count = put_last_of_tick(records, count, m_tick[i], numerator | 1 << power << 8)
+        else:
+            invalid += 1
+    return records[:count], invalid

@@ -13,7 +13,7 @@ Conventions
               channel message 2, a meta 4), so they never overflow, whatever the bytes are
 
 Kernels here call only kernels of this file: numba's cache notices a change in the file that
-defines a kernel, but not in files that the kernel calls into.
+defines a kernel, but not in files that the kernel calls into. compiled.py joins them.
 
 Source:
     Standard MIDI Files 1.0 (RP-001); MIDI 1.0 detailed specification, tables I-VII.
@@ -114,6 +114,16 @@ SYSEX = 0xF0
 TEMPO, METER, KEY, TRACK_NAME, INSTRUMENT_NAME = 0x51, 0x58, 0x59, 0x03, 0x04
 PORT, DEVICE_NAME, END_OF_TRACK = 0x21, 0x09, 0x2F
 MAX_DEVICES = 64
+
+
+@njit(cache=True)
+def padded(data):
+    """A copy of the file's bytes, PADDING longer."""
+    result = np.empty(len(data) + PADDING, np.uint8)
+    for i in range(len(data)):
+        result[i] = data[i]
+    result[len(data) :] = 0
+    return result
 
 
 @njit(cache=True)
@@ -330,24 +340,33 @@ def find_lost_note_offs(start, end, closed, packed, first, last):
 
 
 @njit(cache=True)
-def end_open_notes(notes, packed, messages, counts, repairs, first, last, track_end, max_ticks):
+def silencing_messages(messages, count):
+    """The messages that end all notes of a part, as part << 32 | tick, sorted."""
+    s_tick, s_bytes, s_origin = messages[0], messages[2], messages[3]
+    found = np.empty(count, np.int64)
+    k = 0
+    for i in range(count):
+        controller = (s_bytes[i] >> 8) & 127
+        if s_bytes[i] & 0xF0 == 0xB0 and (controller == 120 or controller >= 123):
+            part = np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15
+            found[k] = part << 32 | s_tick[i]
+            k += 1
+    return np.sort(found[:k])
+
+
+@njit(cache=True)
+def end_open_notes(notes, packed, silencers, repairs, first, last, track_end, max_ticks):
     """End the notes [first, last) of one track that have no note-off.
 
     Such a note ends at the first of these: the next note of its key on a later tick; an All Notes
     Off, All Sound Off or mode message (controllers 120 and 123 to 127) to its part, in any track;
     the end of the track; `max_ticks` after its start, unless one of those messages ends it.
+
+    Args:
+        silencers: see `silencing_messages`.
     """
     start, end = notes[0], notes[1]
-    s_tick, s_bytes, s_origin = messages[0], messages[2], messages[3]
-    silencers = np.empty(counts[1], np.int64)
-    count = 0
-    for i in range(counts[1]):
-        controller = (s_bytes[i] >> 8) & 127
-        if s_bytes[i] & 0xF0 == 0xB0 and (controller == 120 or controller >= 123):
-            part = np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15
-            silencers[count] = part << 32 | s_tick[i]
-            count += 1
-    silencers = np.sort(silencers[:count])
+    count = len(silencers)
     latest = np.full(NOTE_KEYS, track_end, np.int64)  # start of the next note of a key,
     beyond = np.full(NOTE_KEYS, track_end, np.int64)  # and of the next one on a later tick
     for i in range(last - 1, first - 1, -1):
@@ -371,7 +390,7 @@ def end_open_notes(notes, packed, messages, counts, repairs, first, last, track_
 @njit(cache=True)
 def read_track(
     data, at, limit, trusted, track, base, max_ticks,
-    notes, packed, messages, metas, devices, counts, repairs,
+    notes, packed, messages, metas, oldest, newest, devices, counts, repairs,
 ):  # fmt: skip
     """Read the events of one track from `at` until its end or `limit`.
 
@@ -394,6 +413,8 @@ def read_track(
             low byte up), origin (port << 16 | track); filled from counts[1] on.
         metas: int32, rows tick, offset of the payload, length, kind, origin; filled from
             counts[2] on.
+        oldest, newest: int32, the first and the last sounding note of each channel and pitch;
+            oldest is -1 without any, before the track and after it.
         devices: see `device_port`.
         repairs: one counter per entry of REPAIRS.
 
@@ -403,8 +424,6 @@ def read_track(
     """
     start, end, offset, following, closed = notes[0], notes[1], notes[2], notes[3], notes[4]
     s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
-    oldest = np.full(NOTE_KEYS, -1, np.int32)  # first and last of the sounding notes of
-    newest = np.full(NOTE_KEYS, -1, np.int32)  # each channel and pitch
     n, s, m = counts[0], counts[1], counts[2]
     first, opened, ended_notes, zeros = n, 0, 0, 0
     tick, status, port, has_port = base, 0, 0, False
@@ -592,12 +611,13 @@ def read_track(
         for i in range(first, n):
             if end[i] > tick:
                 end[i] = -1  # its note-off is in the part that was dropped
-    if back or opened > ended_notes:
+    is_open = back or opened > ended_notes
+    if is_open:
+        oldest[:] = -1
         repairs[DOUBLE_STRIKE] += find_lost_note_offs(start, end, closed, packed, first, n)
         zeros = np.sum(start[first:n] == end[first:n])
     repairs[ZERO_LENGTH_NOTE] += zeros
     counts[0], counts[1], counts[2] = n, s, m
-    is_open = back or opened > ended_notes
     return at, tick, found_end, not found_end and damage >= 0, is_open
 
 
@@ -625,6 +645,7 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
     metas = np.empty((5, size // 4 + 2), np.int32)
     counts = np.zeros(5, np.int64)
     counts[3] = 16
+    oldest, newest = np.full(NOTE_KEYS, -1, np.int32), np.empty(NOTE_KEYS, np.int32)
     devices = np.zeros(MAX_DEVICES, np.int64)
     repairs = np.zeros(len(REPAIRS), np.int64)
     tracks, base = 0, 0
@@ -657,7 +678,7 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
         first = counts[0]
         at, tick, found_end, damaged, is_open = read_track(
             data, at + 8, limit, trusted, min(tracks, 65535), base, max_ticks,
-            notes, packed, messages, metas, devices, counts, repairs,
+            notes, packed, messages, metas, oldest, newest, devices, counts, repairs,
         )  # fmt: skip
         if is_open:
             open_tracks[0, open_count], open_tracks[1, open_count] = first, counts[0]
@@ -679,9 +700,10 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
             at = limit
     if at < size:
         repairs[JUNK] += 1
+    silencers = silencing_messages(messages, counts[1] if open_count else 0)
     for i in range(open_count):
         end_open_notes(
-            notes, packed, messages, counts, repairs,
+            notes, packed, silencers, repairs,
             open_tracks[0, i], open_tracks[1, i], open_tracks[2, i], max_ticks,
         )  # fmt: skip
     counts[4] = tracks

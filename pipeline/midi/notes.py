@@ -64,7 +64,7 @@ def by_part(parts, count):
 
 
 @njit(cache=True)
-def in_force(start, offset, packed, change_key, change_part, change_value, default):
+def in_force(start, offset, packed, changes, default):
     """For each note, the last value its part was given before the note started.
 
     Changes apply to all tracks: a program change may be in another track than the notes.
@@ -72,13 +72,14 @@ def in_force(start, offset, packed, change_key, change_part, change_value, defau
 
     Args:
         start, offset, packed: the notes, in the order of the file.
-        change_key: int64, sorted. change_part, change_value: in the same order.
+        changes: (key, part, value), sorted by key.
         default: shape (parts,); the value of each part before its first change.
 
     Returns:
         uint8, shape (notes,).
     """
     parts = len(default)
+    change_key, change_part, change_value = changes
     order, bounds = by_part(change_part, parts)
     keys, values = change_key[order], change_value[order]
     current = np.full(parts, -1, np.int32)
@@ -141,23 +142,31 @@ def sort_crowds(records, ends):
     first = 0
     for last in ends:
         if last - first > CROWD:
-            earliest = records[first:last, 0].min()
-            keys = np.empty(last - first, np.int64)
-            for i in range(first, last):
-                keys[i - first] = (records[i, 0] - earliest) << 27 | chord_key(records[i, 2])
-            records[first:last] = records[first:last][order_of_keys(keys)]
+            crowd = records[first:last].copy()
+            earliest = crowd[:, 0].min()
+            keys = np.empty(len(crowd), np.int64)
+            for i in range(len(crowd)):
+                keys[i] = (crowd[i, 0] - earliest) << 27 | chord_key(crowd[i, 2])
+            order = order_of_keys(keys)
+            for i in range(len(crowd)):
+                for word in range(3):
+                    records[first + i, word] = crowd[order[i], word]
         first = last
 
 
 @njit(cache=True)
 def sort_nearly_sorted(records):
     """Insertion sort by start, track, channel and pitch: fast for nearly sorted records."""
+    if len(records) == 0:
+        return
+    last, last_key = records[0, 0], chord_key(records[0, 2])
     for i in range(1, len(records)):
-        start = records[i, 0]
-        if records[i - 1, 0] < start:
-            continue
-        end, packed = records[i, 1], records[i, 2]
+        start, end, packed = records[i, 0], records[i, 1], records[i, 2]
         key = chord_key(packed)
+        # One branch, seldom taken, instead of one at each chord, which no processor foresees.
+        if (last < start) | ((last == start) & (last_key <= key)):
+            last, last_key = start, key
+            continue
         j = i
         while j > 0 and (
             records[j - 1, 0] > start
@@ -167,28 +176,26 @@ def sort_nearly_sorted(records):
             records[j, 1] = records[j - 1, 1]
             records[j, 2] = records[j - 1, 2]
             j -= 1
-        if j < i:
-            records[j, 0], records[j, 1], records[j, 2] = start, end, packed
+        records[j, 0], records[j, 1], records[j, 2] = start, end, packed
 
 
 @njit(cache=True)
-def note_records(notes, packed, program, decision, is_drum, part_number, counts):
+def note_records(start, end, packed, program, decision, is_drum, part_number):
     """The notes in their final order: start, track, channel, pitch, then as in the file.
 
     One stable pass puts each note into the bucket of its time; then every bucket, mostly a chord,
     is sorted.
 
     Args:
-        program, decision: one per note, in the order of the file.
+        start, end, packed, program, decision: one per note, in the order of the file.
         is_drum: bool, one per decision.
         part_number: uint8, one per part; see `parts.part_numbers`.
 
     Returns:
         records: int64, shape (notes, 3), to be viewed as NOTE_DTYPE.
-        decided: int64, number of notes per decision.
+        decided: int64, number of notes per decision; 0 stays uncounted.
     """
-    start, end = notes[0], notes[1]
-    count = counts[0]
+    count = len(start)
     records = np.empty((count, 3), np.int64)
     decided = np.zeros(len(is_drum), np.int64)
     if count == 0:
@@ -210,7 +217,8 @@ def note_records(notes, packed, program, decision, is_drum, part_number, counts)
         bucket = np.uintp(start[i] >> shift)
         at = np.uintp(ends[bucket])
         ends[bucket] += 1
-        decided[np.uintp(decision[i])] += 1
+        if decision[i]:
+            decided[np.uintp(decision[i])] += 1
         flags = np.int64(program[i]) << 40 | np.int64(is_drum[np.uintp(decision[i])]) << 48
         records[at, 0] = start[i]
         records[at, 1] = end[i]

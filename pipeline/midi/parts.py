@@ -23,20 +23,26 @@ MAX_PORTS = 128
 UNSET = 0x3FFF  # the "null" parameter number: data entry changes nothing
 SFX_BANK = 64
 FIRST_SFX_PROGRAM = 120  # General MIDI's eight sound effects, one for each 16 of XG's
+NEVER = 2**62
 CENTRE = 64  # stored for a tuning of 0 semitones
 
 
 @njit(cache=True)
-def shares_a_channel(packed):
-    """Whether notes of two tracks are on one part."""
-    track_of = np.full(MAX_PORTS * 16, -1, np.int32)
-    for word in packed:
-        part = word >> 56 << 4 | ((word >> 32) & 15)
-        if track_of[part] < 0:
-            track_of[part] = word & 0xFFFF
-        elif track_of[part] != word & 0xFFFF:
-            return True
-    return False
+def first_ticks(start, packed, parts):
+    """The tick at which each part's first note starts, beyond every tick if it has none; and
+    whether notes of two tracks are on one part.
+    """
+    first = np.full(parts, NEVER, np.int64)
+    track_of = np.full(parts, -1, np.int32)
+    is_shared = False
+    for i in range(len(packed)):
+        part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
+        if start[i] < first[part]:
+            first[part] = start[i]
+        if track_of[part] != packed[i] & 0xFFFF:
+            is_shared |= track_of[part] >= 0
+            track_of[part] = packed[i] & 0xFFFF
+    return first, is_shared
 
 
 @njit(cache=True)
@@ -56,94 +62,98 @@ def split_shared_channels(start, offset, packed, messages, ports):
     the programs must differ. `packed` and `messages` are changed in place.
 
     Args:
+        start, offset, packed: the notes, in the order of the file.
+        messages: in the order of the file.
         ports: ports in use.
 
     Returns:
-        (ports in use afterwards, int32 of shape (parts,): the port whose resets apply to a part)
+        int32, one per part: the port whose resets apply to it. As long as ports are in use
+        afterwards, times 16.
     """
-    s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
+    s_tick, s_offset, s_bytes, s_origin = messages
     home = own_ports(MAX_PORTS * 16)
-    # Sorted (part, track) pairs, and of each the first note and the program before it.
-    pair_of_note = np.empty(len(packed), np.int64)
+    # A pair is a part and a track with notes on it. The tracks of a part form a list by `after`.
+    head = np.full(MAX_PORTS * 16, -1, np.int32)
+    tail = np.full(MAX_PORTS * 16, -1, np.int32)
+    pair_of_note = np.empty(len(packed), np.int32)
+    track_of = np.empty(len(packed), np.int32)
+    after = np.empty(len(packed), np.int32)
+    first = np.empty(len(packed), np.int64)
+    pairs = 0
     for i in range(len(packed)):
-        part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
-        pair_of_note[i] = part << 16 | packed[i] & 0xFFFF
-    pairs = np.unique(pair_of_note)
-    first = np.full(len(pairs), np.int64(2**63 - 1))
-    for i in range(len(packed)):
-        pair = np.searchsorted(pairs, pair_of_note[i])
-        first[pair] = min(first[pair], np.int64(start[i]) << 32 | offset[i])
-    program = np.full(len(pairs), -1, np.int32)
+        part, track = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15), packed[i] & 0xFFFF
+        key = np.int64(start[i]) << 32 | offset[i]
+        if tail[part] < 0 or track_of[tail[part]] != track:
+            if tail[part] < 0:
+                head[part] = pairs
+            else:
+                after[tail[part]] = pairs
+            tail[part] = pairs
+            track_of[pairs], after[pairs], first[pairs] = track, -1, key
+            pairs += 1
+        pair_of_note[i] = tail[part]
+        first[tail[part]] = min(first[tail[part]], key)
+    program = np.full(pairs, -1, np.int32)
+    pair_of_message = np.full(len(s_bytes), -1, np.int32)
+    current = head.copy()  # of each part, the pair of the track that is looked at, or the next
     for i in range(len(s_bytes)):
-        if s_bytes[i] & 0xF0 == 0xC0:
-            part = np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15
-            key = part << 16 | s_origin[i] & 0xFFFF
-            pair = np.searchsorted(pairs, key)
-            before = pair < len(pairs) and pairs[pair] == key
-            if before and np.int64(s_tick[i]) << 32 | s_offset[i] < first[pair]:
-                program[pair] = (s_bytes[i] >> 8) & 127
-    port_of = np.full(len(pairs), -1, np.int32)  # the new port of a pair that moves
+        part, track = s_origin[i] >> 16 << 4 | s_bytes[i] & 15, s_origin[i] & 0xFFFF
+        while current[part] >= 0 and track_of[current[part]] < track:
+            current[part] = after[current[part]]
+        pair = current[part]
+        if pair < 0 or track_of[pair] != track:
+            continue
+        pair_of_message[i] = pair
+        is_early = np.int64(s_tick[i]) << 32 | s_offset[i] < first[pair]
+        if s_bytes[i] & 0xF0 == 0xC0 and is_early:
+            program[pair] = (s_bytes[i] >> 8) & 127
+    port_of = np.full(pairs, -1, np.int32)  # the new port of a pair that moves
     moved = np.zeros(16, np.int32)  # ports given to tracks, by channel
-    a = 0
-    while a < len(pairs):
-        b = a + 1
-        while b < len(pairs) and pairs[b] >> 16 == pairs[a] >> 16:
-            b += 1
-        part = pairs[a] >> 16
+    for part in range(ports * 16):
+        low, high = 128, -1
+        pair = head[part]
+        while pair >= 0:
+            low, high = min(low, program[pair]), max(high, program[pair])
+            pair = after[pair]
+        if low < 0 or low >= high:
+            continue
         channel = part & 15
-        own = program[a:b]
-        if own.min() >= 0 and own.min() < own.max():
-            for pair in range(a + 1, b):
-                port = ports + moved[channel]
-                if port < MAX_PORTS:
-                    moved[channel] += 1
-                    port_of[pair] = port
-                    home[port << 4 | channel] = part >> 4
-        a = b
-    if moved.any():
-        for i in range(len(packed)):
-            port = port_of[np.searchsorted(pairs, pair_of_note[i])]
-            if port >= 0:
-                packed[i] = packed[i] & 0x00FFFFFFFFFFFFFF | np.int64(port) << 56
-        for i in range(len(s_bytes)):
-            part = np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15
-            key = part << 16 | s_origin[i] & 0xFFFF
-            pair = np.searchsorted(pairs, key)
-            if pair < len(pairs) and pairs[pair] == key and port_of[pair] >= 0:
-                s_origin[i] = port_of[pair] << 16 | s_origin[i] & 0xFFFF
-    ports = min(ports + moved.max(), MAX_PORTS)
-    return ports, home[: ports * 16]
+        pair = after[head[part]]
+        while pair >= 0 and ports + moved[channel] < MAX_PORTS:
+            port_of[pair] = ports + moved[channel]
+            home[port_of[pair] << 4 | channel] = part >> 4
+            moved[channel] += 1
+            pair = after[pair]
+    for i in range(len(packed)):
+        port = port_of[pair_of_note[i]]
+        if port >= 0:
+            packed[i] = packed[i] & 0x00FFFFFFFFFFFFFF | np.int64(port) << 56
+    for i in range(len(s_bytes)):
+        if pair_of_message[i] >= 0 and port_of[pair_of_message[i]] >= 0:
+            s_origin[i] = port_of[pair_of_message[i]] << 16 | s_origin[i] & 0xFFFF
+    return home[: (ports + moved.max()) * 16]
 
 
 @njit(cache=True)
-def part_numbers(packed, messages, parts):
+def part_numbers(first, messages):
     """Number the parts in use from 0, by part; 255 for every part beyond the 255th.
+
+    Args:
+        first: the tick of each part's first note.
 
     Returns:
         uint8, shape (parts,).
     """
-    used = np.zeros(parts, np.bool_)
-    for word in packed:
-        used[word >> 56 << 4 | ((word >> 32) & 15)] = True
+    used = first < NEVER
     s_bytes, s_origin = messages[2], messages[3]
     for i in range(len(s_bytes)):
-        used[np.int64(s_origin[i]) >> 16 << 4 | s_bytes[i] & 15] = True
-    numbers = np.zeros(parts, np.uint8)
+        used[s_origin[i] >> 16 << 4 | s_bytes[i] & 15] = True
+    numbers = np.zeros(len(used), np.uint8)
     count = 0
-    for part in range(parts):
+    for part in range(len(used)):
         numbers[part] = min(count, 255)
         count += used[part]
     return numbers
-
-
-@njit(cache=True)
-def first_ticks(start, packed, parts):
-    """The tick at which each part's first note starts, beyond every tick if it has none."""
-    first = np.full(parts, 2**62, np.int64)
-    for i in range(len(packed)):
-        part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
-        first[part] = min(first[part], start[i])
-    return first
 
 
 @njit(cache=True)

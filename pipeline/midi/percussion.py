@@ -26,15 +26,9 @@ Source:
     General MIDI 2 (RP-024, bank select of rhythm and melody channels; orchestra set).
 """
 
-import re
-from collections.abc import Iterator
-
 import numpy as np
 from numba import njit
 
-from pipeline.midi.notes import in_force
-
-SYSEX, TRACK_NAME, INSTRUMENT_NAME = 0xF0, 0x03, 0x04  # kinds of metas
 DRUM_CHANNEL = 9  # called channel 10, counting from 1
 
 DECISIONS = (
@@ -59,29 +53,41 @@ IS_DRUM = np.array([code in (1, 2, 4, 6, 7, 9) for code in range(len(DECISIONS))
 
 UNKNOWN_MAKER, GS, XG = 0, 1, 2  # which maker's SysEx messages the file uses
 
-NAMES_DRUMS = re.compile(
-    rb"drum|perc(?!eive)|(?<![a-z])kit(?![a-z])|batter|bater|schlag(?:zeug|werk)|"
-    rb"\x83h\x83\x89\x83\x80|\xe3\x83\x89\xe3\x83\xa9\xe3\x83\xa0",  # do-ra-mu: Shift JIS, UTF-8
-    re.IGNORECASE,
-)
-NAMES_PITCHES = re.compile(rb"timpan|timbal|pauke|kettle|steel|taiko|melodic", re.IGNORECASE)
-"""Names of percussion with pitches, "steel drums" among them."""
 ORCHESTRA, TIMPANI, TIMPANI_KEYS = 48, 47, (41, 53)
 """The orchestra kit's number, the program that its timpani become, and their keys."""
 PITCHED_PERCUSSION = np.zeros(128, bool)
 PITCHED_PERCUSSION[[*range(8, 16), TIMPANI, *range(112, 120)]] = True
 """Programs: General MIDI's chromatic and percussive families, and timpani."""
-KICKS, SNARES, HATS = (35, 36), (38, 40), (42, 44, 46)
 MIN_NOTES = 8  # needed before the notes can be judged
+NO_KEY, OTHER_KEY, KICK, SNARE, HAT = range(5)
+KINDS_OF_KEYS = 5
+KIND_OF_KEY = np.full(128, NO_KEY, np.uint8)
+KIND_OF_KEY[35:82] = OTHER_KEY
+for kind, keys in ((KICK, (35, 36)), (SNARE, (38, 40)), (HAT, (42, 44, 46))):
+    KIND_OF_KEY[[*keys]] = kind
+"""General MIDI's percussion keys, and those that most drum parts are made of."""
 
 
 @njit(cache=True)
-def dialect(data, x_offset, x_length):
+def of_kind(metas, kind):
+    """The columns of `metas` of one kind."""
+    found = np.empty(metas.shape, np.int32)
+    count = 0
+    for i in range(metas.shape[1]):
+        if metas[3, i] == kind:
+            for row in range(len(metas)):
+                found[row, count] = metas[row, i]
+            count += 1
+    return found[:, :count]
+
+
+@njit(cache=True)
+def dialect(sysex, data):
     """The maker named by the file's SysEx messages, if there is exactly one."""
     gs, xg = False, False
-    for i in range(len(x_offset)):
-        at = x_offset[i]
-        if x_length[i] >= 7:
+    for i in range(sysex.shape[1]):
+        at = sysex[1, i]
+        if sysex[2, i] >= 7:
             gs |= data[at] == 0x41 and data[at + 2] == 0x42 and data[at + 3] == 0x12
             xg |= data[at] == 0x43 and data[at + 1] >> 4 == 1 and data[at + 2] == 0x4C
     return GS if gs and not xg else XG if xg and not gs else UNKNOWN_MAKER
@@ -100,25 +106,16 @@ def is_reset(data, at, length):
 
 
 @njit(cache=True)
-def find_resets(metas, data):
-    """GM, GM2, GS and XG resets, and the maker that the file's SysEx messages name.
-
-    Returns:
-        (int64 rows key, port of the resets, sorted by key; the maker, as `dialect` says)
-    """
-    x = np.flatnonzero(metas[3] == SYSEX)
-    found = np.empty((2, len(x)), np.int64)
+def find_resets(sysex, data):
+    """GM, GM2, GS and XG resets: int64 rows key, port; sorted by key."""
+    resets = np.empty((2, sysex.shape[1]), np.int64)
     count = 0
-    for i in x:
-        if is_reset(data, metas[1, i], metas[2, i]):
-            found[0, count] = np.int64(metas[0, i]) << 32
-            found[1, count] = metas[4, i] >> 16
+    for i in range(sysex.shape[1]):
+        if is_reset(data, sysex[1, i], sysex[2, i]):
+            resets[0, count] = np.int64(sysex[0, i]) << 32
+            resets[1, count] = sysex[4, i] >> 16
             count += 1
-    order = np.argsort(found[0, :count])
-    resets = np.empty((2, count), np.int64)
-    for i in range(count):
-        resets[0, i], resets[1, i] = found[0, order[i]], found[1, order[i]]
-    return resets, dialect(data, metas[1][x], metas[2][x])
+    return resets[:, :count]
 
 
 @njit(cache=True)
@@ -162,42 +159,46 @@ def bank_decision(bank, maker, is_gm2):
 
 
 @njit(cache=True)
-def switches(messages, x_key, x_offset, x_length, x_port, data, default, home):
+def switches(messages, sysex, data, maker, default, home):
     """Every change of a part's decision by its own messages: (key, part, decision), by key.
 
     Args:
-        messages: the rows of `events.read_track`, sorted by (tick, offset).
-        x_key: int64, tick << 32 | offset of each SysEx, sorted. x_offset, x_length: where its
-            bytes lie in `data`. x_port: its port.
+        messages, sysex: sorted by (tick, offset).
+        maker: that the file names; see `dialect`.
+        default: the decision for each part until it changes.
         home: the port whose SysEx messages apply to each part.
     """
     s_tick, s_offset, s_bytes, s_origin = messages[0], messages[1], messages[2], messages[3]
-    room = 2 * (len(s_tick) + len(x_key))  # a reset undoes only earlier changes
+    count = sysex.shape[1]
+    room = 2 * (len(s_tick) + count)  # a reset undoes only earlier changes
     key = np.empty(room, np.int64)
     part = np.empty(room, np.int32)
     decision = np.empty(room, np.uint8)
-    maker, is_gm2 = dialect(data, x_offset, x_length), False
+    is_gm2 = False
     mode = np.zeros(len(default), np.uint8)
     bank = np.zeros(len(default), np.uint8)
     banked = np.zeros(len(default), np.uint8)
     current = default.copy()
     s, x, k = 0, 0, 0
-    while s < len(s_tick) or x < len(x_key):
-        s_key = np.int64(s_tick[s]) << 32 | s_offset[s] if s < len(s_tick) else np.int64(2**63 - 1)
-        if x < len(x_key) and x_key[x] < s_key:
-            now = x_key[x]
-            reset = is_reset(data, x_offset[x], x_length[x])
-            channel, changed = part_mode(data, x_offset[x], x_length[x])
+    while s < len(s_tick) or x < count:
+        now = np.int64(2**63 - 1)
+        if s < len(s_tick):
+            now = np.int64(s_tick[s]) << 32 | s_offset[s]
+        x_key = np.int64(sysex[0, x]) << 32 | sysex[1, x] if x < count else np.int64(2**63 - 1)
+        if x_key < now:
+            now = x_key
+            reset = is_reset(data, sysex[1, x], sysex[2, x])
+            channel, changed = part_mode(data, sysex[1, x], sysex[2, x])
             first, last = (0, len(default)) if reset or channel >= 0 else (0, 0)
             is_gm2 = reset == 2 if reset else is_gm2
+            port = sysex[4, x] >> 16
             for p in range(first, last):
-                if home[p] == x_port[x] and reset:
+                if home[p] == port and reset:
                     mode[p], bank[p], banked[p] = NONE, 0, NONE
-                elif home[p] == x_port[x] and p & 15 == channel:
+                elif home[p] == port and p & 15 == channel:
                     mode[p] = changed
             x += 1
         else:
-            now = s_key
             first = (s_origin[s] >> 16 << 4) + (s_bytes[s] & 15)
             last = first
             if s_bytes[s] & 0xFFF0 == 0x00B0:
@@ -216,6 +217,14 @@ def switches(messages, x_key, x_offset, x_length, x_port, data, default, home):
 
 
 @njit(cache=True)
+def channel_defaults(parts):
+    """The decision for each part by the channel alone (General MIDI)."""
+    default = np.zeros(parts, np.uint8)
+    default[DRUM_CHANNEL::16] = CHANNEL_10
+    return default
+
+
+@njit(cache=True)
 def by_channel(packed):
     """The decision for each note by the channel alone (General MIDI)."""
     decisions = np.empty(len(packed), np.uint8)
@@ -225,7 +234,7 @@ def by_channel(packed):
 
 
 @njit(cache=True)
-def needs_more_than_channel(packed, s_bytes, metas, data, named):
+def needs_more_than_channel(packed, s_bytes, sysex, data, named):
     """Whether anything beyond the channel matters: a part mode, a drum bank, or a name.
 
     Args:
@@ -237,46 +246,63 @@ def needs_more_than_channel(packed, s_bytes, metas, data, named):
         bank = (s_bytes[i] >> 16) & 127
         if bank == 121 or (bank >= 120 and s_bytes[i] & 15 != DRUM_CHANNEL):
             return True
-    m_offset, m_length, m_kind = metas[1], metas[2], metas[3]
-    for i in range(len(m_kind)):
-        if m_kind[i] == SYSEX and part_mode(data, m_offset[i], m_length[i])[0] >= 0:
+    for i in range(sysex.shape[1]):
+        if part_mode(data, sysex[1, i], sysex[2, i])[0] >= 0:
             return True
     for i in range(len(packed) if named.any() else 0):
-        track = packed[i] & 0xFFFF
-        if track < len(named) and named[track] and (packed[i] >> 32) & 15 != DRUM_CHANNEL:
+        if named[packed[i] & 0xFFFF] and (packed[i] >> 32) & 15 != DRUM_CHANNEL:
             return True
     return False
 
 
-def look_like_drums(pitch: np.ndarray) -> bool:
+@njit(cache=True)
+def look_like_drums(tally):
     """Whether these pitches look like a drum part rather than a melody.
 
     At least 90 % lie on General MIDI's percussion keys, and at least half on bass drum, snare or
     hi-hat, of which at least two occur.
+
+    Args:
+        tally: shape (KINDS_OF_KEYS,): the number of notes by the kind of their key.
     """
-    if len(pitch) < MIN_NOTES:
-        return False
-    on_keys = np.count_nonzero((pitch >= 35) & (pitch <= 81))
-    families = [np.count_nonzero(np.isin(pitch, family)) for family in (KICKS, SNARES, HATS)]
-    return bool(
-        10 * on_keys >= 9 * len(pitch)
-        and 2 * sum(families) >= len(pitch)
+    count = tally.sum()
+    families = tally[KICK:]
+    return (
+        count >= MIN_NOTES
+        and 10 * tally[NO_KEY] <= count
+        and 2 * families.sum() >= count
         and np.count_nonzero(families) >= 2
     )
 
 
-def groups(*labels: np.ndarray) -> Iterator[np.ndarray]:
-    """Groups of positions that share all their labels."""
-    order = np.lexsort(labels)
-    changes = np.zeros(max(len(order) - 1, 0), bool)
-    for label in labels:
-        changes |= np.diff(label[order].astype(np.int64)) != 0
-    yield from np.split(order, np.flatnonzero(changes) + 1)
+@njit(cache=True)
+def decide_by_look(decisions, packed, hinted, decision):
+    """Give undecided notes with a hint a decision where those of their track and channel look
+    like drums; in place.
+
+    Args:
+        hinted: bool, one per note.
+    """
+    first = 0
+    while first < len(packed):
+        track, last = packed[first] & 0xFFFF, first
+        tally = np.zeros((16, KINDS_OF_KEYS), np.int64)
+        while last < len(packed) and packed[last] & 0xFFFF == track:
+            if hinted[last] and decisions[last] == NONE:
+                tally[(packed[last] >> 32) & 15, KIND_OF_KEY[(packed[last] >> 16) & 127]] += 1
+            last += 1
+        for i in range(first, last):
+            if (
+                hinted[i]
+                and decisions[i] == NONE
+                and look_like_drums(tally[(packed[i] >> 32) & 15])
+            ):
+                decisions[i] = decision
+        first = last
 
 
-def resolve_hints(
-    decisions: np.ndarray, packed: np.ndarray, program: np.ndarray, named: np.ndarray
-) -> None:
+@njit(cache=True)
+def resolve_hints(decisions, packed, program, named):
     """Let the notes decide where there is only a hint; in place.
 
     Args:
@@ -285,113 +311,45 @@ def resolve_hints(
         program: one per note.
         named: bool, one per track: its name says drums.
     """
-    track, channel = packed & 0xFFFF, (packed >> 32) & 15
-    ambiguous = decisions == AMBIGUOUS
-    decisions[ambiguous] = np.where(channel[ambiguous] == DRUM_CHANNEL, CHANNEL_10, NONE)
-    is_named = np.append(named, False)[track] & ~PITCHED_PERCUSSION[program]
-    for hint, decision in ((ambiguous, XG_BANK), (is_named, NAME)):
-        at = np.flatnonzero(hint & (decisions == NONE))
-        if at.size == 0:
-            continue
-        for group in groups(channel[at], track[at]):
-            if look_like_drums((packed[at[group]] >> 16) & 127):
-                decisions[at[group]] = decision
+    is_ambiguous = decisions == AMBIGUOUS
+    is_named = np.empty(len(packed), np.bool_)
+    for i in range(len(packed)):
+        is_named[i] = named[packed[i] & 0xFFFF] and not PITCHED_PERCUSSION[program[i]]
+        if is_ambiguous[i]:
+            decisions[i] = CHANNEL_10 if (packed[i] >> 32) & 15 == DRUM_CHANNEL else NONE
+    decide_by_look(decisions, packed, is_ambiguous, XG_BANK)
+    decide_by_look(decisions, packed, is_named, NAME)
 
 
 @njit(cache=True)
-def name_metas(metas):
-    """(offset, length, track) of every track name and instrument name."""
-    m_offset, m_length, m_kind, m_origin = metas[1], metas[2], metas[3], metas[4]
-    count = 0
-    found = np.empty((3, len(m_kind)), np.int64)
-    for i in range(len(m_kind)):
-        if m_kind[i] == TRACK_NAME or m_kind[i] == INSTRUMENT_NAME:
-            found[0, count], found[1, count] = m_offset[i], m_length[i]
-            found[2, count] = m_origin[i] & 0xFFFF
-            count += 1
-    return found[:, :count]
-
-
-def named_tracks(metas: np.ndarray, data: bytes, tracks: int) -> np.ndarray:
-    """Whether each track's name or instrument name says drums, in any encoding."""
-    named = np.zeros(tracks, bool)
-    for at, length, track in zip(*name_metas(metas).tolist(), strict=True):
-        says_drums = NAMES_DRUMS.search(data, at, at + length)
-        if says_drums and not NAMES_PITCHES.search(data, at, at + length):
-            named[track] = True
-    return named
+def is_orchestra_kit(program, decision):
+    """Whether a note is played by a kit that has timpani."""
+    return program == ORCHESTRA and IS_DRUM[decision] and decision not in (XG_ON, XG_BANK)
 
 
 @njit(cache=True)
-def any_orchestra_kit(decisions, program, is_drum):
-    """Whether any drum is played by the orchestra kit."""
-    found = False
-    for i in range(len(program)):
-        found |= program[i] == ORCHESTRA and is_drum[decisions[i]]
-    return found
-
-
-def find_timpani(
-    decisions: np.ndarray, packed: np.ndarray, program: np.ndarray, maker: int
-) -> None:
+def find_timpani(decisions, packed, program, maker, parts):
     """Make the timpani of the orchestra kit notes of their program; in place.
 
     Args:
         decisions, packed, program: one per note; see `events.read_track`.
         maker: that the file names.
     """
-    if maker == XG or not any_orchestra_kit(decisions, program, IS_DRUM):
+    found = False
+    for i in range(len(program)):
+        found |= program[i] == ORCHESTRA
+    if maker == XG or not found:
         return
-    at = np.flatnonzero(program == ORCHESTRA)
-    at = at[IS_DRUM[decisions[at]]]
-    at = at[(decisions[at] != XG_ON) & (decisions[at] != XG_BANK)]
-    pitch, part = (packed[at] >> 16) & 127, packed[at] >> 56 << 4 | ((packed[at] >> 32) & 15)
-    is_timpani = (pitch >= TIMPANI_KEYS[0]) & (pitch <= TIMPANI_KEYS[1])
-    for group in groups(part) if len(at) and maker == UNKNOWN_MAKER else ():
-        is_timpani[group] &= not look_like_drums(pitch[group])
-    decisions[at[is_timpani]], program[at[is_timpani]] = ORCHESTRA_KIT, TIMPANI
-
-
-def decide(
-    notes: tuple,
-    program: np.ndarray,
-    messages: np.ndarray,
-    metas: np.ndarray,
-    counts: np.ndarray,
-    padded: np.ndarray,
-    data: bytes,
-    home: np.ndarray,
-) -> np.ndarray:
-    """The decision for each note, as indexes into DECISIONS.
-
-    Args:
-        notes: (start, packed, offset) of each note, in the order of the file.
-        program: of each note.
-        messages: rows as in `events.read_track`, sorted by (tick, offset).
-        metas: likewise, in file order.
-        counts: as `events.read_tracks` returns them.
-        padded, data: the file, as an array with padding and as bytes.
-        home: the port whose SysEx messages apply to each part.
-    """
-    start, packed, offset = notes
-    named = named_tracks(metas, data, counts[4])
-    if not needs_more_than_channel(packed, messages[2], metas, padded, named):
-        return by_channel(packed)
-    default = np.zeros(counts[3], np.uint8)
-    default[DRUM_CHANNEL::16] = CHANNEL_10
-    tick, m_offset, length, kind, origin = metas
-    x = np.flatnonzero(kind == SYSEX)
-    x_key = tick[x].astype(np.int64) << 32 | m_offset[x]
-    order = np.argsort(x_key)
-    x = x[order]
-    changes = switches(
-        messages, x_key[order], m_offset[x], length[x], origin[x] >> 16, padded, default, home
-    )
-    decisions = in_force(start, offset, packed, *changes, default)
-    resolve_hints(decisions, packed, program, named)
-    return decisions
-
-
-def count_decisions(decided: np.ndarray) -> dict[str, int]:
-    """Number of notes per decision, leaving out those that are melodic by default."""
-    return {DECISIONS[code]: n for code, n in enumerate(decided.tolist()) if n and code != NONE}
+    tally = np.zeros((parts, KINDS_OF_KEYS), np.int64)
+    for i in range(len(program) if maker == UNKNOWN_MAKER else 0):
+        if is_orchestra_kit(program[i], decisions[i]):
+            part = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15)
+            tally[part, KIND_OF_KEY[(packed[i] >> 16) & 127]] += 1
+    for i in range(len(program)):
+        part, pitch = packed[i] >> 56 << 4 | ((packed[i] >> 32) & 15), (packed[i] >> 16) & 127
+        is_timpani = (
+            is_orchestra_kit(program[i], decisions[i])
+            and TIMPANI_KEYS[0] <= pitch <= TIMPANI_KEYS[1]
+        )
+        if is_timpani and not look_like_drums(tally[part]):
+            decisions[i], program[i] = ORCHESTRA_KIT, TIMPANI

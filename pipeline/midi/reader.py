@@ -6,12 +6,13 @@ Conventions
     part    the notes of one channel on one port: one instrument
     strict, tolerant, salvage   how much had to be repaired; see `events.REPAIRS`
 
-docs/reader.md describes what happens to damaged bytes. Compiled kernels do the work (events.py,
-notes.py, percussion.py); this file finds the header and assembles the result.
+docs/reader.md describes what happens to damaged bytes. Compiled kernels do the work (compiled.py);
+this file finds the header and assembles the result.
 """
 
 import dataclasses
 import io
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -19,17 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.midi import events, parts, percussion
-from pipeline.midi.controls import (
-    CONTROL_DTYPE,
-    METER_DTYPE,
-    TEMPO_DTYPE,
-    control_records,
-    meter_records,
-    sorted_messages,
-    tempo_records,
-)
-from pipeline.midi.notes import NOTE_DTYPE, in_force, note_records
+from pipeline.midi import compiled, events, percussion
+from pipeline.midi.controls import CONTROL_DTYPE, METER_DTYPE, TEMPO_DTYPE
+from pipeline.midi.notes import NOTE_DTYPE
 
 MAX_BYTES = 16 * 2**20  # ten times the largest file of Lakh
 ASSUMED_TICKS_PER_BEAT = 480
@@ -38,6 +31,7 @@ WHOLE_NOTE = 4  # beats: the longest that a note without a note-off lasts
 DAMAGED = {"track_length", "truncated_track", "lost_sync", "time_out_of_bounds"}
 """Repairs after which the file may have been corrupted as a whole, by a text-mode transfer."""
 
+HEADER = struct.Struct(">IHHH")  # length, format, tracks, division
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 GZIP_WBITS = 31  # zlib: expect a gzip header, use the largest window
@@ -228,69 +222,26 @@ def without_carriage_returns(data: bytes) -> bytes | None:
 
 def read_bytes(data: bytes) -> Recording:
     """Read a MIDI file without undoing any transfer; see `read_midi`."""
-    size = len(data)
     repairs: dict[str, int] = {}
     header = read_header(data, repairs)
-    padded = np.zeros(size + events.PADDING, np.uint8)
-    padded[:size] = np.frombuffer(data, np.uint8)
-    notes, packed, messages, metas, counts, counters = events.read_tracks(
-        padded,
-        header.tracks_at,
-        size,
-        header.tracks,
-        WHOLE_NOTE * header.ticks_per_beat,
-        header.format == 2,
+    (notes, tempos, meters, controls), repaired, decided, tracks = compiled.read_music(
+        data, header.tracks_at, header.tracks, WHOLE_NOTE * header.ticks_per_beat, header.format
     )
-    used_notes, used_messages, used_metas, _, tracks = counts.tolist()
     if tracks == 0:
         raise UnreadableMidi("no_tracks", header.tracks_at, "the file has a header but no track")
     if tracks != header.tracks:
         repairs["track_count"] = 1
-
-    messages = sorted_messages(messages, used_messages)
-    metas = metas[:, :used_metas]
-    start, _, offset, _, _ = notes[:, :used_notes]
-    packed = packed[:used_notes]
-    if header.format == 1 and tracks > 1 and parts.shares_a_channel(packed):
-        ports, home = parts.split_shared_channels(
-            start, offset, packed, messages, int(counts[3]) // 16
-        )
-        counts[3] = ports * 16
-    else:
-        home = parts.own_ports(counts[3])
-    first = parts.first_ticks(start, packed, counts[3])
-    resets, maker = percussion.find_resets(metas, padded)
-    program_changes, tunings = parts.part_changes(
-        messages, resets, home, first, maker == percussion.XG
-    )
-    program = in_force(start, offset, packed, *program_changes, np.zeros(counts[3], np.uint8))
-    decisions = percussion.decide(
-        (start, packed, offset), program, messages, metas, counts, padded, data, home
-    )
-    if len(tunings[0]):
-        centre = np.full(counts[3], parts.CENTRE, np.uint8)
-        semitones = in_force(start, offset, packed, *tunings, centre)
-        parts.tune(packed, semitones, percussion.IS_DRUM[decisions])
-    percussion.find_timpani(decisions, packed, program, maker)
-    numbers = parts.part_numbers(packed, messages, counts[3])
-    records, decided = note_records(
-        notes, packed, program, decisions, percussion.IS_DRUM, numbers, counts
-    )
-    tempos, counters[events.BAD_TEMPO] = tempo_records(metas, padded)
-    meters, counters[events.BAD_METER] = meter_records(metas, padded)
-    controls = control_records(messages, resets, home, first, numbers)
-    for number, count in enumerate(counters.tolist()):
-        if count:
-            repairs[events.REPAIRS[number][0]] = count
+    for number, count in repaired.tolist():
+        repairs[events.REPAIRS[number][0]] = count
     recording = Recording(
-        notes=records.reshape(-1).view(NOTE_DTYPE),
+        notes=np.ndarray(len(notes), NOTE_DTYPE, notes),
         ticks_per_beat=header.ticks_per_beat,
-        tempos=tempos.reshape(-1).view(TEMPO_DTYPE),
-        meters=meters.reshape(-1).view(METER_DTYPE),
-        controls=controls.reshape(-1).view(CONTROL_DTYPE),
+        tempos=np.ndarray(len(tempos), TEMPO_DTYPE, tempos),
+        meters=np.ndarray(len(meters), METER_DTYPE, meters),
+        controls=np.ndarray(len(controls), CONTROL_DTYPE, controls),
         tier=events.tier_of(repairs),
         repairs=repairs,
-        percussion=percussion.count_decisions(decided),
+        percussion={percussion.DECISIONS[code]: count for code, count in decided.tolist() if code},
     )
     return recording if header.beat_microseconds is None else in_frames(recording, header)
 
@@ -315,17 +266,16 @@ def read_header(data: bytes, repairs: dict[str, int]) -> Header:
         prefixed = at == 128 and data[0] == 0
         code = "riff_wrapper" if wrapped else "macbinary_prefix" if prefixed else "leading_junk"
         repairs[code] = 1
-    length = int.from_bytes(data[at + 4 : at + 8])
+    length, format, tracks, division = HEADER.unpack_from(data, at + 4)
     if length != 6:
         repairs["header_length"] = 1
         if length < 6 or data[at + 8 + length : at + 12 + length] != b"MTrk":
             length = 6
-    format, tracks, division = (int.from_bytes(data[at + i : at + i + 2]) for i in (8, 10, 12))
     if format == 2:
         repairs["format_2"] = 1
     elif format > 2:
         repairs["unknown_format"] = 1
-    is_followed = data[at + 8 + length : at + 12 + length] == b"MTrk"
+    is_followed = data.startswith(b"MTrk", at + 8 + length)
     beat, scale, microseconds = read_division(division, is_followed, repairs)
     return Header(at + 8 + length, format, tracks, beat, scale, microseconds)
 
