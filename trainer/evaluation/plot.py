@@ -14,19 +14,21 @@ from trainer.plot_style import INK, colour, save_png, style_axes, write_legend
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLUMNS = 3
 ORDERED = ("memory", "position")
 """Breakdowns drawn as a line; the others are drawn as points, one row per label."""
 MAX_LETTERS = 32
 """Letters of labels that fit side by side below a panel."""
-HOLLOW: dict[str, Any] = {"ms": 4, "markerfacecolor": "white"}
-"""A mean of too few songs for an interval."""
+HOLLOW: dict[str, Any] = {"ms": 4, "markerfacecolor": "white", "zorder": 3}
+"""A mean of too few songs for an interval; drawn over the line of all."""
 
 
 def save(results: list[Evaluation], path: Path) -> None:
     """Draw the results of `evaluate.evaluate` to a PNG file."""
-    figure = Figure(figsize=(13, 8), layout="constrained")
-    panels = figure.subplots(2, 3).flatten()
     titles = [title for title in results[0]["by"] if title != "knn"]  # two numbers need no panel
+    rows = len(titles) // COLUMNS + 1  # the last panel has the legend
+    figure = Figure(figsize=(13, 4 * rows), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS).flatten()
     for axes, title in zip(panels, titles, strict=False):
         labels = labels_of(results, title)
         for number, result in enumerate(results):

@@ -8,6 +8,7 @@ from shards.vocabulary import CodecSettings, Vocabulary
 from shards.writer import write_json
 from tests.trainer.cli.test_cli import QUICK
 from trainer.cli import cli
+from trainer.evaluation import plot
 from trainer.evaluation.held_out import open_runs
 from trainer.run.folder import open_run
 
@@ -45,6 +46,13 @@ def test_runs_are_compared_in_a_table_json_files_and_a_plot(runs):
     lines = result.stdout.splitlines()
     assert any(line.split() == ["with", "without"] for line in lines)
     assert (runs[0] / "evaluation" / "valid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_of_six_breakdowns_has_room_for_its_legend(tmp_path):
+    row = {"mean": 1.0, "low": None, "high": None, "count": 9, "songs": 1}
+    titles = ("memory", "dynamic", "token", "position", "family", "meter")
+    result = {"run": "r", "overall": {"loss": row}, "by": {title: {"0": row} for title in titles}}
+    plot.save([result], tmp_path / "x.png")  # a warning, which is an error here, if it has not
 
 
 def test_json_is_a_list_of_what_the_files_hold_and_nothing_else(runs):
