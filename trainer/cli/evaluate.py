@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from shards.console import json_option, print_json, progress_bar
+from shards.errors import SettingError
 from shards.outputs import Outputs, overwrite_option
 from shards.text import visible
 from shards.writer import write_json
@@ -16,7 +17,7 @@ from trainer.cli.options import PATH, device_option, held_out_options, result_fi
 @click.option(
     "--memory",
     "memories",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=65_536),
     multiple=True,
     default=(0,),
     help="Also score with a memory of this many tokens; may be given several times.  [0]",
@@ -24,7 +25,7 @@ from trainer.cli.options import PATH, device_option, held_out_options, result_fi
 @click.option(
     "--dynamic",
     "dynamic_lr",
-    type=click.FloatRange(min=0, max=1),
+    type=float,
     metavar="LR",
     help="Also score with weights that go on learning from each block after it is scored, by "
     "gradient descent at this rate: try 0.01. Each song begins with the trained weights.",
@@ -62,6 +63,8 @@ def evaluate_command(
     from trainer.evaluation import evaluate, held_out, plot
     from trainer.evaluation.breakdown import Targets
 
+    if dynamic_lr is not None and not 0 <= dynamic_lr <= 1:  # click's range takes nan
+        raise SettingError(f"--dynamic is {dynamic_lr}; expected a learning rate from 0 to 1")
     chosen_device = choose_device(device)
     runs, dataset = held_out.open_runs(paths)
     files, plot_file = result_files(runs, "evaluation", split, out, overwrite=overwrite)

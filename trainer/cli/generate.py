@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shards.console import print_note, progress_bar
+from shards.errors import SettingError
 from shards.outputs import Outputs, overwrite_option
 from shards.settings import options_for, take
 from shards.text import visible
@@ -14,6 +15,10 @@ from trainer.generation.settings import SampleConfig
 
 if TYPE_CHECKING:
     from trainer.run.folder import Run
+
+
+KEPT = ("bars", "seconds", "ending", "tempo", "meter", "changes")
+"""Settings that would contradict a prompt of which bars or parts are written anew."""
 
 
 @click.command(name="generate")
@@ -79,6 +84,12 @@ def generate_command(
         parts=parts,
         accompany=accompany,
     )
+    for name in KEPT if infill is not None or accompany is not None else ():
+        if getattr(config, name):
+            raise SettingError(
+                f"--{name} cannot be asked with --infill or --accompany: what is written keeps the "
+                "bars, the meter and the tempo of the prompt"
+            )
     run = open_run(run_path)
     files = _files(outs, run, config)
     check_song_files(

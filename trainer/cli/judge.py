@@ -55,7 +55,7 @@ def judge_command(
     chosen_device = choose_device(device or "cpu")
     runs, dataset = held_out.open_runs(paths)
     files, plot_file = result_files(runs, "judgement", split, out, overwrite=overwrite)
-    if config.instruments:
+    if config.instruments is not None:
         parse_instruments(config.instruments, dataset.vocabulary)
     where = held_out.common_where(runs, where)
     numbers = held_out.choose_songs(dataset, split, songs, where)

@@ -38,7 +38,7 @@ PLAIN, GIVEN, WRITTEN = range(3)
 
 _SPELLED = {"Db": "C#", "D#": "Eb", "Gb": "F#", "G#": "Ab", "A#": "Bb",
             "Cb": "B", "Fb": "E", "E#": "F", "B#": "C"}  # fmt: skip
-_KEY = re.compile(r"([A-Ga-g])([#b]?) ?(m|minor|major|maj|min)?")
+_KEY = re.compile(r"([A-Ga-g])([#b]?)\s*(m|(?i:minor|major|maj|min))?")
 
 
 def _bars_left_codes() -> np.ndarray:
@@ -164,7 +164,7 @@ def parse_key(text: str) -> str:
     letter, accidental, mode = match.groups()
     note = letter.upper() + accidental
     note = _SPELLED.get(note, note)
-    is_minor = (mode or "").startswith("mi") or mode == "m"
+    is_minor = (mode or "").lower().startswith("mi") or mode == "m"
     return note + "m" * is_minor
 
 

@@ -23,12 +23,12 @@ def asked_conditions(
         SettingError: the meter or the key is none.
     """
     band = None
-    if config.instruments:
+    if config.instruments is not None:
         band = typical_classes(config.instruments, vocabulary)
     conditions = Conditions(
         tempo=config.tempo,
         meter=config.meter,
-        key=parse_key(config.key) if config.key else None,
+        key=None if config.key is None else parse_key(config.key),
         bars=None if last_bar is None else last_bar + 1,
         notes_per_bar=config.notes_per_bar,
         programs=None if band is None else tuple(n for n in band if n < PROGRAMS),

@@ -313,13 +313,13 @@ class SongSampler(Sampler):
 def _constraints(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool) -> Constraints:
     every = np.ones(vocabulary.instruments, bool)
     return Constraints(
-        instruments=parse_instruments(config.instruments, vocabulary)
-        if config.instruments
-        else every,
+        instruments=every
+        if config.instruments is None
+        else parse_instruments(config.instruments, vocabulary),
         max_programs=config.max_instruments or None,
         allow_changes=_may_change(config, prompted=prompted),
         allow_ending=config.ending,
-        meter=parse_meter(config.meter, vocabulary) if config.meter else None,
+        meter=None if config.meter is None else parse_meter(config.meter, vocabulary),
         tempo=nearest_tempo(config.tempo, vocabulary) if config.tempo else None,
         max_loop_bars=config.max_loop_bars or None,
     )

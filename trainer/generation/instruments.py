@@ -18,11 +18,15 @@ FAMILY_NUMBERS = {name.lower(): number for number, (name, _) in enumerate(FAMILI
 """Each family has eight consecutive programs."""
 
 
-def parse_instruments(text: str, vocabulary: Vocabulary) -> np.ndarray:
+def parse_instruments(
+    text: str, vocabulary: Vocabulary, *, option: str = "--instruments"
+) -> np.ndarray:
     """Find the instrument classes that a list of names selects.
 
     Args:
         text: names separated by commas, such as `piano,fretless bass,drums`.
+        vocabulary: whose classes they are.
+        option: that they were given to; named in errors.
 
     Returns:
         shape (instruments,), bool.
@@ -32,7 +36,7 @@ def parse_instruments(text: str, vocabulary: Vocabulary) -> np.ndarray:
     """
     selected = np.zeros(vocabulary.instruments, bool)
     for name in text.split(","):
-        selected[_classes(name.strip().lower(), vocabulary)] = True
+        selected[_classes(name.strip().lower(), vocabulary, option)] = True
     return selected
 
 
@@ -55,7 +59,9 @@ def typical_classes(text: str, vocabulary: Vocabulary) -> list[int]:
     return [TYPICAL.get(name, _classes(name, vocabulary)[0]) for name in names]
 
 
-def _classes(name: str, vocabulary: Vocabulary) -> list[int] | range:
+def _classes(
+    name: str, vocabulary: Vocabulary, option: str = "--instruments"
+) -> list[int] | range:
     if name == DRUMS:
         return range(PROGRAMS, vocabulary.instruments)
     if name in MEANT:
@@ -72,5 +78,5 @@ def _classes(name: str, vocabulary: Vocabulary) -> list[int] | range:
         near = difflib.get_close_matches(name, [DRUMS, *FAMILY_NUMBERS, *names], n=1)
         families = ", ".join(FAMILY_NUMBERS)
         hint = f"did you mean {near[0]}?" if near else f"known: {DRUMS}, {families}, …"
-        raise SettingError(f"--instruments: no instrument is named {name!r}; {hint}")
+        raise SettingError(f"{option}: no instrument is named {name!r}; {hint}")
     return matches

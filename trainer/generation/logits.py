@@ -14,9 +14,13 @@ Sources
 import numpy as np
 
 
+COLDEST = 1e-9
+"""Below it only the likeliest class is kept; division by much less would leave no finite logit."""
+
+
 def with_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Sharpen the distribution below 1, flatten it above; at 0 keep only the likeliest class."""
-    if temperature == 0:
+    if temperature < COLDEST:
         return np.where(np.arange(len(logits)) == logits.argmax(), 0.0, -np.inf)
     return logits / temperature
 

@@ -57,9 +57,9 @@ def infilling(
     last, match = int(song.bars[-1]) + 1, re.fullmatch(r" *(\d{1,6}) *(?:- *(\d{1,6}))? *", bars)
     first, stop = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= first <= stop <= last:
-        raise SettingError(f"--infill {bars}: expected bars of the song's {last}, as 9-16")
+        raise SettingError(f"--infill {bars!r}: expected bars of the song's {last}, as 9-16")
     gap = first - 1, stop, min(stop + bars_ahead(song, stop, memory), last)
-    return infilling_plan(last, [gap], _hidden(parts, vocabulary))
+    return infilling_plan(last, [gap], _hidden(parts, vocabulary, "--parts"))
 
 
 def bars_ahead(song: EncodedSong, bar: int, memory: int) -> int:
@@ -75,17 +75,17 @@ def accompaniment(song: EncodedSong, parts: str, vocabulary: Vocabulary) -> Plan
     Raises:
         SettingError: there is no such instrument, or they are all that the song has.
     """
-    hidden = _hidden(parts, vocabulary)
+    hidden = _hidden(parts, vocabulary, "--accompany")
     played = np.unique(song.instruments[song.instruments != NO_INSTRUMENT])
     if hidden[played].all():
         raise SettingError(f"--accompany {parts}: the song has no other parts to accompany")
     return accompaniment_plan(int(song.bars[-1]) + 1, BARS_AT_A_TIME, hidden)
 
 
-def _hidden(parts: str | None, vocabulary: Vocabulary) -> np.ndarray:
+def _hidden(parts: str | None, vocabulary: Vocabulary, option: str) -> np.ndarray:
     hidden = np.zeros(CLASSES, bool)
     hidden[: vocabulary.instruments] = (
-        True if parts is None else parse_instruments(parts, vocabulary)
+        True if parts is None else parse_instruments(parts, vocabulary, option=option)
     )
     return hidden
 

@@ -16,7 +16,7 @@ class SampleConfig:
     bars: int | None = setting(
         None, f"Bars after the prompt.  [{DEFAULT_BARS}, without --seconds]", low=1, high=10_000
     )
-    seconds: float | None = setting(None, "Seconds after the prompt.", low=0)
+    seconds: float | None = setting(None, "Seconds after the prompt.", low=0, high=36_000)
     tokens: int = setting(
         16_384, "Stop a song after this many tokens, even before its last bar or second.", low=8
     )

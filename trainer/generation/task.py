@@ -138,9 +138,9 @@ def _read(run: Run, prompt: Path | EncodedSong | None) -> EncodedSong | None:
 
 def _check_config(run: Run, config: SampleConfig) -> None:
     """Refuse typos, and wishes that the model does not hear, before it is loaded."""
-    if config.instruments:
+    if config.instruments is not None:
         parse_instruments(config.instruments, run.vocabulary)
-    if config.meter:
+    if config.meter is not None:
         parse_meter(config.meter, run.vocabulary)
     asked_conditions(config, run.vocabulary, None)
     if run.config.model.conditions:

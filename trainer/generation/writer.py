@@ -42,7 +42,8 @@ class Constraints:
         allow_changes: whether meter and tempo may change after the song's opening.
         allow_ending: whether the song may end by itself.
         ending_bar: the first bar in which it may.
-        meter, tempo: the tokens that the song opens with; None: any.
+        meter, tempo: the tokens that the song opens with, or goes on with after a prompt; None:
+            any.
         max_loop_bars: how many bars an exact repetition may run; None: any number.
     """
 
@@ -208,12 +209,12 @@ class SongWriter:
             allowed[self.vocabulary.bend0 : self.vocabulary.unused0] = False
         if not self._may_end():
             allowed[self.vocabulary.eos] = False
+        now = self.cursor.time + self.cursor.due
         for token in (self.constraints.meter, self.constraints.tempo):
-            if token is not None and self.cursor.time == 0 and allowed[token]:
+            if token is not None and now == self._not_before and allowed[token]:
                 allowed = np.arange(len(allowed)) == token
         if due_bar is not None:
             allowed = self._within(allowed, due_bar)
-        now = self.cursor.time + self.cursor.due
         if now < self._not_before:
             return self._only_rests(allowed, self._not_before - now)
         if note_due:
@@ -240,9 +241,15 @@ class SongWriter:
         return prefer(allowed, inside)
 
     def _only_rests(self, allowed: np.ndarray, steps: int) -> np.ndarray:
-        """Allow only rests, and only those that reach `steps` with the rests that may follow."""
+        """Allow only rests, and only those that reach `steps` with the rests that may follow.
+
+        None goes beyond where the meter or the tempo is to be stated.
+        """
         v, wanted = self.vocabulary, np.zeros(len(allowed), bool)
-        wanted[v.rest0 : v.rest0 + len(v.rests)] = v.rests + v.rest_room >= steps
+        reaching = v.rests + v.rest_room >= steps
+        if self.constraints.meter is not None or self.constraints.tempo is not None:
+            reaching &= v.rests <= steps
+        wanted[v.rest0 : v.rest0 + len(v.rests)] = reaching
         return prefer(allowed, wanted)
 
     def _without_loops(self, allowed: np.ndarray) -> np.ndarray:

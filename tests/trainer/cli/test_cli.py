@@ -397,6 +397,17 @@ def refusals(dataset, trained, empty):
         "generate: band": (["generate", trained, "--instruments", "harp,x1"], 1, "named 'x1'"),
         "generate: part": (["generate", trained, "--prompt-bars", "3"], 1, "needs --prompt"),
         "generate: top_p": (["generate", trained, "--top-p", "3"], 1, "expected at most 1"),
+        "generate: no meter": (["generate", trained, "--meter", ""], 1, "meter is ''; expected"),
+        "generate: no key": (["generate", trained, "--key", ""], 1, "key is ''; expected"),
+        "generate: no band": (["generate", trained, "--instruments", ""], 1, "is named ''"),
+        "generate: endless": (["generate", trained, "--seconds", "inf"], 1, "expected at most"),
+        "generate: the prompt's tempo": (
+            ["generate", trained, "--prompt", empty, "--infill", "1", "--tempo", "90"],
+            1,
+            "--tempo cannot be asked with --infill or --accompany",
+        ),
+        "evaluate: no rate": (["evaluate", trained, "--dynamic", "nan"], 1, "--dynamic is nan"),
+        "evaluate: endless memory": (["evaluate", trained, "--memory", 2**63], 2, "0<=x<=65536"),
         "generate: prompt": (["generate", trained, "--prompt", empty / "x.mid"], 1, "--prompt"),
     }
 

@@ -79,13 +79,13 @@ def test_the_bars_left_count_down_to_the_last():
 @pytest.mark.parametrize(
     ("text", "key"),
     [("C", "C"), ("c", "C"), ("F#m", "F#m"), ("Bb", "Bb"), ("D minor", "Dm"), ("D# major", "Eb"),
-     ("a min", "Am"), ("Cb", "B"), ("E#m", "Fm")],
+     ("a min", "Am"), ("Cb", "B"), ("E#m", "Fm"), ("D  MINOR", "Dm"), ("CMaj", "C")],
 )  # fmt: skip
 def test_keys_may_be_written_as_musicians_do(text, key):
     assert parse_key(text) == key
 
 
-@pytest.mark.parametrize("text", ["", "H", "C# dorian", "Cmm", "minor", "C##"])
+@pytest.mark.parametrize("text", ["", "H", "C# dorian", "Cmm", "minor", "C##", "CM"])
 def test_what_is_no_key_is_refused(text):
     with pytest.raises(SettingError, match="expected one as in C"):
         parse_key(text)

@@ -166,6 +166,22 @@ def test_a_prompts_meter_and_tempo_are_kept_by_default(make_model, vocabulary, t
     assert (len(decoded.meters) + len(decoded.tempos) > 2) == bool(changes)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("number", range(5))
+def test_a_prompt_goes_on_in_the_meter_and_the_tempo_that_are_asked(
+    make_model, vocabulary, twin, number, seed
+):
+    prompt = Prompt.from_song(twin.songs[number], twin.codec)
+    config = SampleConfig(bars=2, meter="7/8", tempo=77, seed=seed, tokens=200, **FLAT)
+    (song,) = generate(make_model(), vocabulary, config, block_size=8, prompt=prompt)
+    decoded = twin.codec.decode(song)
+    assert decoded.meters[-1].tolist() == (prompt.end, 7, 8)
+    start, microseconds = decoded.tempos[-1].tolist()
+    assert start == prompt.end
+    assert 60e6 / microseconds == pytest.approx(77, rel=0.022)
+    assert twin.codec.encode(decoded) == song
+
+
 def test_a_prompt_without_a_note_is_refused(twin, play):
     late = play("r768", SampleConfig(bars=30))
     with pytest.raises(SettingError, match="the first 2 bars of the prompt hold no note"):

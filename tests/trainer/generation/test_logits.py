@@ -18,6 +18,7 @@ LOGITS = st.lists(st.one_of(st.floats(-20, 20), st.just(-np.inf)), min_size=1, m
 FILTERS = {
     "cold": lambda logits: with_temperature(logits, 0.5),
     "zero": lambda logits: with_temperature(logits, 0),
+    "coldest": lambda logits: with_temperature(logits, 5e-324),
     "top_k": lambda logits: keep_top_k(logits, 3),
     "top_p": lambda logits: keep_top_p(logits, 0.7),
     "top_p 0": lambda logits: keep_top_p(logits, 0.0),
