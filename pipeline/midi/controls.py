@@ -165,7 +165,9 @@ def control_records(messages, resets, home, first, part_number):
                 bend_range[part] = 100 * y + bend_range[part] % 100
             elif x == 38 and parameter[part] == 0:
                 bend_range[part] = bend_range[part] // 100 * 100 + min(y, 99)
-            elif x == ALL_CONTROLLERS_OFF and bend[part]:
+            elif x == ALL_CONTROLLERS_OFF:
+                parameter[part] = UNSET
+            if x == ALL_CONTROLLERS_OFF and bend[part]:
                 bend[part] = 0
                 records[k, 0] = s_tick[i]
                 records[k, 1] = origin | np.int64(PITCH_BEND) << 56

@@ -12,6 +12,7 @@ this file finds the header and assembles the result.
 
 import dataclasses
 import io
+import re
 import struct
 import zipfile
 import zlib
@@ -35,10 +36,11 @@ HEADER = struct.Struct(">IHHH")  # length, format, tracks, division
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 GZIP_WBITS = 31  # zlib: expect a gzip header, use the largest window
+SONG_IN_ZIP = re.compile(r"(?!__MACOSX/).*\.(midi?|kar|rmi|smf)", re.IGNORECASE | re.DOTALL)
 ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError
 )  # fmt: skip
-UNPACK_BYTES = 2**14  # per call, so that everything before the damage is kept
+UNPACK_BYTES = 2**12  # per call, so that everything before the damage is kept
 
 LOOKS_LIKE = (
     (GZIP, "a gzip archive"),
@@ -160,34 +162,42 @@ def read_wrapped(kind: str, inside: bytes, max_bytes: int) -> Recording:
 
 
 def unzip(data: bytes, max_size: int) -> bytes:
-    """The only file of a zip archive, up to `max_size` bytes.
+    """The only file of a zip archive, or the only one named as a song, up to `max_size` bytes.
 
     Raises:
-        UnreadableMidi: the archive is damaged, or does not hold exactly one file.
+        UnreadableMidi: the archive is damaged, or does not hold exactly one.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = [member for member in archive.infolist() if not member.is_dir()]
+            if len(files) > 1:  # such as a song, a text and what macOS adds
+                files = [member for member in files if SONG_IN_ZIP.fullmatch(member.filename)]
             if len(files) != 1:
                 message = f"a zip archive of {len(files)} files: name it .zip to read them"
                 raise UnreadableMidi("not_midi", 0, message)
             with archive.open(files[0]) as file:
                 return file.read(max_size)
+    except UnreadableMidi:
+        raise
     except ZIP_ERRORS as error:
         raise UnreadableMidi("not_midi", 0, f"a damaged zip archive: {error}") from None
 
 
 def ungzip(data: bytes, max_size: int) -> bytes:
-    """The first file of a gzip archive, up to its end, its damage, or `max_size` bytes."""
-    archive, parts, size = zlib.decompressobj(GZIP_WBITS), [], 0
-    for at in range(0, len(data), UNPACK_BYTES):
+    """All members of a gzip archive, up to the end, the damage, or `max_size` bytes."""
+    archive, parts, size, at = zlib.decompressobj(GZIP_WBITS), [], 0, 0
+    while at < len(data) and size < max_size:
+        piece = data[at : at + UNPACK_BYTES]
         try:
-            parts.append(archive.decompress(data[at : at + UNPACK_BYTES], max_size - size))
+            parts.append(archive.decompress(piece, max_size - size))
         except zlib.error:
             break
         size += len(parts[-1])
-        if archive.eof or size >= max_size:
-            break
+        at += len(piece) - len(archive.unused_data)
+        if archive.eof:
+            if data[at : at + len(GZIP)] != GZIP:
+                break
+            archive = zlib.decompressobj(GZIP_WBITS)
     return b"".join(parts)
 
 
@@ -258,7 +268,7 @@ def in_frames(recording: Recording, header: Header) -> Recording:
 
 def read_header(data: bytes, repairs: dict[str, int]) -> Header:
     """Find the header, whatever precedes it, and read it; record the repairs."""
-    at = data.find(b"MThd")
+    at = find_header(data)
     if at < 0 or len(data) < at + 14:
         return without_header(data, repairs)
     if at:
@@ -278,6 +288,14 @@ def read_header(data: bytes, repairs: dict[str, int]) -> Header:
     is_followed = data.startswith(b"MTrk", at + 8 + length)
     beat, scale, microseconds = read_division(division, is_followed, repairs)
     return Header(at + 8 + length, format, tracks, beat, scale, microseconds)
+
+
+def find_header(data: bytes) -> int:
+    """Where the header is, or -1: the first whose length fits the file, such as no page's text."""
+    at = first = data.find(b"MThd")
+    while at >= 0 and int.from_bytes(data[at + 4 : at + 8]) > len(data) - at:
+        at = data.find(b"MThd", at + 4)
+    return first if at < 0 else at
 
 
 def without_header(data: bytes, repairs: dict[str, int]) -> Header:

@@ -228,6 +228,7 @@ def test_tuning_moves_pitches_by_semitones():
     assert tuned(coarse, control(6, 76), after(1, GM_RESET)) == [72]
     assert tuned(coarse, control(6, 76), note(60), after(1, GM_RESET)) == [72, 60]
     assert tuned(coarse, control(6, 127)) == [123]
+    assert tuned(coarse, control(121, 0), control(6, 76)) == [60]
 
 
 def test_tuning_leaves_drums():
@@ -384,6 +385,7 @@ def test_data_entry_for_another_parameter_leaves_the_bend_range():
     nrpn = control(99, 1) + control(98, 8) + control(6, 64)
     null = control(101, 127) + control(100, 127) + control(6, 64)
     assert cents(nrpn, null, bend(-8192)) == [-200]
+    assert cents(bend_range(2), control(121, 0), control(6, 64), bend(-8192)) == [-200]
 
 
 def pedalled(*events: bytes) -> list[int]:

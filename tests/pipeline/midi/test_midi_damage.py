@@ -266,6 +266,32 @@ def test_a_zip_archive_of_one_file_is_unpacked():
     assert recording.repairs == {"zip_wrapper": 1}
 
 
+def test_of_a_zip_archive_the_only_file_named_as_a_song_is_read():
+    data = midi(track(note(60)))
+    files = {"a song.MID": data, "__MACOSX/._a song.MID": b"\0\5\x16\7", "readme.txt": b"hello"}
+    assert (read_midi(zipped(**files)).notes == read_midi(data).notes).all()
+    with pytest.raises(UnreadableMidi, match="^a zip archive of 2 files: name it .zip"):
+        read_midi(zipped(**files, **{"b.kar": data}))
+
+
+def test_all_members_of_a_gzip_archive_are_unpacked():
+    data = midi(track(*[note(pitch % 128) for pitch in range(20_000)]))
+    blocks = [gzip.compress(data[at : at + 999]) for at in range(0, len(data), 999)]
+    for end in (b"", b"\0" * 512):
+        recording = read_midi(b"".join(blocks) + end)
+        assert (recording.notes == read_midi(data).notes).all()
+        assert recording.repairs == {"gzip_wrapper": 1}
+    with pytest.raises(UnreadableMidi, match="unpacks to more than the 99,999 bytes"):
+        read_midi(b"".join(blocks), max_bytes=99_999)
+
+
+def test_a_page_that_speaks_of_headers_hides_none():
+    data = midi(track(tempo(400_000), note(60)), division=96)
+    recording = read_midi(b"<html>It begins with MThd, then MTrk.</html>" + data)
+    assert (recording.ticks_per_beat, recording.repairs) == (96, {"leading_junk": 1})
+    assert len(recording.notes) == 1
+
+
 def test_a_zip_archive_of_several_files_a_bomb_and_a_damaged_one_are_unreadable():
     data = midi(track(note(60)))
     bomb, cut = zipped(song=bytes(2**20)), zipped(song=data)[:-30]
