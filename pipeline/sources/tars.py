@@ -223,6 +223,9 @@ PACKINGS = (
 def open_tar(path: Path, suffix: str | None = None) -> Stream:
     """Open a .tar, compressed or not, as its name says, or `suffix` in its place.
 
+    What is named as a compressed tar may be one of another packing, or of none: browsers and
+    servers unpack a .tar.gz on its way, and leave its name.
+
     Raises:
         OSError: it cannot be opened, or is not a plain file.
     """
@@ -230,7 +233,14 @@ def open_tar(path: Path, suffix: str | None = None) -> Stream:
         raise OSError(errno.EINVAL, "not a plain file", str(path))
     name = suffix or path.name.lower()
     packing = next((one for one in PACKINGS if name.endswith(one.suffixes)), None)
-    return Stream(path.open("rb"), packing)
+    file = path.open("rb")
+    if packing and suffix is None:
+        head = file.read(BLOCK)
+        file.seek(0)
+        is_plain = head[257:262] == b"ustar"
+        packed = next((one for one in PACKINGS if head.startswith(one.magic)), packing)
+        packing = None if is_plain else packed
+    return Stream(file, packing)
 
 
 def tar_members(stream: Stream) -> Iterator[tuple[str, str, Member]]:
@@ -249,7 +259,7 @@ def tar_members(stream: Stream) -> Iterator[tuple[str, str, Member]]:
             ended = ended or len(block) == BLOCK
             continue
         behind = ended
-        header = _header(block)
+        header = _header(block, is_first=stream.at == BLOCK)
         if header.type in b"LKxgX":
             if header.size > MAX_HEADER:
                 raise Damaged("damaged_archive", f"an extended header of {header.size:,} bytes")
@@ -264,6 +274,11 @@ def tar_members(stream: Stream) -> Iterator[tuple[str, str, Member]]:
         kind = "sparse" if extended.get("sparse") else TYPES.get(header.type, "not_a_file")
         extended = {}
         member = Member(stream.at, size)
+        if header.type == ord("S"):  # its map of holes goes on in blocks that no size counts
+            more = block[482]
+            while more:
+                more = stream.read(BLOCK)[504:505].strip(b"\0")
+            member = Member(stream.at, size)
         if header.type not in b"123456":  # those have no contents, whatever size they state
             try:
                 whole = stream.skip(size + -size % BLOCK)
@@ -297,16 +312,21 @@ class Header:
     type: int
 
 
-def _header(block: bytes) -> Header:
+def _header(block: bytes, *, is_first: bool) -> Header:
     if len(block) < BLOCK:
         raise Damaged("damaged_archive", NO_END)
+    fault = "it is no tar, or compressed" if is_first else "a member's header makes no sense"
     try:
         stated = _number(block[148:156])
         size = _number(block[124:136])
     except ValueError:
-        raise Damaged("damaged_archive", "a member's header makes no sense") from None
-    if sum(block[:148]) + sum(block[156:]) + 8 * ord(" ") != stated or not 0 <= size <= LARGEST:
-        raise Damaged("damaged_archive", "a member's header makes no sense")
+        raise Damaged("damaged_archive", fault) from None
+    counted = block[:148] + b" " * 8 + block[156:]
+    total = sum(counted)
+    if stated < total:  # some old programs add signed bytes
+        total -= 256 * sum(byte > 127 for byte in counted)
+    if stated != total or not 0 <= size <= LARGEST:
+        raise Damaged("damaged_archive", fault)
     name = _text(block[:100])
     prefix = (
         _text(block[345:500]) if block[257:263] == b"ustar\0" else ""

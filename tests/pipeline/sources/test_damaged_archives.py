@@ -107,6 +107,28 @@ def test_members_behind_zeros_are_read_and_the_archive_has_a_row(tmp_path, packi
         assert found == (12, ["damaged_archive"])
 
 
+def test_members_behind_a_file_of_many_holes_are_read(tmp_path):
+    header = bytearray(tar_header(b"holes.img", octal(512), b"S"))
+    header[482] = 1  # its map goes on in two blocks behind the header
+    header[148:156] = b"%06o\0 " % (int(header[148:154], 8) + 1)
+    blocks = bytes(504) + b"\1" + bytes(7) + bytes(512) + b"x" * 512
+    assert rows(tmp_path / "a.tar", FIRST + bytes(header) + blocks + LAST + END) == (12, [])
+
+
+def test_checksums_of_signed_bytes_are_taken(tmp_path):
+    header = bytearray(tar_header("café.mid".encode("latin-1"), octal(0)))
+    total = int(header[148:154], 8)
+    header[148:156] = b"%06o\0 " % (total - 256)
+    assert rows(tmp_path / "a.tar", FIRST + bytes(header) + LAST + END) == (13, [])
+
+
+@pytest.mark.parametrize("named", [packing for packing in PACK if packing != ".tar"])
+@pytest.mark.parametrize("packing", PACK)
+def test_a_compressed_tar_may_be_named_as_another(tmp_path, packing, named):
+    data = PACK[packing](FIRST + LAST + END)
+    assert rows(tmp_path / f"a{named}", data) == (12, [])
+
+
 @pytest.mark.parametrize("packing", PACK)
 @pytest.mark.parametrize("padding", [0, 512, 65_536 * 3 + 100])
 def test_a_second_archive_behind_the_first_is_read(tmp_path, packing, padding):
