@@ -109,14 +109,15 @@ class Commands(click.Group):
         try:
             return self._invoke(ctx)
         except LakhxlError as error:
-            text = visible(" ".join(str(error).split()), LONGEST)
+            lines = (line.strip() for line in str(error).splitlines())
+            text = visible(" ".join(lines), LONGEST)  # two spaces of a name stay two
             raise click.ClickException(text) from error
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone, such as `| head`
             ctx.exit(1)
         except OSError as error:
-            place = f"{error.filename}: " if error.filename is not None else ""
-            raise click.ClickException(visible(f"{place}{error.strerror or error}")) from error
+            text = visible(f"{_place(error)}{error.strerror or error}")
+            raise click.ClickException(text) from error
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:
@@ -125,6 +126,17 @@ class Commands(click.Group):
             if not lacks_memory(error) or NOT_ENOUGH in str(error):
                 raise
             raise click.ClickException(visible(not_enough_memory(error))) from error
+
+
+def _place(error: OSError) -> str:
+    """Where an error of the system happened, and a colon; empty if it does not say."""
+    if error.filename is not None:
+        return f"{error.filename}: "
+    try:
+        os.getcwd()  # noqa: PTH109 - only whether there is one
+    except FileNotFoundError:
+        return "the current folder was removed, change to another: "
+    return ""
 
 
 def _eager_flag(*names: str, **options: Any) -> click.Option:

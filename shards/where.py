@@ -1,6 +1,7 @@
 """Select songs by an SQL condition over the index, such as `instruments >= 3 and meter = '4/4'`."""
 
 import re
+import threading
 
 import duckdb
 import numpy as np
@@ -11,6 +12,8 @@ from shards.settings import nearest
 
 SONG = "song"
 """What a condition calls the number of a song."""
+MAX_SECONDS = 10
+"""For a condition, which may come with somebody's run; a million songs take a tenth of one."""
 
 
 def matching_songs(index: pa.Table, where: str) -> np.ndarray:
@@ -30,13 +33,20 @@ def matching_songs(index: pa.Table, where: str) -> np.ndarray:
     """
     numbered = index.append_column(SONG, pa.array(np.arange(index.num_rows)))
     with duckdb.connect() as connection:
-        connection.execute("set enable_external_access = false")
+        connection.execute("set enable_external_access = false; set memory_limit = '1GB'")
+        alarm = threading.Timer(MAX_SECONDS, connection.interrupt)
+        alarm.start()
         try:
             songs = connection.from_arrow(numbered)
             rows = songs.filter(where).project(SONG).fetchnumpy()[SONG]
+        except duckdb.InterruptException as error:
+            fault = f"it takes more than {MAX_SECONDS} s; choose by the index's columns alone"
+            raise LakhxlError(f"--where {where!r}: {fault}") from error
         except duckdb.Error as error:
             fault = _fault(str(error), where, numbered.column_names)
             raise LakhxlError(f"--where {where!r}: {fault}") from error
+        finally:
+            alarm.cancel()
     matching = np.zeros(index.num_rows, bool)
     matching[rows.astype(np.int64)] = True
     return matching

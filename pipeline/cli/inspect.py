@@ -152,7 +152,9 @@ def what_if(dataset: Path, where: str | None) -> None:
     from shards import open_dataset
 
     opened = open_dataset(dataset)
-    text = where_text(opened.index, where) if where else what_if_text(read_report(opened.path))
+    text = (
+        what_if_text(read_report(opened.path)) if where is None else where_text(opened.index, where)
+    )
     click.echo(visible_lines(text))
 
 

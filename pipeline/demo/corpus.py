@@ -20,7 +20,9 @@ The folder unsorted/ holds damaged and duplicate files on purpose.
 class DemoSettings:
     """The contents of the demo corpus; equal settings give equal bytes on every machine."""
 
-    songs: int = setting(300, "Songs to compose, in addition to the faulty files.", low=1)
+    songs: int = setting(
+        300, "Songs to compose, in addition to the faulty files.", low=1, high=100_000
+    )
     seed: int = setting(0, "Seed of the composer; another seed gives another corpus.", low=0)
 
     def __post_init__(self) -> None:

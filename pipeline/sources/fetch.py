@@ -18,14 +18,16 @@ import time
 import zlib
 from dataclasses import dataclass
 from http.client import HTTPResponse
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pipeline.sources.bounded_http import Broken, Refused, get, pieces
 from pipeline.sources.members import Damaged, is_midi
 from pipeline.sources.tars import open_tar, tar_members
 from shards.console import progress_bar
 from shards.errors import LakhxlError
+from shards.plain_file import open_plain
 from shards.writer import write_text
 
 LAKH = "http://hog.ee.columbia.edu/craffel/lmd/"
@@ -88,7 +90,7 @@ def _fault(path: Path, known: Archive) -> str | None:
     """What is wrong with a complete archive, or None."""
     if known.md5 is None:
         return _unpacking_fault(path)
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
     return None if found == known.md5 else f"has MD5 hash {found}, expected {known.md5}"
 
@@ -137,7 +139,7 @@ class Part:
     def version(self) -> str | None:
         """What the server called the version that the bytes are of; None if it said nothing."""
         try:
-            with self._version.open("rb") as file:
+            with open_plain(self._version) as file:
                 return _header_words(file.read(MAX_VERSION + 1).decode("latin-1"))
         except FileNotFoundError:
             return None
@@ -151,9 +153,21 @@ class Part:
             write_text(self._version, version)
 
     def append(self, piece: bytes) -> None:
-        """Add received bytes, for every reader of the file to see."""
-        self.size += self._file.write(piece)
-        self._file.flush()
+        """Add received bytes, for every reader of the file to see.
+
+        Raises:
+            LakhxlError: there is no room for them.
+        """
+        left = memoryview(piece)
+        try:
+            while left:
+                written = self._file.write(left)
+                self.size, left = self.size + written, left[written:]
+        except OSError as error:
+            raise LakhxlError(
+                f"{self.path} cannot be written ({error.strerror}): make room, or name another "
+                "folder with --to"
+            ) from error
 
     def complete(self, path: Path) -> Path:
         """Give the file its name."""
@@ -161,13 +175,13 @@ class Part:
         return self.path.replace(path)
 
 
-def _open_own(path: Path) -> BinaryIO:
+def _open_own(path: Path) -> FileIO:
     """Open a file to read and write, creating it; never through a link."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     advice = f"{path} is a link, or no plain file: nothing is downloaded into it; remove it"
     if path.is_symlink():
         raise LakhxlError(advice)
-    file = os.fdopen(os.open(path, flags, 0o666), "r+b")
+    file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         file.close()

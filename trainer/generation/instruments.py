@@ -59,9 +59,7 @@ def typical_classes(text: str, vocabulary: Vocabulary) -> list[int]:
     return [TYPICAL.get(name, _classes(name, vocabulary)[0]) for name in names]
 
 
-def _classes(
-    name: str, vocabulary: Vocabulary, option: str = "--instruments"
-) -> list[int] | range:
+def _classes(name: str, vocabulary: Vocabulary, option: str = "--instruments") -> list[int] | range:
     if name == DRUMS:
         return range(PROGRAMS, vocabulary.instruments)
     if name in MEANT:

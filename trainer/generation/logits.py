@@ -13,7 +13,6 @@ Sources
 
 import numpy as np
 
-
 COLDEST = 1e-9
 """Below it only the likeliest class is kept; division by much less would leave no finite logit."""
 

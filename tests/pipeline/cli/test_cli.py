@@ -77,6 +77,16 @@ def test_no_source_and_no_data_folder_says_how_to_get_one(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_was_removed_is_told_and_a_name_keeps_its_spaces(demo, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    words = error_of("run", demo, "--out", "o", "--workers", "1")
+    assert words.startswith("Error: the current folder was removed, change to another: ")
+    monkeypatch.chdir(tmp_path)
+    assert error_of("report", "two  spaces").startswith("Error: two  spaces: no such folder")
+
+
 def test_a_typo_in_an_option_is_refused(demo, tmp_path):
     result = run("run", demo[0], "--out", tmp_path, "--min-note", "3")
     assert result.exit_code == 2

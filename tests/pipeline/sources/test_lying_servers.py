@@ -4,6 +4,7 @@ import gzip
 import itertools
 import os
 import random
+import resource
 import time
 
 import pytest
@@ -235,10 +236,41 @@ def test_nothing_is_written_through_a_link(tmp_path, make):
     assert asked == []
 
 
-def test_a_pipe_in_place_of_the_part_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "clean_midi.tar.gz.part")
+@pytest.mark.parametrize("suffix", ["", ".part", ".part.version"])
+@pytest.mark.parametrize("known", [None, Archive(SIZE, "0" * 32)])
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path, monkeypatch, suffix, known):
+    monkeypatch.setitem(ARCHIVES, "clean_midi", known or Archive())
+    (tmp_path / "clean_midi.tar.gz.part").write_bytes(RIGHT[:HALF])
+    pipe = tmp_path / f"clean_midi.tar.gz{suffix}"
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
     with lying(whole()) as (address, _):
-        assert fetching(address, tmp_path)[0].exit_code == 1
+        result, error = fetching(address, tmp_path)
+    assert result.exit_code == 1
+    assert str(pipe) in error
+
+
+def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(fetch.Part, "append", full(fetch.Part.append, limits[1]))
+    with lying(whole(Content_Length=SIZE)) as (address, _):
+        result, error = fetching(address, tmp_path)
+    assert result.exit_code == 1
+    assert error.endswith("clean_midi.tar.gz.part cannot be written (File too large): make room, "
+                          "or name another folder with --to")  # fmt: skip
+
+
+def full(append, hard):
+    """`append`, while no file may be larger than 100,000 bytes."""
+
+    def call(part, piece):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            append(part, piece)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+    return call
 
 
 def test_a_file_that_does_not_unpack_is_not_taken_for_the_archive(tmp_path):
