@@ -7,6 +7,7 @@ saved with a dataset or a run (`to_json`, `from_json`; an unknown name is an err
 
 import dataclasses
 import difflib
+import math
 import shutil
 import textwrap
 import types
@@ -70,6 +71,8 @@ def _fault(field: dataclasses.Field, value: Any) -> str | None:
         words, is_within = BOUNDS[kind]
         if value is not None and not is_within(value, bound):
             return f"{field.name} is {value!r}; expected {words} {bound}"
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
+        return f"{field.name} is {value!r}; expected a finite number"
     return None
 
 

@@ -43,7 +43,7 @@ def read_settings(
         LakhxlError: it is no plain file, or too large.
     """
     try:
-        content = tomllib.loads(read_plain(path, MAX_BYTES).decode())
+        content = tomllib.loads(read_plain(path, MAX_BYTES).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise SettingError(f"{path} is not TOML: {error}") from None
     found = {}

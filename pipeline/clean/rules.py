@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shards import settings
+from shards.errors import SettingError
 from shards.settings import setting
 
 
@@ -127,8 +128,12 @@ class Limits:
     )
 
     def __post_init__(self) -> None:
-        """Refuse values outside their bounds."""
+        """Refuse values outside their bounds, and bounds that no song is within."""
         settings.check(self)
+        for name in ("notes", "seconds", "bpm"):
+            low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if low > high:
+                raise SettingError(f"min_{name} is {low}, above max_{name}, {high}: no song fits")
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def run(
 
 
 def _plain_name(name: str) -> str:
-    if not name or Path(name).name != name or name.endswith((".partial", ".lock")):
+    if name in ("", "..") or Path(name).name != name or name.endswith((".partial", ".lock")):
         raise LakhxlError(f"--name {name!r} is not a plain folder name; --out names its parent")
     return name
 

@@ -36,11 +36,12 @@ def duplicate_columns(
     exact = [numbers(read_columns(tables, [name])[name]) for name in ("md5", "music")]
     pa.default_memory_pool().release_unused()  # of the names
     by_sound = clusters(exact, signatures(tables, len(exact[0]), folder), duplicates)
-    listed = _listed(tables, duplicates.duplicate_list) if duplicates.duplicate_list else []
+    path = duplicates.duplicate_list
+    listed = [] if path is None else _listed(tables, path)
     cluster, same = (joined(one, listed) for one in (by_sound, clusters(exact, (), duplicates)))
     songs = read_columns(tables, ["unaligned", "tier", "notes", "min_hash"])
     earlier = None
-    if split.keep_splits:
+    if split.keep_splits is not None:
         earlier = earlier_splits(split.keep_splits, read_columns(tables, ["md5"])["md5"])
     split_of = splits(songs["min_hash"].to_numpy(), cluster, split, earlier)
     return {

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from shards import settings
 from shards.errors import LakhxlError
+from shards.plain_file import read_plain
 from shards.settings import setting
+
+MAX_LIST = 1 << 28
+"""Bytes of a list of duplicates: 40 for each of six million files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ def read_list(path: str) -> list[list[str]]:
         LakhxlError: it cannot be read.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LakhxlError(f"{path}: --duplicate-list cannot be read ({error})") from error
-    return [[name.strip() for name in line.split("\t")] for line in lines]
+        lines = read_plain(Path(path), MAX_LIST).decode().splitlines()
+    except (OSError, UnicodeDecodeError, LakhxlError) as error:
+        raise LakhxlError(f"--duplicate-list {path} cannot be read: {error}") from error
+    return [[name.strip() for name in line.split("	")] for line in lines]

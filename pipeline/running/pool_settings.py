@@ -11,7 +11,9 @@ from shards.settings import setting
 class PoolSettings:
     """How a run is executed; none of this changes what a dataset holds of good files."""
 
-    workers: int | None = setting(None, "Worker processes; by default one per core.", low=1)
+    workers: int | None = setting(
+        None, "Worker processes; by default one per core.", low=1, high=1024
+    )
     file_timeout: float = setting(
         60.0,
         "Seconds that a file may take before its worker is killed. A normal file takes "
@@ -25,7 +27,10 @@ class PoolSettings:
         low=0.1,
     )
     memory_limit: int = setting(
-        2000, "Megabytes that a worker may allocate; it needs about 200 itself.", low=400
+        2000,
+        "Megabytes that a worker may allocate; it needs about 200 itself.",
+        low=400,
+        high=10_000_000,
     )
     spool_limit: int = setting(
         1000,

@@ -143,9 +143,9 @@ def slice_length(files: int, most: int) -> int:
 def _check_inputs_of_finalize(data_settings: DataSettings, folder: Path) -> None:
     """Read now what finalizing, hours later, could fail to read."""
     listed, earlier = data_settings.duplicates.duplicate_list, data_settings.split.keep_splits
-    if listed:
+    if listed is not None:
         read_list(listed)
-    if earlier and open_dataset(earlier).path.resolve() == folder.resolve():
+    if earlier is not None and open_dataset(earlier).path.resolve() == folder.resolve():
         raise RunError(
             f"{folder}: --keep-splits names the dataset that this run replaces; give another --name"
         )

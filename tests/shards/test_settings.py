@@ -54,6 +54,7 @@ def test_json_gives_back_the_same_settings():
         ({"inner": {"depth": 0}}, "depth is 0; expected at least 1"),
         ({"inner": {"depth": 10}}, "depth is 10; expected at most 9"),
         ({"inner": {"drop": 1.0}}, "drop is 1.0; expected less than 1"),
+        ({"rate": float("inf")}, "rate is inf; expected a finite number"),
         ({"inner": {"drop": float("nan")}}, "drop is nan; expected at least 0"),
     ],
 )

@@ -101,7 +101,13 @@ def test_a_typo_in_an_option_is_refused(demo, tmp_path):
         ("--min-notes", "0", "at least 1"),
         ("--valid", "1.0", "nothing to train on"),
         ("--workers", "0", "at least 1"),
+        ("--workers", "100000", "at most 1024"),
+        ("--memory-limit", str(10**15), "at most 10000000"),
+        ("--max-silence-seconds", "inf", "expected a finite number"),
+        ("--min-notes", "60001", "above max_notes, 60000: no song fits"),
+        ("--duplicate-list", "", "cannot be read"),
         ("--name", "../elsewhere", "plain folder name"),
+        ("--name", "..", "plain folder name"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(demo, tmp_path, option, value, words):
@@ -359,6 +365,11 @@ def test_a_run_can_start_from_a_file_that_settings_prints(demo, tmp_path):
     assert run(*words, "--name", "same", "--valid", 0.25, "--min-notes", 70).exit_code == 0
     ones = [(tmp_path / name / "dataset.json").read_text() for name in ("given", "same")]
     assert ones[0] == ones[1]
+
+
+def test_an_empty_condition_and_a_huge_corpus_are_refused(dataset):
+    assert "--where ''" in error_of("what-if", dataset.path, "--where", "")
+    assert "songs is 1000000; expected at most" in error_of("demo", "x", "--songs", 10**6)
 
 
 def test_a_typo_in_a_settings_file_is_one_line_that_names_it(demo, tmp_path):

@@ -62,8 +62,9 @@ def test_songs_keep_their_splits_and_listed_duplicates_share_a_cluster(songs, bu
 def test_inputs_that_finalizing_could_not_read_are_refused_at_once(songs, tmp_path):
     out = tmp_path / "shards"
     for option, value, complaint in (
-        ("duplicate_list", tmp_path / "no.txt", "--duplicate-list cannot be read"),
-        ("duplicate_list", tmp_path, "--duplicate-list cannot be read"),
+        ("duplicate_list", tmp_path / "no.txt", "cannot be read"),
+        ("duplicate_list", tmp_path, "cannot be read"),
+        ("duplicate_list", "/dev/zero", "expected a plain file"),
         ("keep_splits", tmp_path / "none", "no such folder"),
         ("keep_splits", songs, "holds no dataset"),
     ):
