@@ -66,8 +66,8 @@ class Sampler(ABC):
     ) -> None:
         self.config, self.vocabulary, self.writer, self.codes = config, vocabulary, writer, codes
         self.done = False
-        self._pull = KeyPull(parse_key(config.key)) if config.key else None
-        names = config.instruments.split(",") if config.instruments else []
+        self._pull = None if config.key is None else KeyPull(parse_key(config.key))
+        names = [] if config.instruments is None else config.instruments.split(",")
         self._missing = MissingParts([parse_instruments(name, vocabulary) for name in names])
         self._due: tuple[np.ndarray, np.ndarray] | None = None  # pitches x programs, drums
         self._random = np.random.default_rng(config.seed + number)
