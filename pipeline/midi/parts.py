@@ -221,7 +221,7 @@ def part_changes(messages, resets, home, first, is_xg):
                 parameter[part] = y << 7 | parameter[part] & 127
             elif x == 100:
                 parameter[part] = parameter[part] & 0x3F80 | y
-            elif x == 98 or x == 99 or x == 121:
+            elif x in (98, 99, 121):
                 parameter[part] = UNSET
             elif (x == 6 or x == 38) and (parameter[part] == 1 or parameter[part] == 2):
                 if parameter[part] == 2:
