@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.clean.beat_tracker import tracked_beats
-from pipeline.clean.grid_fit import MIN_ONSETS, GridFit, grid_fit
+from pipeline.clean.grid_fit import DIVISIONS, MIN_ONSETS, GridFit, grid_fit
 from pipeline.clean.onset_period import MIN_RESULTANT, NEARLY, SLOWEST_BPM, constant_beats
 from pipeline.midi import TEMPO_DTYPE, Recording
 from shards.song import DEFAULT_TEMPO
@@ -49,6 +49,7 @@ MIN_SHIFT_ERROR_MS = 6.0
 It is moved if that halves the error."""
 SHIFT_DIVISIONS = np.array([4, 6, 12, 8])
 """Of the beat, the likelier first; not the beat itself, for offbeats would be moved onto it."""
+IS_SHIFT_DIVISION = np.isin(DIVISIONS, SHIFT_DIVISIONS)
 MIN_SECONDS, MAX_SECONDS = 8.0, 7200.0
 """Shorter recordings have too few beats to find a tempo, for longer ones the periodogram and the
 tracker would need too much memory: they keep their beat."""
@@ -167,10 +168,9 @@ def _halved(recording: Recording, octaves: int) -> Recording:
 
 
 def _with_ticks(recording: Recording, convert) -> Recording:
-    """Move everything in time; the order of notes stays that of `Recording`."""
+    """Move everything in time, by a conversion that keeps the order."""
     notes, changed = recording.notes.copy(), {}
     notes["start"], notes["end"] = convert(notes["start"]), convert(notes["end"])
-    notes = notes[np.lexsort([notes[name] for name in ("pitch", "channel", "track", "start")])]
     for name in ("tempos", "meters", "controls"):
         changed[name] = getattr(recording, name).copy()
         changed[name]["tick"] = convert(changed[name]["tick"])
@@ -222,12 +222,17 @@ def _on_beats(recording: Recording, beats: np.ndarray) -> Recording:
         return np.maximum(np.rint(position * TICKS_PER_BEAT), 0).astype(np.int64)
 
     timed = _with_ticks(recording, convert)
+    order = np.lexsort([timed.notes[name] for name in ("pitch", "channel", "track", "start")])
     tempos = np.zeros(len(lengths), TEMPO_DTYPE)
     tempos["tick"] = np.arange(len(lengths)) * TICKS_PER_BEAT
     tempos["microseconds"] = np.diff(np.rint((beats - beats[0]) * 1e6))
     tempos = tempos[np.diff(tempos["microseconds"], prepend=0) != 0]
     return dataclasses.replace(
-        timed, tempos=tempos, meters=timed.meters[:0], ticks_per_beat=TICKS_PER_BEAT
+        timed,
+        notes=timed.notes[order],  # others may start on the same tick now
+        tempos=tempos,
+        meters=timed.meters[:0],
+        ticks_per_beat=TICKS_PER_BEAT,
     )
 
 
@@ -238,10 +243,11 @@ def _shifted(
 
     Notes, tempos and controls move; bars stay. Nothing moves to before the start of the file.
     """
-    error = fit.error_ms
-    if error < MIN_SHIFT_ERROR_MS or fit.onsets < MIN_ONSETS:
+    if fit.error_ms < MIN_SHIFT_ERROR_MS or fit.onsets < MIN_ONSETS:
         return None
-    starts, beat = recording.notes["start"], recording.ticks_per_beat
+    if fit.lengths[IS_SHIFT_DIVISION].max() < MIN_RESULTANT - 1e-9:  # rounded otherwise than below
+        return None
+    starts, beat = recording.notes["start"].copy(), recording.ticks_per_beat
     cycles = SHIFT_DIVISIONS[:, None] * (np.unique(starts) % beat) / beat
     means = np.exp(2j * np.pi * cycles).mean(axis=1)
     lengths = np.abs(means)
@@ -251,9 +257,10 @@ def _shifted(
     late = round(float(np.angle(means[best])) / (2 * np.pi * int(SHIFT_DIVISIONS[best])) * beat)
     if late > starts[0]:
         return None
-    moved = _with_ticks(recording, lambda ticks: np.maximum(ticks - late, 0))
     tempos = _all_tempos(recording).copy()
     tempos["tick"][1:] = np.maximum(tempos["tick"][1:] - late, 0)
-    is_last = np.diff(tempos["tick"], append=-1) != 0
-    moved = dataclasses.replace(moved, meters=recording.meters, tempos=tempos[is_last])
-    return (moved, "shifted") if _fit(moved, steps_per_beat).error_ms <= error / 2 else None
+    tempos = tempos[np.diff(tempos["tick"], append=-1) != 0]
+    if grid_fit(starts - late, tempos, beat, steps_per_beat).error_ms > fit.error_ms / 2:
+        return None
+    moved = _with_ticks(recording, lambda ticks: np.maximum(ticks - late, 0))
+    return dataclasses.replace(moved, meters=recording.meters, tempos=tempos), "shifted"

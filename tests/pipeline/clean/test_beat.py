@@ -72,7 +72,7 @@ def test_a_constant_tempo_is_found_within_a_thousandth(bpm, seed):
     assert beat.fit_before.error_ms == pytest.approx(500 / STEPS / 4, rel=0.2)  # as at random
     starts = found.notes["start"].copy()
     fit = grid_fit(starts, found.tempos, found.ticks_per_beat, STEPS)
-    assert np.array_equal(beat.fit.errors, fit.errors)
+    assert repr(beat.fit) == repr(fit)
     assert fit.error_ms < 5
     assert fit.beat_alignment > 0.8
 
