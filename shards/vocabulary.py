@@ -258,8 +258,13 @@ class Vocabulary:
 
     def tempo_bins(self, microseconds: np.ndarray) -> np.ndarray:
         """Nearest bin, by ratio, of tempos in microseconds per quarter note; same shape, int64."""
-        edges = _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE) + 0.5)
-        return len(edges) - np.searchsorted(edges[::-1], np.asarray(microseconds), side="left")
+        edges = self._tempo_edges
+        return len(edges) - np.searchsorted(edges, np.asarray(microseconds), side="left")
+
+    @cached_property
+    def _tempo_edges(self) -> np.ndarray:
+        """Microseconds between neighbouring bins, ascending."""
+        return _tempo_at(np.arange(TEMPO_OCTAVES * TEMPOS_PER_OCTAVE) + 0.5)[::-1].copy()
 
     @cached_property
     def nearest_durations(self) -> np.ndarray:
@@ -270,6 +275,11 @@ class Vocabulary:
         """
         steps, tokens = np.arange(self.max_duration + 1), self.durations
         return np.searchsorted(tokens[:-1] * tokens[1:], steps * steps, side="right")
+
+    @cached_property
+    def stored_durations(self) -> np.ndarray:
+        """What a duration of 0 to `max_duration` steps becomes, in steps; int64."""
+        return self.durations[self.nearest_durations]
 
     @cached_property
     def has_duration(self) -> np.ndarray:

@@ -16,14 +16,15 @@ from numba import njit
 from pipeline.midi.controls import ALL_CONTROLLERS_OFF, PITCH_BEND
 from shards.song import BEND, CONTROL
 from shards.vocabulary import (
-    BEND_VALUES,
+    BEND_CENTS,
+    MAX_BEND_CENTS,
     MODULATION_VALUES,
     PROGRAMS,
-    bend_bins,
     modulation_bins,
 )
 
 MODULATION_WHEEL = 1
+MODULATION_BY_VALUE = MODULATION_VALUES[modulation_bins(np.arange(128))]
 PARTS = 256
 EVENT = np.dtype([("tick", "<i8"), ("instrument", "u1"), ("kind", "u1"), ("value", "<i4")])
 """A change of a class's bend or modulation, timed as it was played."""
@@ -52,14 +53,17 @@ def grid_controls(
     played = np.ascontiguousarray(played)
     events = np.empty(max_events(played, controls), EVENT)
     events = events[: follow_parts(played, controls, events)]
-    values = events["value"]
-    events["value"] = np.where(
-        events["kind"] == BEND,
-        BEND_VALUES[bend_bins(values)],
-        MODULATION_VALUES[modulation_bins(np.clip(values, 0, 127))],
-    )
     placed = np.empty(len(events), CONTROL)
     return placed[: place_on_grid(events, notes, ticks_per_beat, steps_per_beat, placed)]
+
+
+@njit(cache=True)
+def nearest_value(kind, value):
+    """The value of the vocabulary's bin that a bend or modulation is nearest to; int64."""
+    if kind == BEND:
+        nearest = (value + BEND_CENTS // 2) // BEND_CENTS * BEND_CENTS
+        return min(max(nearest, -MAX_BEND_CENTS), MAX_BEND_CENTS)
+    return MODULATION_BY_VALUE[min(max(value, 0), 127)]
 
 
 @njit(cache=True)
@@ -126,7 +130,7 @@ def follow_parts(played, controls, events):
                     continue
                 if playing[c] >= 0 and leader[playing[c]] == c:
                     events[k].tick, events[k].instrument = controls[m].tick, playing[c]
-                    events[k].kind, events[k].value = which, state[which, c]
+                    events[k].kind, events[k].value = which, nearest_value(which, state[which, c])
                     k += 1
             m += 1
         if i == len(played) or played[i].is_drum or played[i].program == playing[played[i].part]:
@@ -136,7 +140,7 @@ def follow_parts(played, controls, events):
         if leader[playing[c]] == c:
             for which in range(2):
                 events[k].tick, events[k].instrument = played[i].start, playing[c]
-                events[k].kind, events[k].value = which, state[which, c]
+                events[k].kind, events[k].value = which, nearest_value(which, state[which, c])
                 k += 1
     return k
 

@@ -57,10 +57,10 @@ def strongest_period(onsets: np.ndarray) -> tuple[float, float]:
     times = onsets - onsets[0]
     bins = np.bincount((times / BIN).astype(np.int64))
     size = 1 << (2 * len(bins) - 1).bit_length()  # padded: two to four points per cycle
-    spectrum, step = np.abs(np.fft.rfft(bins, size)), 1 / (size * BIN)
-    slowest, fastest = SLOWEST_BPM / 60, MAX_TATUMS_PER_SECOND
+    slowest, fastest, step = SLOWEST_BPM / 60, MAX_TATUMS_PER_SECOND, 1 / (size * BIN)
     low, high = math.ceil(slowest / step), int(fastest / step)
-    peak = (low + int(spectrum[low:high].argmax())) * step
+    spectrum = np.abs(np.fft.rfft(bins, size)[low:high])
+    peak = (low + int(spectrum.argmax())) * step
     near = np.clip(peak + step * np.linspace(-1, 1, 33), slowest, fastest)
     lengths = resultants(near, times)
     # Onsets on eighths are on sixteenths, too.

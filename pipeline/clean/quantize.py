@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.clean import order
 from pipeline.clean.grid_controls import grid_controls
+from pipeline.clean.order import grid_notes
 from pipeline.midi import Recording
-from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes, sort_notes
+from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, changes
 from shards.vocabulary import Vocabulary
 
 
@@ -51,7 +51,7 @@ def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
     """
     snap = Snap(recording.ticks_per_beat, vocabulary.settings.steps_per_beat)
     notes, counts = _notes(recording.notes, snap, vocabulary)
-    last = int(notes["start"].max(initial=0))
+    last = int(notes["start"][-1]) if len(notes) else 0
     meters, dropped = _meters(recording.meters, snap, vocabulary)
     tempos = _tempos(recording.tempos, snap, vocabulary)
     controls = grid_controls(
@@ -62,7 +62,7 @@ def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
         changes(meters[meters["start"] <= last], COMMON_TIME),
         changes(tempos[tempos["start"] <= last], DEFAULT_TEMPO),
         snap.steps_per_beat,
-        controls[_in_vocabulary(controls, vocabulary)],
+        _in_vocabulary(controls, vocabulary),
     )
     counts = {**counts, "meters_dropped": dropped}
     held = np.zeros((2, 0), np.int64)
@@ -73,15 +73,19 @@ def quantize(recording: Recording, vocabulary: Vocabulary) -> Quantized:
 
 def _long_notes(played: np.ndarray, snap: "Snap", max_duration: int) -> np.ndarray:
     """Starts and ends in steps, shape (2, notes), of the notes that are longer."""
-    notes = played[~played["is_drum"]]
+    lengths = (played["end"] - played["start"]) * snap.steps_per_beat
+    is_long = lengths > (max_duration - 1) * snap.ticks_per_beat  # the others need no rounding
+    notes = played[is_long & ~played["is_drum"]]
     spans = np.stack([snap(notes["start"]), snap(notes["end"])])
     return spans[:, spans[1] - spans[0] > max_duration]
 
 
 def _in_vocabulary(controls: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Mask of the controls whose kind the vocabulary has."""
+    """The controls whose kind the vocabulary has."""
+    if not len(vocabulary.bends) and not len(vocabulary.modulations):
+        return controls[:0]
     enabled = np.array([len(vocabulary.bends) > 0, len(vocabulary.modulations) > 0])
-    return enabled[controls["kind"]]
+    return controls[enabled[controls["kind"]]]
 
 
 @dataclass(frozen=True)
@@ -104,23 +108,19 @@ class Snap:
 def _notes(
     played: np.ndarray, snap: Snap, vocabulary: Vocabulary
 ) -> tuple[np.ndarray, dict[str, int]]:
-    columns, (outside, shortened, lengthened) = order.snap_notes(
+    notes = np.empty(len(played), NOTE)
+    filled, outside, shortened, lengthened = grid_notes(
         np.ascontiguousarray(played),
         vocabulary.drum_classes,
         snap.ticks_per_beat,
         snap.steps_per_beat,
-        vocabulary.durations[vocabulary.nearest_durations],
+        vocabulary.stored_durations,
         vocabulary.drum_duration,
+        notes,
     )
-    count = len(played) - outside
-    fits_kernel = count < order.MAX_NOTES
-    kept = order.canonical_order(*columns) if fits_kernel else np.arange(count)
-    notes = np.empty(len(kept), NOTE)
-    order.fill_notes(columns, kept, notes)
-    notes = notes if fits_kernel else sort_notes(notes)
-    return notes, {
+    return notes[:filled], {
         "notes_outside_map": outside,
-        "notes_merged": count - len(notes),
+        "notes_merged": len(played) - outside - filled,
         "durations_shortened": shortened,
         "durations_lengthened": lengthened,
     }
@@ -138,9 +138,10 @@ def _meters(read: np.ndarray, snap: Snap, vocabulary: Vocabulary) -> tuple[np.nd
 
 def same_bar_length(meter: tuple[int, int], vocabulary: Vocabulary) -> tuple[int, int] | None:
     """Find the meter, or one with equal bars, in the vocabulary: 4/1 is 8/2, 6/32 is 3/16."""
+    if meter in vocabulary.bar_steps:
+        return meter
     numerator, denominator = meter
-    spellings = [meter]
-    spellings += [(numerator * k, denominator * k) for k in (2, 4, 8, 16)]
+    spellings = [(numerator * k, denominator * k) for k in (2, 4, 8, 16)]
     spellings += [
         (numerator // k, denominator // k)
         for k in (2, 4, 8, 16)

@@ -4,11 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.grid_controls import EVENT, grid_controls, place_on_grid
+from pipeline.clean.grid_controls import EVENT, grid_controls, nearest_value, place_on_grid
 from pipeline.clean.quantize import Snap
 from pipeline.midi import NOTE_DTYPE
 from pipeline.midi.controls import ALL_CONTROLLERS_OFF, CONTROL_DTYPE, PITCH_BEND
-from shards.song import CONTROL, NOTE, control_changes, sort_notes
+from shards.song import BEND, CONTROL, MODULATION, NOTE, control_changes, sort_notes
+from shards.vocabulary import BEND_VALUES, MODULATION_VALUES, bend_bins, modulation_bins
 
 
 def place_slowly(events, notes, snap):
@@ -44,6 +45,13 @@ def test_events_are_placed_as_the_slow_definition_does(notes, events):
     placed = np.empty(len(events), CONTROL)
     placed = placed[: place_on_grid(events, notes, 96, 12, placed)]
     assert placed.tolist() == place_slowly(events, notes, Snap(96, 12)).tolist()
+
+
+@given(st.integers(-(2**31), 2**31 - 1))
+def test_values_become_those_of_the_nearest_bins(value):
+    assert nearest_value(BEND, value) == BEND_VALUES[bend_bins(value)]
+    level = modulation_bins(min(max(value, 0), 127))
+    assert nearest_value(MODULATION, value) == MODULATION_VALUES[level]
 
 
 def played(*rows):

@@ -24,36 +24,9 @@ notes = st.lists(
 ).map(lambda rows: np.array(sorted(rows, key=lambda row: row[0]), NOTE))
 
 
-def columns(played):
-    return [np.ascontiguousarray(played[name]) for name in played.dtype.names]
-
-
 def lexsorted(played):
     """Notes as shards.song.sort_notes sorts them from another order."""
     return sort_notes(played[::-1])
-
-
-def in_order(played):
-    """The notes that the kernel keeps."""
-    fields = columns(played)
-    kept = order.canonical_order(*fields)
-    found = played[kept]
-    found["velocity"] = fields[-1][kept]
-    return found
-
-
-@given(notes)
-def test_canonical_order_equals_sorting_by_four_keys(played):
-    assert in_order(played).tolist() == lexsorted(played).tolist()
-
-
-@pytest.mark.parametrize("count", [LIMIT - 1, LIMIT, LIMIT + 1, 3000])
-def test_many_notes_on_one_step_are_in_order_too(count):
-    random = np.random.default_rng(count)
-    played = np.zeros(count, NOTE)
-    for name, high in (("duration", 9), ("instrument", 255), ("pitch", 127), ("velocity", 127)):
-        played[name] = random.integers(1, high, count)
-    assert in_order(played).tolist() == lexsorted(played).tolist()
 
 
 @given(notes)
@@ -73,44 +46,73 @@ def test_notes_in_order_are_left_alone_and_others_are_sorted(played):
     assert sort_notes(np.concatenate([once, once])).tolist() == once.tolist()
 
 
+VOCABULARY = Vocabulary()
+DURATIONS = np.maximum(np.arange(101) // 3 * 3, 1)  # any table will do
+DRUM_DURATION = 7
 recorded = st.lists(
     st.tuples(
-        st.integers(0, 2000),
+        st.integers(0, 2000) | st.integers(0, 20),
         st.integers(0, 9000),
-        st.integers(0, 127),
+        st.sampled_from([0, 20, 40, 41, 127]),
         st.integers(1, 127),
+        st.sampled_from([0, 1, 127]),
         st.booleans(),
     ),
     max_size=60,
 )
 
 
-@given(recorded, st.sampled_from([96, 120, 480, 1]), st.sampled_from([4, 12, 96]))
-def test_snapping_and_counting_equal_whole_array_operations(rows, beat, steps):
+def recording(rows):
     played = np.zeros(len(rows), NOTE_DTYPE)
-    for i, (start, length, pitch, velocity, is_drum) in enumerate(sorted(rows)):
-        played[i] = (start, start + length, pitch, velocity, 0, 0, pitch // 2, is_drum, 0)
-    vocabulary, snap = Vocabulary(), Snap(beat, steps)
-    classes = [
-        vocabulary.drum_classes[note["pitch"]] if note["is_drum"] else note["program"]
-        for note in played
-    ]
-    classes = np.array(classes, np.uint8)
-    inside = classes != NO_INSTRUMENT
-    notes, starts = played[inside], snap(played["start"][inside])
-    held = snap(notes["end"]) - starts
-    durations = np.maximum(np.arange(101) // 3 * 3, 1)  # any table will do
-    columns, counts = order.snap_notes(played, vocabulary.drum_classes, beat, steps, durations, 7)
-    is_drum = notes["is_drum"].astype(bool)
-    stored = np.where(is_drum, 7, durations[np.minimum(held, 100)])
-    expected = [starts, stored, classes[inside], notes["pitch"]]
-    expected.append(velocity_of_bin(velocity_bin(notes["velocity"])))
-    for column, wanted in zip(columns, expected, strict=True):
-        assert column.tolist() == wanted.tolist()
-    melodic = held[~is_drum]
-    assert counts == ((~inside).sum(), (melodic > 100).sum(), (melodic == 0).sum())
+    for i, (start, length, pitch, velocity, program, is_drum) in enumerate(sorted(rows)):
+        played[i] = (start, start + length, pitch, velocity, 0, 0, program, is_drum, 0)
+    return played
 
-    kept = np.arange(len(starts))[::2]
-    filled = np.empty(len(kept), NOTE)
-    order.fill_notes(columns, kept, filled)
-    assert filled.tolist() == list(zip(*(column[kept].tolist() for column in columns), strict=True))
+
+def gridded(played, beat, steps):
+    """The notes of the kernel, and its counts."""
+    notes = np.empty(len(played), NOTE)
+    tables = VOCABULARY.drum_classes, beat, steps, DURATIONS, DRUM_DURATION
+    filled, *counts = order.grid_notes(played, *tables, notes)
+    return notes[:filled], counts
+
+
+def slowly_gridded(played, beat, steps):
+    """The same by operations on whole arrays."""
+    snap, is_drum = Snap(beat, steps), played["is_drum"]
+    classes = np.where(is_drum, VOCABULARY.drum_classes[played["pitch"]], played["program"])
+    starts, inside = snap(played["start"]), classes != NO_INSTRUMENT
+    held = snap(played["end"]) - starts
+    notes = np.empty(len(played), NOTE)
+    notes["start"], notes["instrument"], notes["pitch"] = starts, classes, played["pitch"]
+    notes["duration"] = np.where(is_drum, DRUM_DURATION, DURATIONS[np.minimum(held, 100)])
+    notes["velocity"] = velocity_of_bin(velocity_bin(played["velocity"]))
+    melodic = held[inside & ~is_drum]
+    counts = [(~inside).sum(), (melodic > 100).sum(), (melodic == 0).sum()]
+    return lexsorted(notes[inside]), counts
+
+
+@given(recorded, st.sampled_from([96, 120, 480, 1]), st.sampled_from([4, 12, 96]))
+def test_notes_on_the_grid_equal_whole_array_operations(rows, beat, steps):
+    (found, counts), (wanted, slow_counts) = (
+        grid(recording(rows), beat, steps) for grid in (gridded, slowly_gridded)
+    )
+    assert found.tolist() == wanted.tolist()
+    assert counts == slow_counts
+
+
+@pytest.mark.parametrize("count", [LIMIT - 1, LIMIT, LIMIT + 1, 3000])
+def test_many_notes_on_one_step_are_in_order_too(count):
+    random = np.random.default_rng(count)
+    columns = (random.integers(0, high, count) for high in (2, 900, 128, 127, 128, 2))
+    played = recording(list(zip(*(column.tolist() for column in columns), strict=True)))
+    assert gridded(played, 96, 4)[0].tolist() == slowly_gridded(played, 96, 4)[0].tolist()
+
+
+@given(st.integers(0, 2**40), st.integers(1, 2**20), st.sampled_from([4, 7, 96]))
+def test_times_are_rounded_exactly_however_late(tick, beat, steps):
+    played = recording([(tick, 0, 60, 64, 0, False)])
+    assert (
+        gridded(played, beat, steps)[0]["start"].tolist()
+        == Snap(beat, steps)(played["start"]).tolist()
+    )
