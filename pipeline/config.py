@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.clean.loop_settings import LoopSettings
 from pipeline.clean.rules import Limits
-from pipeline.clean.silence import SilenceSettings
+from pipeline.clean.silence_settings import SilenceSettings
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.splits import SplitSettings
 from pipeline.sources.folders import FOLLOW_LINKS

@@ -18,7 +18,8 @@ from benchmarks.corpus import midi_files, recordings
 from benchmarks.correctness.midi_edits import File, NotSimple, is_note, is_on, read, write
 from pipeline.clean.encode import encode
 from pipeline.clean.quantize import Snap, quantize
-from pipeline.clean.silence import SilenceSettings, remove_silence
+from pipeline.clean.silence import remove_silence
+from pipeline.clean.silence_settings import SilenceSettings
 from pipeline.midi import Recording, UnreadableMidi, read_midi
 from pipeline.midi.pedal import extend_by_pedal
 from shards.bars import Bars

@@ -7,6 +7,8 @@ grid_fit.py       compiled: onset errors and beat alignment
 heard.py          leave out silent notes, apply the pedal, repair the beat
 beat.py           give a recording a beat that its onsets follow
 silence.py        remove long silences by whole bars
+silence_kernels.py  compiled: where nothing sounds, and closing gaps
+silence_settings.py  how much silence may stay
 loops.py          find a loop that was written out, keep its first turns
 loop_settings.py  how many of them
 features.py       the columns of index.arrow that describe a song

@@ -20,6 +20,7 @@ Sources:
                     pattern similarity), who compare all pairs of bars
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,9 @@ import numpy as np
 
 from pipeline.clean.beat import Beat, main_bpm
 from pipeline.clean.feature_kernels import (
+    added_rests,
     busiest_second,
-    count_rests,
+    count_parts,
     histograms,
     polyphony,
     rhythm,
@@ -40,7 +42,7 @@ from pipeline.clean.quantize import Quantized
 from pipeline.clean.silence import Removed
 from shards.bars import Bars
 from shards.keys import KEYS, PROFILES
-from shards.song import BEND, Song
+from shards.song import BEND, MODULATION, Song
 from shards.vocabulary import Vocabulary
 
 
@@ -76,7 +78,7 @@ def features(cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
     last_bar, onsets, on_beat, bar_similarity = rhythm(
         notes, bars.starts, bars.lengths, bars.first_bars, song.steps_per_beat
     )
-    seconds = float(song.seconds(song.end))
+    busiest, seconds = busiest_second(notes, *song.tempo_map())
     return {
         "notes": len(notes),
         "bars": last_bar + 1,
@@ -85,8 +87,8 @@ def features(cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
         "bpm": main_bpm(recording),
         **_sounds(notes),
         "notes_per_second": len(notes) / max(seconds, 1.0),
-        "busiest_second": busiest_second(notes, *song.tempo_map()),
-        "parts": _parts(recording.notes),
+        "busiest_second": busiest,
+        "parts": count_parts(np.ascontiguousarray(recording.notes)),
         "onsets": onsets,
         "on_beat": on_beat / len(notes),
         "bar_similarity": bar_similarity,
@@ -124,17 +126,11 @@ def _longest_held(starts: np.ndarray, end: int) -> int:
     return 0 if len(starts) == 1 else int(np.diff(starts, append=end).argmax())
 
 
-def _parts(played: np.ndarray) -> int:
-    """Distinct pairs of track and channel that play notes."""
-    pairs = played["track"].astype(np.int64) << 4 | played["channel"]
-    return int(np.count_nonzero(np.bincount(pairs)))
-
-
 def _sounds(notes: np.ndarray) -> dict[str, Any]:
     """Instruments, pitches, durations and velocities."""
     counts = histograms(notes)
     total, melodic = len(notes), int(counts.programs.sum())
-    programs = np.flatnonzero(counts.programs)
+    (programs,) = counts.programs.nonzero()
     row = {
         "instruments": len(programs),
         "programs": programs.tolist(),
@@ -154,10 +150,9 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
         )
         zero = {"pitches": 0, "pitch_class_entropy": 0.0, "polyphony": 0.0, "max_polyphony": 0}
         return {**row, **dict.fromkeys(undefined), **zero}
-    pitches = np.flatnonzero(counts.pitches)
+    (pitches,) = counts.pitches.nonzero()
     max_polyphony, sounding_steps, durations = polyphony(notes, len(counts.durations) - 1)
-    share = np.bincount(pitches % 12, counts.pitches[pitches]) / melodic
-    share = share[share > 0]
+    share = counts.pitch_classes[counts.pitch_classes > 0] / melodic
     return {
         **row,
         **key_of(counts.sounding),
@@ -174,8 +169,8 @@ def _sounds(notes: np.ndarray) -> dict[str, Any]:
 
 def key_of(sounding: np.ndarray) -> dict[str, Any]:
     """The key whose profile correlates best with how long each pitch class sounds, shape (12,)."""
-    centred = sounding - sounding.mean()
-    norm = np.linalg.norm(centred)
+    centred = sounding - sounding.sum() / len(sounding)
+    norm = math.sqrt(centred @ centred)
     if norm == 0:
         return {"key": None, "key_fit": None}
     correlations = PROFILES @ centred / norm
@@ -201,22 +196,13 @@ def _controls(quantized: Quantized, vocabulary: Vocabulary) -> dict[str, int]:
     if not len(controls):
         return dict.fromkeys(("bends", "modulations", "bend_tokens", "modulation_tokens"), 0)
     song, is_bend = quantized.song, controls["kind"] == BEND
-    occupied = np.concatenate(
-        [events["start"] for events in (song.notes, song.meters, song.tempos)]
-    )
-    bends, modulations = controls["start"][is_bend], controls["start"][~is_bend]
+    bends = int(np.count_nonzero(is_bend))
+    whole_note, longest = 4 * vocabulary.settings.steps_per_beat, int(vocabulary.rests[-1])
+    events = np.ascontiguousarray(song.notes), song.meters, song.tempos
+    rests = added_rests(events, controls, whole_note, longest).tolist()
     return {
-        "bends": len(bends),
-        "modulations": len(modulations),
-        "bend_tokens": len(bends) + added_rests(bends, occupied, vocabulary),
-        "modulation_tokens": len(modulations) + added_rests(modulations, occupied, vocabulary),
+        "bends": bends,
+        "modulations": len(controls) - bends,
+        "bend_tokens": bends + rests[BEND],
+        "modulation_tokens": len(controls) - bends + rests[MODULATION],
     }
-
-
-def added_rests(steps: np.ndarray, occupied: np.ndarray, vocabulary: Vocabulary) -> int:
-    """Count the rest tokens that a song takes more if something happens at these steps too."""
-    if not len(steps):
-        return 0
-    both = np.sort(np.concatenate([occupied, steps]), kind="stable")
-    sizes = 4 * vocabulary.settings.steps_per_beat, int(vocabulary.rests[-1])
-    return count_rests(both, *sizes) - count_rests(np.sort(occupied, kind="stable"), *sizes)

@@ -93,42 +93,77 @@ def cut_loop(
 
 def bar_hashes(song: Song, bars: Bars, count: int) -> np.ndarray:
     """A hash of the content of each of the first `count` bars, which hold all onsets; uint64."""
-    notes, tempos, controls = song.notes, song.tempos, song.controls
-    hashes, every = np.zeros(count, np.uint64), np.arange(count)
-    sound = notes["instrument"].astype(np.int64) << 8 | notes["pitch"]
-    add_events(hashes, *bars.locate(notes["start"]), notes["duration"], sound)
-    lines = bars.first_steps(every)
-    lengths = np.empty_like(lines)
-    lengths[:-1], lengths[-1] = lines[1:] - lines[:-1], bars.lengths[-1]
-    tempo = np.searchsorted(tempos["start"], lines, side="right") - 1
-    shape = song.meters["numerator"].astype(np.int64) << 8 | song.meters["denominator"]
-    meter = shape[bars.meter_at(lines)]
-    add_events(hashes, every, lengths, tempos["microseconds"][tempo], meter)
-    if len(tempos) > 1:
-        bar, step = bars.locate(tempos["start"])
-        inside = np.flatnonzero(step)  # others are the tempo of their bar line
-        values = tempos["microseconds"][inside]
-        add_events(hashes, bar[inside], step[inside], values, np.full(len(inside), TEMPO))
-    if len(controls):
-        kind = CONTROL + (controls["kind"].astype(np.int64) << 8) + controls["instrument"]
-        add_events(hashes, *bars.locate(controls["start"]), controls["value"], kind)
+    hashes = np.zeros(count, np.uint64)
+    events = song.meters, song.tempos, np.ascontiguousarray(song.controls)
+    _hash_notes(
+        hashes, np.ascontiguousarray(song.notes), bars.starts, bars.lengths, bars.first_bars
+    )
+    _hash_changes(hashes, events, bars.starts, bars.lengths, bars.first_bars)
     return hashes
 
 
 @njit(cache=True)
-def add_events(hashes, bar, step, value, kind):
-    """Add the hash of each event (step in its bar, value, kind) to its bar's.
+def _hash_notes(hashes, notes, starts, lengths, first_bars):
+    """Add the notes, dtype NOTE, to the hashes of their bars; the rest is of `Bars`."""
+    meter, bar, line, end = 0, 0, 0, 0
+    for i in range(len(notes)):
+        note = notes[i]
+        if note.start >= end:
+            while meter + 1 < len(starts) and starts[meter + 1] <= note.start:
+                meter += 1
+            past = (note.start - starts[meter]) // lengths[meter]
+            bar, line = first_bars[meter] + past, starts[meter] + past * lengths[meter]
+            end = line + lengths[meter]
+            if meter + 1 < len(starts):
+                end = min(end, starts[meter + 1])
+        sound = np.int64(note.instrument) << 8 | note.pitch
+        hashes[bar] += hash_of(note.start - line, note.duration, sound)
+
+
+@njit(cache=True)
+def _hash_changes(hashes, events, starts, lengths, first_bars):
+    """Add to each bar's hash its length, its meter, its tempos and its controls.
+
+    Args:
+        events: the song's meters, tempos and controls.
+        starts, lengths, first_bars: of `Bars`.
+    """
+    meters, tempos, controls = events
+    meter, tempo, t, c, line = 0, 0, 0, 0, 0
+    for bar in range(len(hashes)):
+        length = lengths[meter]
+        is_cut = meter + 1 < len(starts) and starts[meter + 1] <= line + length
+        end = starts[meter + 1] if is_cut else line + length
+        length = end - line if bar + 1 < len(hashes) else lengths[-1]
+        while tempo + 1 < len(tempos) and tempos[tempo + 1].start <= line:
+            tempo += 1
+        shape = np.int64(meters[meter].numerator) << 8 | meters[meter].denominator
+        hashes[bar] += hash_of(length, tempos[tempo].microseconds, shape)
+        while len(tempos) > 1 and t < len(tempos) and tempos[t].start < end:
+            if tempos[t].start > line:  # others are the tempo of their bar line
+                hashes[bar] += hash_of(tempos[t].start - line, tempos[t].microseconds, TEMPO)
+            t += 1
+        while c < len(controls) and controls[c].start < end:
+            kind = CONTROL + (np.int64(controls[c].kind) << 8) + controls[c].instrument
+            hashes[bar] += hash_of(controls[c].start - line, controls[c].value, kind)
+            c += 1
+        line = end
+        meter += is_cut
+
+
+@njit(cache=True)
+def hash_of(step, value, kind):
+    """The hash of an event: its step in its bar, its value, what it is; uint64.
 
     Source of the mixing: Steele et al. 2014, Fast Splittable Pseudorandom Number Generators.
     """
-    for i in range(len(bar)):
-        x = np.uint64(step[i]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(np.int64(value[i]))
-        for word in (np.uint64(0), np.uint64(kind[i])):
-            x ^= word
-            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            x ^= x >> np.uint64(31)
-        hashes[bar[i]] += x
+    x = np.uint64(step) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(np.int64(value))
+    for word in (np.uint64(0), np.uint64(kind)):
+        x ^= word
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return x
 
 
 @njit(cache=True)

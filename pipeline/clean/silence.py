@@ -13,42 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shards import settings
+from pipeline.clean.silence_kernels import close_gaps, long_silences, longest_rest, sounding_until
+from pipeline.clean.silence_settings import SilenceSettings
 from shards.bars import Bars
-from shards.settings import setting
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, Song, changes, control_changes
-
-
-@dataclass(frozen=True, kw_only=True)
-class SilenceSettings:
-    """How much silence a song may keep."""
-
-    max_silence: int = setting(
-        2,
-        "Whole bars of silence that may stay inside a song; longer ones are shortened to this. Two "
-        "bars is a general pause that composers write; longer ones are faults of the file.",
-        low=0,
-    )
-    max_silence_seconds: float = setting(
-        4.0,
-        "Seconds of whole silent bars that may stay as well, where bars are short: in a fast 2/4, "
-        "four bars of rest are music. The longer of the two counts.",
-        low=0,
-    )
-    max_leading_silence: int = setting(
-        0, "Whole bars of silence that may stay before the first note; none is music.", low=0
-    )
-    max_strays: int = setting(
-        8,
-        "Notes at either end of a song that are dropped if a silence that is too long separates "
-        "them from the rest. Of 89 such silences in 2,500 songs, 6 have up to 7 notes after them, "
-        "5 have up to 7 before; the next numbers, 11 and 25, are endings and introductions.",
-        low=0,
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse negative numbers."""
-        settings.check(self)
 
 
 @dataclass(frozen=True)
@@ -99,11 +67,10 @@ def remove_silence(
     Returns:
         The shorter song, canonical, and what was removed.
     """
-    until = sounding_until(song.notes, held)
-    if _has_no_long_silence(song, bar_steps, limits, until):
+    if _has_no_long_silence(song, bar_steps, limits):
         return song, Removed(0, 0.0)
     bars = Bars(song.meters, bar_steps)
-    after, first, last = _excess_bars(song, bars, limits, until)
+    after, first, last = _excess_bars(song, bars, limits, held)
     if not len(first):
         return song, Removed(0, 0.0)
     kept = _without_strays(after, len(song.notes), limits.max_strays)
@@ -114,9 +81,10 @@ def remove_silence(
     begin, end = bars.first_steps(first), bars.first_steps(last)
     count = last - first
     bar = first - (np.cumsum(count) - count)  # minus the bars removed before it
+    begins, ends = song.seconds(np.stack([begin, end]))
     removed = Removed(
         int(count.sum()),
-        float((song.seconds(end) - song.seconds(begin)).sum()),
+        float((ends - begins).sum()),
         tuple(zip(bar.tolist(), count.tolist(), strict=True)),
     )
     return remove_steps(song, begin, end), removed
@@ -131,7 +99,9 @@ def remove_steps(song: Song, begin: np.ndarray, end: np.ndarray) -> Song:
     meters, tempos = song.meters.copy(), song.tempos.copy()
     notes, controls = song.notes.copy(), song.controls.copy()
     for events in (meters, tempos, notes, controls):
-        events["start"] = _close_gaps(events["start"], begin, end)
+        steps = events["start"].copy()
+        close_gaps(steps, begin, end)
+        events["start"] = steps
     return Song(
         notes,
         changes(meters, COMMON_TIME),
@@ -151,23 +121,8 @@ def keep_notes(song: Song, kept: slice) -> Song:
     return Song(notes, meters, tempos, song.steps_per_beat, controls)
 
 
-def sounding_until(notes: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """The step at which all notes up to each one have ended; int64."""
-    starts = notes["start"]
-    until = np.maximum.accumulate(starts + notes["duration"])
-    if held.size:
-        start, end = held[:, np.argsort(held[0])]
-        begun = np.searchsorted(start, starts, side="right")
-        latest = np.concatenate([[0], np.maximum.accumulate(end)])
-        until = np.maximum(until, latest[begun])
-    return until
-
-
 def _has_no_long_silence(
-    song: Song,
-    bar_steps: Mapping[tuple[int, int], int],
-    limits: SilenceSettings,
-    until: np.ndarray,
+    song: Song, bar_steps: Mapping[tuple[int, int], int], limits: SilenceSettings
 ) -> bool:
     """Fast check that settles most songs: no rest is long enough, wherever bar lines fall.
 
@@ -176,30 +131,25 @@ def _has_no_long_silence(
     if len(song.meters) != 1:
         return False
     bar = bar_steps[int(song.meters["numerator"][0]), int(song.meters["denominator"][0])]
-    starts = song.notes["start"]
-    if starts[0] >= (limits.max_leading_silence + 1) * bar:
+    if song.notes["start"][0] >= (limits.max_leading_silence + 1) * bar:
         return False
-    rests = starts[1:] - until[:-1]
-    return bool(rests.max(initial=0) <= limits.max_silence * bar)
+    return longest_rest(np.ascontiguousarray(song.notes)) <= limits.max_silence * bar
 
 
 def _excess_bars(
-    song: Song, bars: Bars, limits: SilenceSettings, until: np.ndarray
+    song: Song, bars: Bars, limits: SilenceSettings, held: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The bars to remove.
 
     Returns:
         shape (cuts,) each: the note after the silence; the half-open range of bars.
     """
-    starts = song.notes["start"]
-    silent_from = np.concatenate([[0], until[:-1]])
-    bar, step = bars.locate(silent_from)
-    first, last = bar + (step > 0), bars.locate(starts)[0]
-    kept = np.full(len(starts), limits.max_silence)
-    kept[0] = limits.max_leading_silence
-    after = np.flatnonzero(first + kept < last)
-    first, last, kept = first[after], last[after], kept[after]
+    notes, most = np.ascontiguousarray(song.notes), (limits.max_leading_silence, limits.max_silence)
+    until = sounding_until(notes, np.ascontiguousarray(held[:, held[0].argsort()]))
+    meters = bars.starts, bars.lengths, bars.first_bars
+    after, first, last = long_silences(notes, until, meters, *most)
     inner = after > 0
+    kept = np.where(inner, limits.max_silence, limits.max_leading_silence)
     if inner.any():
         begins = song.seconds(bars.first_steps(first[inner]))
         bar, step = bars.locate(song.steps_at(begins + limits.max_silence_seconds - ROUNDING))
@@ -222,6 +172,8 @@ def _keeps_bar_lines(song: Song, bars: Bars, begin: int, end: int) -> bool:
     It does not where the meter before `begin` was cut short by another and returns at `end`: the
     two then are one meter.
     """
+    if len(song.meters) == 1:
+        return True
     steps = bars.first_steps(np.array([begin, end]))
     before, after = bars.meter_at(steps - [1, 0])
     meters = song.meters[["numerator", "denominator"]]
@@ -248,14 +200,3 @@ def _without_strays(after: np.ndarray, notes: int, most: int) -> slice:
             break
         last = note
     return slice(first, last) if 2 * (last - first) > notes else slice(0, notes)
-
-
-def _close_gaps(steps: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Move steps to where they lie once the ranges [begin, end) are removed.
-
-    A step inside a range moves to its begin.
-    """
-    removed = np.concatenate([[0], np.cumsum(end - begin)])
-    passed = np.searchsorted(begin, steps, side="right")
-    inside = np.maximum(end[np.maximum(passed - 1, 0)] - steps, 0) * (passed > 0)
-    return steps - removed[passed] + inside

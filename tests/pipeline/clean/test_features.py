@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.features import Cleaned, added_rests, features
+from pipeline.clean.features import Cleaned, features
 from pipeline.clean.grid_fit import DIVISIONS, MIN_ONSETS, grid_fit
 from pipeline.clean.heard import hear
 from pipeline.clean.loops import Loop
@@ -162,19 +162,6 @@ def test_controls_cost_the_tokens_that_are_predicted(seed, tmp_path):
 
     assert row["bend_tokens"] == tokens("bend") - tokens("none")
     assert row["modulation_tokens"] == tokens("mod") - tokens("none")
-
-
-steps = st.lists(st.integers(0, 2000), min_size=1).map(np.array)
-
-
-@given(steps, steps)
-def test_added_rests_are_the_difference_between_two_encoded_songs(own, occupied):
-    def tokens(steps):
-        song = make_song([(step, 6, 128, 27, 66) for step in sorted({*steps.tolist()})])
-        return len(Codec(VOCABULARY).encode(song)) - len(song.notes)
-
-    both = np.concatenate([own, occupied])
-    assert added_rests(own, occupied, VOCABULARY) == tokens(both) - tokens(occupied)
 
 
 BEAT = 48

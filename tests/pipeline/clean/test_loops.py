@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.clean.loop_settings import LoopSettings
-from pipeline.clean.loops import Loop, bar_hashes, cut_loop, longest_repeat
+from pipeline.clean.loops import CONTROL, TEMPO, Loop, bar_hashes, cut_loop, hash_of, longest_repeat
 from shards.bars import Bars
-from shards.vocabulary import Vocabulary
+from shards.vocabulary import CodecSettings, Vocabulary
 from tests.shards.songs import canonical_songs, make_song
 
 VOCABULARY = Vocabulary()
+BENDING = Vocabulary(CodecSettings(controls="bend,mod"))
 BAR = VOCABULARY.bar_steps[4, 4]
 songs = canonical_songs(VOCABULARY)
 
@@ -33,6 +34,38 @@ def tune(*bars, **tracks):
 
 def pitches(song):
     return song.notes["pitch"].tolist()
+
+
+def events_by_bar(song, bars, count):
+    """Bar, step in it, value and kind of every event, and of the bars themselves."""
+    lines = bars.first_steps(np.arange(count))
+    lengths = [*np.diff(lines).tolist(), int(bars.lengths[-1])]
+    (tempo_starts, tempos), meters = (song.tempos[n] for n in song.tempos.dtype.names), song.meters
+    at = np.searchsorted(tempo_starts, lines, side="right") - 1, bars.meter_at(lines)
+    for bar, (length, tempo, meter) in enumerate(zip(lengths, *at, strict=True)):
+        _, numerator, denominator = meters[meter].tolist()
+        yield bar, length, tempos[tempo], numerator << 8 | denominator
+
+    def place(start):
+        return (int(part) for part in bars.locate(start))
+
+    for start, duration, instrument, pitch, _ in song.notes.tolist():
+        yield (*place(start), duration, instrument << 8 | pitch)
+    for start, microseconds in song.tempos.tolist():
+        bar, step = place(start)
+        if step:
+            yield bar, step, microseconds, TEMPO
+    for start, instrument, kind, value in song.controls.tolist():
+        yield (*place(start), value, CONTROL + (kind << 8) + instrument)
+
+
+@given(canonical_songs(BENDING))
+def test_a_bars_hash_is_the_sum_of_the_hashes_of_its_events(song):
+    bars = Bars(song.meters, BENDING.bar_steps)
+    expected = [0] * len(hashes(song))
+    for bar, *event in events_by_bar(song, bars, len(expected)):
+        expected[bar] = (expected[bar] + hash_of(*event)) % 2**64
+    assert hashes(song) == expected
 
 
 def slow_longest_repeat(items, least):

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean.silence import (
-    NO_SPANS,
-    Removed,
-    SilenceSettings,
-    remove_silence,
+from pipeline.clean.silence import NO_SPANS, Removed, remove_silence
+from pipeline.clean.silence_kernels import (
+    close_gaps,
+    long_silences,
+    longest_rest,
     sounding_until,
 )
+from pipeline.clean.silence_settings import SilenceSettings
 from shards.bars import Bars
 from shards.vocabulary import Vocabulary
 from tests.shards.songs import canonical_songs, make_song
@@ -127,12 +128,35 @@ SPANS = st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 2000)), max_size
 
 @given(songs, SPANS)
 def test_what_sounds_is_what_sounds_at_any_note_so_far(song, spans):
-    held = [(start, start + length) for start, length in spans]
+    held = sorted((start, start + length) for start, length in spans)
     table = np.array(held, np.int64).reshape(-1, 2).T
     until = sounding_until(song.notes, table).tolist()
     ends = (song.notes["start"] + song.notes["duration"]).tolist()
     for n, start in enumerate(song.notes["start"].tolist()):
         assert until[n] == max(ends[: n + 1] + [end for begin, end in held if begin <= start])
+
+
+@given(songs, st.integers(0, 3), st.integers(0, 3))
+def test_long_silences_equal_a_table_of_bars(song, leading, inner):
+    bars, starts = Bars(song.meters, VOCABULARY.bar_steps), song.notes["start"]
+    until = sounding_until(song.notes, NO_SPANS)
+    assert longest_rest(song.notes) == max(0, *(starts[1:] - until[:-1]), 0)
+    bar, step = bars.locate(np.append(0, until[:-1]))
+    first, last = bar + (step > 0), bars.locate(starts)[0]
+    kept = np.where(np.arange(len(starts)) == 0, leading, inner)
+    after = np.flatnonzero(first + kept < last)
+    meters = bars.starts, bars.lengths, bars.first_bars
+    found = long_silences(song.notes, until, meters, leading, inner)
+    assert found.tolist() == [after.tolist(), first[after].tolist(), last[after].tolist()]
+
+
+@given(st.lists(st.integers(0, 60)).map(sorted), st.sets(st.integers(0, 60)))
+def test_closing_gaps_counts_the_steps_that_stay_before_each(steps, removed):
+    edges = np.flatnonzero(np.diff([n in removed for n in range(-1, 62)]))
+    begin, end = edges[::2], edges[1::2]
+    moved = np.array(steps, np.int64)
+    close_gaps(moved, begin, end)
+    assert moved.tolist() == [len({*range(step)} - removed) for step in steps]
 
 
 @given(songs, st.floats(0, 1000))
