@@ -164,11 +164,12 @@ def place_on_grid(events, notes, ticks_per_beat, steps_per_beat, placed):
     is_pending = np.zeros((PROGRAMS, 2), np.bool_)
     pending = np.zeros((PROGRAMS, 2), np.int64)
     in_force = np.zeros((PROGRAMS, 2), np.int64)
-    n, e, filled, group = 0, 0, 0, 0
+    n, e, filled, group, at, of_event = 0, 0, 0, 0, np.int64(0), -1
     last = notes[len(notes) - 1].start
     while n < len(notes) or e < len(events):
-        tick = events[e].tick if e < len(events) else 0
-        at = (2 * steps_per_beat * tick + ticks_per_beat) // (2 * ticks_per_beat)
+        if e < len(events) and e != of_event:
+            doubled = 2 * steps_per_beat * events[e].tick
+            at, of_event = (doubled + ticks_per_beat) // (2 * ticks_per_beat), e
         if e < len(events) and (n == len(notes) or at < notes[n].start):
             step = at
             if step > last:

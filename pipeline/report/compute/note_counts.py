@@ -126,12 +126,9 @@ class NoteCounts:
 
     def _count_onsets(self, notes: np.ndarray, tempos: np.ndarray, ticks_per_beat: int) -> None:
         arrays = self.arrays
-        (starts,) = _columns(notes, "start")
-        tempo_ticks, microseconds = _columns(tempos, "tick", "microseconds")
         _count_errors(
-            starts,
-            tempo_ticks,
-            microseconds,
+            np.ascontiguousarray(notes),
+            np.ascontiguousarray(tempos),
             _grid_distances(ticks_per_beat),
             DEFAULT_TEMPO[1],
             arrays["grid_exact"],
@@ -140,14 +137,9 @@ class NoteCounts:
         )
 
     def _count_notes(self, notes: np.ndarray) -> None:
-        arrays, fields = self.arrays, ("start", "duration", "instrument", "pitch", "velocity")
-        starts, durations, instruments, pitches, velocities = _columns(notes, *fields)
+        arrays = self.arrays
         playing = _count_notes(
-            starts,
-            durations,
-            instruments,
-            pitches,
-            velocities,
+            np.ascontiguousarray(notes),
             arrays["instrument_notes"],
             arrays["pitches"],
             arrays["velocities"],
@@ -155,11 +147,6 @@ class NoteCounts:
             arrays["sounding"],
         )
         arrays["instrument_songs"][...] += playing
-
-
-def _columns(records: np.ndarray, *names: str) -> list[np.ndarray]:
-    """Fields of a structured array, each contiguous: one type for the compiler, however few."""
-    return [np.ascontiguousarray(records[name]) for name in names]
 
 
 def warm_up() -> None:
@@ -189,22 +176,11 @@ def _check_size(vector: np.ndarray, size: int) -> None:
 
 
 @njit(cache=True)
-def _count_notes(
-    starts,
-    durations,
-    instruments,
-    pitches,
-    velocities,
-    by_class,
-    by_pitch,
-    by_velocity,
-    by_duration,
-    sounding,
-):
+def _count_notes(notes, by_class, by_pitch, by_velocity, by_duration, sounding):
     """Count the notes of one song.
 
     Args:
-        starts, durations, instruments, pitches, velocities: of the notes, by start.
+        notes: dtype NOTE, by start.
         by_class, by_pitch, by_velocity, by_duration, sounding: arrays of counts, added to.
 
     Returns:
@@ -212,25 +188,29 @@ def _count_notes(
     """
     playing = np.zeros(len(by_class), np.bool_)
     first, last = -1, 0  # from the first onset of a program to its last sound
-    for i in range(len(starts)):
-        instrument = instruments[i]
-        playing[instrument] = True
-        by_class[instrument] += 1
-        by_velocity[np.int64(instrument >= PROGRAMS), velocities[i] >> VELOCITY_SHIFT] += 1
-        if instrument < PROGRAMS:
-            by_pitch[instrument >> 3, pitches[i]] += 1
-            by_duration[durations[i]] += 1
-            first = starts[i] if first < 0 else first
-            last = max(last, starts[i] + durations[i])
+    for i in range(len(notes)):
+        note = notes[i]
+        playing[note.instrument] = True
+        by_class[note.instrument] += 1
+        is_drum = note.instrument >= PROGRAMS
+        by_velocity[np.int64(is_drum), note.velocity >> VELOCITY_SHIFT] += 1
+        if not is_drum:
+            by_pitch[note.instrument >> 3, note.pitch] += 1
+            by_duration[note.duration] += 1
+            first = note.start if first < 0 else first
+            last = max(last, note.start + note.duration)
     change = np.zeros(max(last - first, 0) + 1, np.int32)
-    for i in range(len(starts)):
-        if instruments[i] < PROGRAMS:
-            change[starts[i] - first] += 1
-            change[starts[i] + durations[i] - first] -= 1
-    now, top = 0, len(sounding) - 1
-    for step in range(len(change) - 1):
-        now += change[step]
-        sounding[min(now, top)] += 1
+    for i in range(len(notes)):
+        note = notes[i]
+        if note.instrument < PROGRAMS:
+            change[note.start - first] += 1
+            change[note.start + note.duration - first] -= 1
+    now, top, since = 0, len(sounding) - 1, 0
+    for step in range(len(change)):
+        if change[step]:
+            sounding[min(now, top)] += step - since
+            now += change[step]
+            since = step
     return playing
 
 
@@ -247,29 +227,44 @@ def _grid_distances(ticks_per_beat: int) -> np.ndarray:
 
 
 @njit(cache=True)
-def _count_errors(starts, tempo_ticks, tempos, distances, tempo, exact, errors, microseconds):
+def _count_errors(notes, tempos, distances, tempo, exact, errors, microseconds):
     """Count every onset's error by grid.
 
     Args:
-        starts: onsets in ticks, ascending.
-        tempo_ticks, tempos: changes of tempo [microseconds per beat], by tick.
+        notes: dtype NOTE_DTYPE, by start.
+        tempos: dtype TEMPO_DTYPE, by tick.
         distances: from `_grid_distances`.
         tempo: before the first change.
         exact, errors, microseconds: arrays of counts, added to.
     """
-    ticks_per_beat, grids = distances.shape
+    ticks_per_beat = len(distances)
+    counts = np.zeros(ticks_per_beat, np.int64)  # notes at the same tempo, by place in the beat
+    places = np.empty(ticks_per_beat, np.int64)  # those with notes
+    used, change, place, tick = 0, 0, 0, -1
+    for i in range(len(notes)):
+        if notes[i].start != tick:
+            tick = notes[i].start
+            if change < len(tempos) and tempos[change].tick <= tick:
+                _add_errors(places[:used], counts, distances, tempo, exact, errors, microseconds)
+                used = 0
+                while change < len(tempos) and tempos[change].tick <= tick:
+                    tempo = tempos[change].microseconds
+                    change += 1
+            place = tick % ticks_per_beat
+        if not counts[place]:
+            places[used] = place
+            used += 1
+        counts[place] += 1
+    _add_errors(places[:used], counts, distances, tempo, exact, errors, microseconds)
+
+
+@njit(cache=True)
+def _add_errors(places, counts, distances, tempo, exact, errors, microseconds):
+    """Count the errors of the notes at these places, and take the notes out of `counts`."""
     last = errors.shape[1] - 1
-    change, first = 0, 0
-    while first < len(starts):
-        start, end = starts[first], first + 1
-        while end < len(starts) and starts[end] == start:
-            end += 1
-        notes, first = end - first, end
-        while change < len(tempo_ticks) and tempo_ticks[change] <= start:
-            tempo = tempos[change]
-            change += 1
-        place = start % ticks_per_beat
-        for grid in range(grids):
+    for place in places:
+        notes, counts[place] = counts[place], 0
+        for grid in range(distances.shape[1]):
             distance = distances[place, grid]
             if distance == 0.0:
                 exact[grid] += notes
