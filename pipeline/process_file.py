@@ -47,8 +47,8 @@ from shards.layout import LEDGER_SCHEMA
 from shards.song import Song
 from shards.vocabulary import Vocabulary
 
-LATE = 2**20
-"""Ticks; after the notes of the file that kernels are warmed up with."""
+SILENCE, LATE = 2**14, 2**20
+"""Ticks; before and after the notes of the file that kernels are warmed up with."""
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,15 @@ def warm_up() -> None:
     controls = np.zeros(3, midi.CONTROL_DTYPE)
     controls["kind"], controls["value"] = (PITCH_BEND, SUSTAIN, VOLUME), (100, 127, 0)
     controls["tick"][1:] = LATE
-    recording = dataclasses.replace(read_midi(warm_up_file()), controls=controls)
-    cleaned = FileProcessor(DataSettings()).clean(recording)
+    read = read_midi(warm_up_file())
+    notes, tempos = np.repeat(read.notes, 2), np.array([(LATE, 400_000)], midi.TEMPO_DTYPE)
+    notes["is_drum"] = False, True
+    recording = dataclasses.replace(read, notes=notes, controls=controls, tempos=tempos)
+    processor = FileProcessor(DataSettings())
+    processor.clean(recording)
+    for times in (notes["start"], notes["end"]):
+        times += SILENCE
+    cleaned = processor.clean(recording)
     assert cleaned is not None
     features(cleaned, vocabulary)
     onsets, weights = np.arange(40.0) / 4, np.ones(40)

@@ -25,6 +25,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from pipeline.clean.beat_tracker import tracked_beats
 from pipeline.clean.grid_fit import DIVISIONS, MIN_ONSETS, GridFit, grid_fit
@@ -113,9 +114,23 @@ def main_bpm(recording: Recording) -> float:
     tempos = _all_tempos(recording)
     if len(tempos) == 1:
         return 60e6 / float(tempos["microseconds"][0])
-    end = int(recording.notes["end"].max())
-    held = np.diff(np.minimum(tempos["tick"], end), append=end)
-    return 60e6 / float(tempos["microseconds"][held.argmax()])
+    return 60e6 / longest_tempo(np.ascontiguousarray(recording.notes), tempos)
+
+
+@njit(cache=True)
+def longest_tempo(notes, tempos):
+    """The tempo in force for the most ticks until the last note ends, microseconds; the first of
+    several."""
+    end = 0
+    for i in range(len(notes)):
+        end = max(end, notes[i].end)
+    longest, most = 0, -1
+    for i in range(len(tempos)):
+        until = min(tempos[i + 1].tick, end) if i + 1 < len(tempos) else end
+        held = until - min(tempos[i].tick, end)
+        if held > most:
+            longest, most = tempos[i].microseconds, held
+    return longest
 
 
 def _all_tempos(recording: Recording) -> np.ndarray:
@@ -123,7 +138,9 @@ def _all_tempos(recording: Recording) -> np.ndarray:
     tempos = recording.tempos
     if len(tempos) and tempos["tick"][0] == 0:
         return tempos
-    return np.concatenate([np.array([DEFAULT_TEMPO], TEMPO_DTYPE), tempos])
+    with_default = np.empty(len(tempos) + 1, TEMPO_DTYPE)  # np.concatenate changes the layout
+    with_default[0], with_default[1:] = DEFAULT_TEMPO, tempos
+    return with_default
 
 
 def _plausible(recording: Recording, fit: GridFit, steps_per_beat: int) -> tuple[Recording, str]:
@@ -248,7 +265,8 @@ def _shifted(
     if fit.lengths[IS_SHIFT_DIVISION].max() < MIN_RESULTANT - 1e-9:  # rounded otherwise than below
         return None
     starts, beat = recording.notes["start"].copy(), recording.ticks_per_beat
-    cycles = SHIFT_DIVISIONS[:, None] * (np.unique(starts) % beat) / beat
+    onsets = starts[np.diff(starts, prepend=-1) != 0]
+    cycles = SHIFT_DIVISIONS[:, None] * (onsets % beat) / beat
     means = np.exp(2j * np.pi * cycles).mean(axis=1)
     lengths = np.abs(means)
     if lengths.max() < MIN_RESULTANT:

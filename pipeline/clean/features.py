@@ -111,8 +111,9 @@ def features(cleaned: Cleaned, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def _time(song: Song, known: Meter) -> dict[str, Any]:
-    meter = song.meters[_longest_held(song.meters["start"], song.end)]
-    numerator, denominator = int(meter["numerator"]), int(meter["denominator"])
+    meters = song.meters
+    longest = 0 if len(meters) == 1 else _longest_held(meters["start"], song.end)
+    numerator, denominator = meters["numerator"].item(longest), meters["denominator"].item(longest)
     return {
         "meter": f"{numerator}/{denominator}",
         "meter_stated": known.stated,
@@ -123,7 +124,7 @@ def _time(song: Song, known: Meter) -> dict[str, Any]:
 
 
 def _longest_held(starts: np.ndarray, end: int) -> int:
-    return 0 if len(starts) == 1 else int(np.diff(starts, append=end).argmax())
+    return int(np.diff(starts, append=end).argmax())
 
 
 def _sounds(notes: np.ndarray) -> dict[str, Any]:
