@@ -1,4 +1,4 @@
-"""`shards.codec.Codec.encode`, compiled: the same arrays in a fifth of the time.
+"""`shards.codec.Codec.encode`, compiled: the same arrays, faster.
 
 The codec's own method needs no compiler and is the definition; a test compares the two.
 """
