@@ -19,6 +19,7 @@ from shards.gm import FAMILY_NAMES
 from shards.reader import read_json
 from shards.vocabulary import CodecSettings, Vocabulary
 from tests.pipeline.conftest import SETTINGS
+from tests.shards.songs import make_song
 
 VOCABULARY = Vocabulary(CodecSettings(steps_per_beat=4, max_duration=1))
 SIZE = len(NoteCounts(VOCABULARY).vector)
@@ -127,6 +128,12 @@ def test_sounding_notes_are_those_of_every_step(counts, stored):
         first = min(start for start, *_ in pitched)
         steps.update(min(now[step], 32) for step in range(first, max(now) + 1))
     assert counts["sounding"] == [steps[n] for n in range(33)]
+
+
+def test_drums_alone_have_no_step_from_a_first_onset_to_a_last_sound():
+    counts = NoteCounts(VOCABULARY)
+    counts._count_notes(make_song([(0, 1, 128 + 9, 36, 66), (96, 1, 128 + 9, 36, 66)]).notes)
+    assert counts.arrays["sounding"].sum() == 0
 
 
 def test_grid_errors_are_those_of_the_files_in_exact_fractions(counts, demo, dataset):
