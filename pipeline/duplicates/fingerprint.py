@@ -37,8 +37,8 @@ class Fingerprint(NamedTuple):
 
 def music_hash(encoded: EncodedSong) -> str:
     """Equal for songs with the same notes, meters and tempos, whatever their velocities."""
-    digest = hashlib.md5(np.ascontiguousarray(encoded.tokens), usedforsecurity=False)
-    digest.update(np.ascontiguousarray(encoded.instruments))
+    digest = hashlib.md5(encoded.tokens.tobytes(), usedforsecurity=False)
+    digest.update(encoded.instruments.tobytes())
     return digest.hexdigest()
 
 
