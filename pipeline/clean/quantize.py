@@ -121,8 +121,8 @@ def _notes(
     return notes[:filled], {
         "notes_outside_map": outside,
         "notes_merged": len(played) - outside - filled,
-        "durations_shortened": shortened,
-        "durations_lengthened": lengthened,
+        "durations_shortened": int(shortened),
+        "durations_lengthened": int(lengthened),
     }
 
 
