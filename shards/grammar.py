@@ -26,15 +26,27 @@ class Cursor:
         self._meter = self._tempo = -1
         kinds = vocabulary.kind(np.arange(len(vocabulary))).tolist()
         self._readers = ["_read_" + Kind(kind).name.lower() for kind in kinds]
-        self._next = _mask(vocabulary, [vocabulary.sos])
-        self._controls = _range(vocabulary, vocabulary.bend0, len(vocabulary.bends))
-        self._controls |= _range(vocabulary, vocabulary.modulation0, len(vocabulary.modulations))
-        self._rests = _range(vocabulary, vocabulary.rest0, len(vocabulary.rests))
-        self._after_change = _notes(vocabulary) | self._rests | self._controls
+        v = vocabulary
+        notes = _range(v, v.pitch0, v.duration0 - v.pitch0)
+        rests = _range(v, v.rest0, len(v.rests))
+        controls = _range(v, v.bend0, len(v.bends))
+        controls |= _range(v, v.modulation0, len(v.modulations))
+        self._meters = _range(v, v.meter0, len(v.meters))
+        self._tempos = _range(v, v.tempo0, len(v.tempos))
+        self._durations = _range(v, v.duration0, len(v.durations))
+        self._after_note = notes | rests | _range(v, v.eos, 1)
+        self._after_change = notes | rests | controls
+        self._after_rests = notes | controls | self._meters | self._tempos
+        self._rests = v.rests.tolist()
+        self._rests_after = np.searchsorted(v.rests, v.rest_room, side="right").tolist()
+        self._next = _range(v, v.sos, 1)
         self.due = 0
 
     def allowed(self) -> np.ndarray:
-        """The tokens that may come next, shape (len(vocabulary),), bool; after <eos> only <pad>."""
+        """The tokens that may come next, shape (len(vocabulary),), bool; after <eos> only <pad>.
+
+        Not to be changed: later calls may return the same array.
+        """
         return self._next
 
     def push(self, token: int) -> tuple[int, int]:
@@ -61,31 +73,29 @@ class Cursor:
     def _read_sos(self, token: int) -> None:
         v = self.vocabulary
         if v.meters:
-            self._next = _range(v, v.meter0, len(v.meters))
-        elif len(v.tempos):
-            self._next = _range(v, v.tempo0, len(v.tempos))
+            self._next = self._meters
         else:
-            self._next = self._after_change
+            self._next = self._tempos if len(v.tempos) else self._after_change
 
     def _read_eos(self, token: int) -> None:
-        self._next = _mask(self.vocabulary, [self.vocabulary.pad])
+        self._next = _range(self.vocabulary, self.vocabulary.pad, 1)
 
     def _read_pitch(self, token: int) -> None:
-        v = self.vocabulary
-        self._next = _range(v, v.duration0, len(v.durations))
+        self._next = self._durations
 
     def _read_duration(self, token: int) -> None:
-        self._next = _notes(self.vocabulary) | self._rests
-        self._next[self.vocabulary.eos] = True
+        self._next = self._after_note
 
     _read_drum = _read_duration
 
     def _read_rest(self, token: int) -> None:
         v, rest = self.vocabulary, token - self.vocabulary.rest0
-        self.due = int(v.rests[rest])
-        self._next = _notes(v) | self._controls | self._other_meters() | self._other_tempos()
-        shorter = np.searchsorted(v.rests, v.rest_room[rest], side="right")
-        self._next |= _range(v, v.rest0, int(shorter))
+        self.due = self._rests[rest]
+        self._next = self._after_rests.copy()
+        self._next[v.rest0 : v.rest0 + self._rests_after[rest]] = True
+        for current in (self._meter, self._tempo):
+            if current >= 0:
+                self._next[current] = False
 
     def _read_meter(self, token: int) -> None:
         v, opening = self.vocabulary, self._meter < 0
@@ -94,9 +104,11 @@ class Cursor:
         if self.step:
             self.bar, self.step = self.bar + 1, 0
         if opening and len(v.tempos):
-            self._next = _range(v, v.tempo0, len(v.tempos))
+            self._next = self._tempos
         else:
-            self._next = self._after_change | self._other_tempos()
+            self._next = self._after_change | self._tempos
+            if self._tempo >= 0:
+                self._next[self._tempo] = False
 
     def _read_tempo(self, token: int) -> None:
         self._tempo = token
@@ -107,30 +119,8 @@ class Cursor:
 
     _read_modulation = _read_bend
 
-    def _other_meters(self) -> np.ndarray:
-        v = self.vocabulary
-        others = _range(v, v.meter0, len(v.meters))
-        others[self._meter] &= self._meter < 0
-        return others
-
-    def _other_tempos(self) -> np.ndarray:
-        v = self.vocabulary
-        others = _range(v, v.tempo0, len(v.tempos))
-        others[self._tempo] &= self._tempo < 0
-        return others
-
-
-def _mask(vocabulary: Vocabulary, tokens: list[int]) -> np.ndarray:
-    mask = np.zeros(len(vocabulary), bool)
-    mask[tokens] = True
-    return mask
-
 
 def _range(vocabulary: Vocabulary, first: int, count: int) -> np.ndarray:
     mask = np.zeros(len(vocabulary), bool)
     mask[first : first + count] = True
     return mask
-
-
-def _notes(vocabulary: Vocabulary) -> np.ndarray:
-    return _range(vocabulary, vocabulary.pitch0, vocabulary.duration0 - vocabulary.pitch0)

@@ -10,7 +10,7 @@ import torch
 from benchmarks.arguments import Measurement
 from shards.vocabulary import Vocabulary
 from trainer.config import ModelConfig
-from trainer.generation.generate import SongSampler, sample_step
+from trainer.generation.generate import SongSampler, next_inputs, sample_step
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.settings import SampleConfig
 from trainer.model.transformer import TransformerXL
@@ -39,12 +39,12 @@ def measure(model: TransformerXL, vocabulary: Vocabulary, count: int, tokens: in
     config = SampleConfig(count=count, bars=10_000, tokens=10**9)
     songs = [SongSampler(vocabulary, config, number, None) for number in range(count)]
     stream = IncrementalModel(model, BLOCK, lanes=count)
-    stream.feed(np.stack([song.writer.inputs() for song in songs], axis=1))
+    stream.feed(next_inputs(songs, 1))
     seconds, megabytes = [], []
     for _ in range(tokens):
         begun = time.perf_counter()
         sample_step(songs, stream)
-        stream.feed(np.stack([song.writer.inputs(-1) for song in songs], axis=1))
+        stream.feed(next_inputs(songs, 1))
         seconds.append(time.perf_counter() - begun)
         megabytes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     tenths = np.array_split(np.array(seconds), min(10, max(tokens // 1000, 2)))

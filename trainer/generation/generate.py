@@ -38,6 +38,9 @@ from trainer.generation.steering import KeyPull, MissingParts
 from trainer.generation.writer import Constraints, SongWriter
 from trainer.model.transformer import TransformerXL
 
+MIN_OVERLAPPED = 16
+"""Songs from which on sampling takes a GPU's host longer than starting a second group."""
+
 BARS_TILL_ALL, SHARE_TILL_ALL = 4, 0.25
 """After so many bars, or so much of a song, every part that was asked for should play."""
 
@@ -66,6 +69,7 @@ class Sampler(ABC):
     ) -> None:
         self.config, self.vocabulary, self.writer, self.codes = config, vocabulary, writer, codes
         self.done = False
+        self._last_input = np.zeros((8, 1), np.int64)
         self._pull = None if config.key is None else KeyPull(parse_key(config.key))
         names = [] if config.instruments is None else config.instruments.split(",")
         self._missing = MissingParts([parse_instruments(name, vocabulary) for name in names])
@@ -85,17 +89,33 @@ class Sampler(ABC):
         the band.
         """
         first, self._fed = self._fed, min(self._fed + count, len(self.writer.rows))
-        inputs = self.writer.inputs(first, self._fed) if first < self._fed else self._last_input
-        inputs = np.concatenate([inputs, np.repeat(inputs[:, -1:], count - inputs.shape[1], 1)], 1)
-        self._last_input = inputs[:, -1:]
-        given = np.empty((3, count), np.int64)
-        given[0] = self.condition_fields(inputs[2])
-        given[1:] = np.array(self.codes.band)[:, None]
-        return np.concatenate([inputs, given])
+        inputs = self._last_input
+        if first < self._fed:
+            given = np.empty((3, self._fed - first), np.int64)
+            given[0] = self.condition_fields(first, self._fed)
+            given[1:] = np.array(self.codes.band)[:, None]
+            inputs = np.concatenate([self.writer.inputs(first, self._fed), given])
+            self._last_input = inputs[:, -1:]
+        return np.concatenate([inputs, np.repeat(inputs[:, -1:], count - inputs.shape[1], 1)], 1)
 
-    def condition_fields(self, bars: np.ndarray) -> np.ndarray | int:
-        """The fields of the conditions in given bars."""
-        return condition_fields(self.codes, bars)
+    def take_one(self) -> list[int]:
+        """The next input alone, as `take` says."""
+        if not self.pending:
+            return self._last_input[:, 0].tolist()
+        number, self._fed = self._fed, self._fed + 1
+        given = self.condition_fields(number, self._fed)
+        fields = given if isinstance(given, int) else int(given[0])
+        inputs = [*self.writer.input(number), fields, *self.codes.band]
+        if not self.pending:
+            self._last_input = np.array(inputs, np.int64)[:, None]
+        return inputs
+
+    def condition_fields(self, first: int, stop: int) -> np.ndarray | int:
+        """The fields of the conditions at rows [first, stop)."""
+        if self.codes.last_bar is None:
+            return self.codes.fields
+        bars = [row[3] for row in self.writer.rows[first:stop]]
+        return condition_fields(self.codes, np.array(bars, np.int64))
 
     @abstractmethod
     def allowed_tokens(self) -> np.ndarray:
@@ -124,21 +144,13 @@ class Sampler(ABC):
     def finish(self) -> EncodedSong:
         """The song, once it is done."""
 
-    def sample_token(self, logits: np.ndarray, instrument_logits: np.ndarray | None) -> int:
-        """Sample the next token.
+    def merge_logits(self, logits: np.ndarray) -> np.ndarray:
+        """The logits, shape (V,), where one allowed token may stand for others; here none does."""
+        return logits
 
-        Args:
-            logits: shape (V,).
-            instrument_logits: shape (P,), where they do not depend on the next token.
-        """
-        allowed = self.allowed_tokens()
-        logits = np.where(allowed, logits, -np.inf)
-        pitches = slice(self.vocabulary.pitch0, self.vocabulary.drum0)
-        if self._pull is not None:
-            logits[pitches] += self._pull.bias()
-        if instrument_logits is not None and allowed[pitches].any():
-            logits[pitches] += self._log_prob_playable(allowed[pitches], instrument_logits)
-        return self._sample(logits, self.config.top_p)
+    def random(self) -> float:
+        """The next uniform number of the song, in [0, 1)."""
+        return self._random.random()
 
     def part_is_due(self, token: int) -> bool:
         """Whether, in place of a note that was sampled, one of a missing part is to be sampled."""
@@ -171,33 +183,19 @@ class Sampler(ABC):
         due[v.drum0 : v.duration0] = np.where(drums, 0.0, -np.inf)
         return self._sample(logits + due, self.config.top_p)
 
-    def _log_prob_playable(self, pitches: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Log probability that a sampled instrument may play each pitch, shape (128,).
-
-        Args:
-            pitches: shape (128,), bool; the allowed ones. Only instruments that may play at least
-                one of them are sampled.
-            logits: shape (P,), of the programs.
-        """
-        allowed = self.writer.allowed_notes() & pitches[:, None]
-        logits = np.where(allowed.any(axis=0), logits, -np.inf)
-        with np.errstate(divide="ignore"):
-            probs = _probs(logits, self.config, self.config.instrument_top_p)
-            return np.log(allowed @ probs)
-
-    def sample_instrument(self, token: int, logits: np.ndarray) -> int:
-        """Sample the program of a pitch or a control, by logits of shape (P,)."""
+    def allowed_instruments(self, token: int) -> np.ndarray:
+        """Which programs may come with a pitch or a control, shape (P,), bool."""
         allowed = self.writer.allowed_instruments(token)
-        if self._due is not None:
-            allowed = allowed & self._due[0][token - self.vocabulary.pitch0]
-        return self._sample(np.where(allowed, logits, -np.inf), self.config.instrument_top_p)
+        return (
+            allowed if self._due is None else allowed & self._due[0][token - self.vocabulary.pitch0]
+        )
 
-    def sample_velocity(self, logits: np.ndarray) -> int:
-        """Sample the velocity bin of a note, by logits of shape (bins,)."""
-        return self._sample(logits, self.config.velocity_top_p)
+    def pitch_bias(self) -> np.ndarray | None:
+        """What to add to the logits of the pitches, shape (128,); None: nothing."""
+        return None if self._pull is None else self._pull.bias()
 
     def _sample(self, logits: np.ndarray, top_p: float) -> int:
-        return sample(_probs(logits, self.config, top_p), self._random.random())
+        return int(_sampled([self], logits[None], top_p)[0])
 
     def append(self, token: int, instrument: int, velocity: int | None) -> None:
         """Append what has been sampled."""
@@ -242,6 +240,7 @@ class SongSampler(Sampler):
         writer = SongWriter(vocabulary, constraints)
         super().__init__(vocabulary, config, number, writer, codes)
         self._first_bar, self._first_second = first_bar, prompt.seconds if prompt else 0.0
+        self._goal = goal, unit
         if prompt is None:
             self.writer.start()
         else:
@@ -256,7 +255,7 @@ class SongSampler(Sampler):
         """A bar that must have a note: the first after a prompt, or the last one asked for."""
         if self._first_bar and not self.writer.has_notes:  # there is a prompt
             return self._first_bar
-        goal, unit = self.config.goal
+        goal, unit = self._goal
         last = self._first_bar + int(goal) - 1
         return last if unit == "bar" and self.writer.last_note_bar < last else None
 
@@ -268,15 +267,15 @@ class SongSampler(Sampler):
     @property
     def progress(self) -> float:
         """How much of the goal is written, in its unit."""
-        goal, unit = self.config.goal
-        bars, seconds = self._written()
-        return goal if self.done else min(max(bars if unit == "bar" else seconds, 0), goal)
+        goal, unit = self._goal
+        written = self._bars() if unit == "bar" else self._seconds()
+        return goal if self.done else min(max(written, 0), goal)
 
     @property
     def is_time_for_all(self) -> bool:
         """See `Sampler`."""
-        is_late = self._written()[0] >= BARS_TILL_ALL
-        return is_late or self.progress >= int(SHARE_TILL_ALL * self.config.goal[0])
+        is_late = self._bars() >= BARS_TILL_ALL
+        return is_late or self.progress >= int(SHARE_TILL_ALL * self._goal[0])
 
     @property
     def finished_bars(self) -> int:
@@ -292,20 +291,20 @@ class SongSampler(Sampler):
         """See `Sampler`."""
         return self.writer.finish()
 
-    def _written(self) -> tuple[int, float]:
-        """Bars and seconds from the end of the prompt to the next token."""
-        return (
-            self.writer.cursor.next_bar() - self._first_bar,
-            self.writer.seconds - self._first_second,
-        )
+    def _bars(self) -> int:
+        """Bars from the end of the prompt to the next token."""
+        return self.writer.cursor.next_bar() - self._first_bar
+
+    def _seconds(self) -> float:
+        """The same in seconds."""
+        return self.writer.seconds - self._first_second
 
     def is_long_enough(self) -> bool:
         """Whether the song has reached its bars, its seconds or its limit of tokens."""
-        config, (bars, seconds) = self.config, self._written()
-        goal, unit = config.goal
+        config, (goal, unit) = self.config, self._goal
         return (
-            (unit == "bar" and bars >= goal)
-            or (config.seconds is not None and seconds >= config.seconds)
+            (unit == "bar" and self._bars() >= goal)
+            or (config.seconds is not None and self._seconds() >= config.seconds)
             or len(self.writer.rows) - self._first_row >= config.tokens
         )
 
@@ -329,14 +328,6 @@ def _may_change(config: SampleConfig, *, prompted: bool) -> bool:
     if config.changes is not None:
         return config.changes
     return not prompted and config.meter is None and config.tempo is None
-
-
-def _probs(logits: np.ndarray, config: SampleConfig, top_p: float) -> np.ndarray:
-    """Probabilities after temperature, top-k, top-p and min-p."""
-    logits = with_temperature(logits, config.temperature)
-    logits = keep_top_k(logits, config.top_k)
-    logits = keep_top_p(logits, top_p)
-    return softmax(keep_min_p(logits, config.min_p))
 
 
 def generate(
@@ -393,47 +384,147 @@ def write_songs(
         After each step of at most one token a song: how much of all songs is written.
     """
     model = for_sampling(model, config.weights)
-    lanes, is_guided = len(samplers), model.config.conditions and config.guidance != 1
-    incremental = (
-        GuidedModel(model, block_size, lanes, config.guidance)
-        if is_guided
-        else IncrementalModel(model, block_size, lanes)
-    )
-    while active := [sampler for sampler in samplers if not sampler.done]:
-        count = min(sampler.pending for sampler in active)
-        incremental.feed(np.stack([sampler.take(count) for sampler in samplers], axis=1))
-        sample_step(samplers, incremental)
+    is_guided = model.config.conditions and config.guidance != 1
+    groups = []
+    for part in np.array_split(np.arange(len(samplers)), _groups(model, len(samplers))):
+        lanes = len(part)
+        incremental = (
+            GuidedModel(model, block_size, lanes, config.guidance)
+            if is_guided
+            else IncrementalModel(model, block_size, lanes)
+        )
+        groups.append(([samplers[n] for n in part], incremental))
+    for group in groups:
+        _feed(*group)
+    while open_ := [group for group in groups if not all(each.done for each in group[0])]:
+        for group in open_:
+            sample_step(*group)
+            _feed(*group)
         yield sum(sampler.progress for sampler in samplers)
+
+
+def _groups(model: TransformerXL, songs: int) -> int:
+    """In how many groups songs are written: the GPU computes for one while the other is sampled."""
+    return 2 if model.norm.weight.is_cuda and songs >= MIN_OVERLAPPED else 1
+
+
+def _feed(samplers: Sequence[Sampler], model: IncrementalModel | GuidedModel) -> None:
+    """Feed what all songs that are not done can be fed, if there is one."""
+    if active := [sampler for sampler in samplers if not sampler.done]:
+        model.feed(next_inputs(samplers, min(sampler.pending for sampler in active)))
+
+
+def next_inputs(samplers: Sequence[Sampler], count: int) -> np.ndarray:
+    """The next inputs of all songs, shape (8, songs, count), int64."""
+    if count == 1:
+        return np.array([each.take_one() for each in samplers], np.int64).T[:, :, None]
+    return np.stack([each.take(count) for each in samplers], axis=1)
 
 
 def sample_step(samplers: Sequence[Sampler], model: IncrementalModel | GuidedModel) -> None:
     """Sample and append one token for every song that is neither done nor has tokens to feed."""
-    token_logits, instrument_logits = model.token_logits(), model.instrument_logits()
-    tokens = np.zeros(len(samplers), np.int64)
-    instruments = np.zeros_like(tokens)
-    velocities: list[int | None] = [None] * len(samplers)
     active = [n for n, each in enumerate(samplers) if not each.done and not each.pending]
+    chosen = [samplers[n] for n in active]
+    tokens, instruments, velocities = np.zeros((3, len(samplers)), np.int64)
+    logits, known = model.token_logits(), model.instrument_logits()
+    of_active = None if known is None else known[active]
+    tokens[active] = sample_tokens(chosen, logits[active], of_active)
     for n in active:
-        known = None if instrument_logits is None else instrument_logits[n]
-        tokens[n] = samplers[n].sample_token(token_logits[n], known)
         if samplers[n].part_is_due(int(tokens[n])):
             after_pitches = (
                 model.instrument_logits_after_pitches(n, samplers[n].vocabulary.pitch0)
                 if known is None
-                else np.tile(known, (PITCHES, 1))
+                else np.tile(known[n], (PITCHES, 1))
             )
-            tokens[n] = samplers[n].sample_note_of_part(token_logits[n], after_pitches)
-    with_program = [n for n in active if samplers[n].writer.has_instrument(int(tokens[n]))]
-    if with_program and instrument_logits is None:
-        instrument_logits = model.instrument_logits_given(tokens)
-    for n in with_program:
-        assert instrument_logits is not None
-        instruments[n] = samplers[n].sample_instrument(int(tokens[n]), instrument_logits[n])
-    notes = [n for n in active if samplers[n].vocabulary.is_note(tokens[n])]
-    if notes:
-        velocity_logits = model.velocity_logits(tokens, instruments)
-        if velocity_logits is not None:
-            for n in notes:
-                velocities[n] = samplers[n].sample_velocity(velocity_logits[n])
-    for n in active:
-        samplers[n].append(int(tokens[n]), int(instruments[n]), velocities[n])
+            tokens[n] = samplers[n].sample_note_of_part(logits[n], after_pitches)
+    wanting = [n for n in active if samplers[n].writer.has_instrument(int(tokens[n]))]
+    if wanting:
+        known = model.instrument_logits_given(tokens) if known is None else known
+        with_program = [samplers[n] for n in wanting]
+        instruments[wanting] = sample_instruments(with_program, tokens[wanting], known[wanting])
+    notes = [n for n in active if samplers[n].writer.is_note(int(tokens[n]))]
+    heard = model.velocity_logits(tokens, instruments) if notes else None
+    if heard is not None:
+        players = [samplers[n] for n in notes]
+        velocities[notes] = _sampled(players, heard[notes], players[0].config.velocity_top_p)
+    for n, token, instrument, velocity in zip(
+        active, *(each[active].tolist() for each in (tokens, instruments, velocities)), strict=True
+    ):
+        samplers[n].append(token, instrument, None if heard is None else velocity)
+
+
+def sample_tokens(
+    samplers: Sequence[Sampler], logits: np.ndarray, instrument_logits: np.ndarray | None
+) -> np.ndarray:
+    """Sample the next token of each song.
+
+    Args:
+        samplers: of one configuration.
+        logits: shape (songs, V).
+        instrument_logits: shape (songs, P), where they do not depend on the next token.
+
+    Returns:
+        shape (songs,).
+    """
+    pairs = zip(samplers, logits, strict=True)
+    allowed = np.stack([each.allowed_tokens() for each in samplers])
+    logits = np.where(allowed, [each.merge_logits(row) for each, row in pairs], -np.inf)
+    v = samplers[0].vocabulary
+    pitches = slice(v.pitch0, v.drum0)
+    for n, each in enumerate(samplers):
+        if (bias := each.pitch_bias()) is not None:
+            logits[n, pitches] += bias
+    if instrument_logits is not None:
+        for n in np.flatnonzero(allowed[:, pitches].any(axis=1)).tolist():
+            playable = samplers[n].writer.allowed_notes() & allowed[n, pitches, None]
+            logits[n, pitches] += _log_prob_playable(
+                playable, instrument_logits[n], samplers[n].config
+            )
+    return _sampled(samplers, logits, samplers[0].config.top_p)
+
+
+def _log_prob_playable(allowed: np.ndarray, logits: np.ndarray, config: SampleConfig) -> np.ndarray:
+    """Log probability that a sampled instrument may play each pitch, shape (128,).
+
+    Args:
+        allowed: shape (128, P), bool; which program may play which pitch. Only instruments that may
+            play at least one are sampled.
+        logits: shape (P,), of the programs.
+        config: how to sample.
+    """
+    logits = np.where(allowed.any(axis=0), logits, -np.inf)
+    with np.errstate(divide="ignore"):
+        return np.log(allowed @ _probs(logits, config, config.instrument_top_p))
+
+
+def sample_instruments(
+    samplers: Sequence[Sampler], tokens: np.ndarray, logits: np.ndarray
+) -> np.ndarray:
+    """Sample the program of each song's pitch or control.
+
+    Args:
+        samplers: of one configuration.
+        tokens: shape (songs,).
+        logits: shape (songs, P).
+
+    Returns:
+        shape (songs,).
+    """
+    pairs = zip(samplers, tokens.tolist(), strict=True)
+    allowed = np.stack([each.allowed_instruments(token) for each, token in pairs])
+    logits = np.where(allowed, logits, -np.inf)
+    return _sampled(samplers, logits, samplers[0].config.instrument_top_p)
+
+
+def _sampled(samplers: Sequence[Sampler], logits: np.ndarray, top_p: float) -> np.ndarray:
+    """Sample a class for each song, with its own random number; (songs, classes) -> (songs,)."""
+    probs = _probs(logits, samplers[0].config, top_p)
+    return sample(probs, np.array([each.random() for each in samplers]))
+
+
+def _probs(logits: np.ndarray, config: SampleConfig, top_p: float) -> np.ndarray:
+    """Probabilities after temperature, top-k, top-p and min-p."""
+    logits = with_temperature(logits, config.temperature)
+    logits = keep_top_k(logits, config.top_k)
+    logits = keep_top_p(logits, top_p)
+    return softmax(keep_min_p(logits, config.min_p))

@@ -4,10 +4,15 @@ A loop of period p is running while each symbol equals the one p symbols before 
 repeats itself, so a loop may run for a number of bars before its next symbol is blocked.
 """
 
+from bisect import bisect_right
+
 import numpy as np
 
 MAX_PERIOD = 2048
 """Longest loop that is detected, in symbols: about eight bars of a full band."""
+
+COMPARED = 8
+"""Symbols by which most loops are ruled out before they are compared as a whole."""
 
 
 class RepetitionGuard:
@@ -20,21 +25,20 @@ class RepetitionGuard:
 
     def __init__(self, max_bars: int, max_period: int = MAX_PERIOD) -> None:
         self.max_bars, self.max_period = max_bars, max_period
-        self._recent = np.full(max_period, -1, np.int64)  # latest symbol first
-        # Of the loop of period 1, 2, …: the bar where it began, and its length in symbols.
-        self._start_bars = np.zeros(max_period, np.int64)
-        self._lengths = np.zeros(max_period, np.int64)
-        self._bar = 0
+        self._symbols, self._bars = np.empty(1024, np.int64), list[int]()
+        self._latest, self._repeated = (-1,) * COMPARED, -1  # symbols; where they ended before
+        self._ends = dict[tuple[int, ...], int]()  # of each so many symbols, the last end
 
     def push(self, symbol: int, bar: int) -> None:
-        """Add the next symbol, not negative, and the bar it is in."""
-        continues = self._recent == symbol
-        starts = continues & (self._lengths == 0)
-        self._start_bars[starts] = bar
-        self._lengths = np.where(continues, self._lengths + 1, 0)
-        self._recent[1:] = self._recent[:-1]
-        self._recent[0] = symbol
-        self._bar = bar
+        """Add the next symbol, not negative, and the bar it is in, never before the last one's."""
+        count = len(self._bars)
+        if count == len(self._symbols):
+            self._symbols = np.concatenate([self._symbols, np.empty_like(self._symbols)])
+        self._symbols[count] = symbol
+        self._bars.append(bar)
+        self._latest = (*self._latest[1:], symbol)
+        self._repeated = self._ends.get(self._latest, -1)
+        self._ends[self._latest] = count
 
     def blocked_symbols(self) -> np.ndarray:
         """Symbols that would continue a loop of `max_bars` bars and at least one full period.
@@ -42,6 +46,25 @@ class RepetitionGuard:
         Returns:
             shape (symbols,), sorted, each once.
         """
-        periods = np.arange(1, self.max_period + 1)
-        too_long = (self._lengths >= periods) & (self._bar - self._start_bars >= self.max_bars)
-        return np.unique(self._recent[too_long])
+        bars, last = self._bars, len(self._bars) - 1
+        least = last + 2 - bisect_right(bars, bars[-1] - self.max_bars) if bars else 0
+        if not 0 < least <= last:  # the song is no longer than the bars that a loop may run
+            return np.empty(0, np.int64)
+        if least >= COMPARED and self._repeated < last - self.max_period:
+            return np.empty(0, np.int64)
+        symbols = self._symbols
+        earlier = symbols[max(last - self.max_period, 0) : last][::-1]
+        periods = 1 + np.flatnonzero(earlier == symbols[last])
+        periods = periods[np.maximum(periods, least) + periods <= last + 1]
+        for back in range(1, min(least, COMPARED)):
+            if not len(periods):
+                return periods
+            periods = periods[symbols[last - back - periods] == symbols[last - back]]
+        looping = [period for period in periods.tolist() if self._loops(period, least)]
+        return np.unique(symbols[last + 1 - np.array(looping, np.int64)])
+
+    def _loops(self, period: int, least: int) -> bool:
+        """Whether at least `least` symbols, and a full period, repeat those one period before."""
+        stop, length = len(self._bars), max(period, least)
+        recent = self._symbols[stop - length : stop]
+        return np.array_equal(recent, self._symbols[stop - length - period : stop - period])

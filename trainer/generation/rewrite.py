@@ -195,20 +195,17 @@ class RewriteSampler(Sampler):
                 return
         self.done = True
 
-    def condition_fields(self, bars: np.ndarray) -> np.ndarray | int:
+    def condition_fields(self, first: int, stop: int) -> np.ndarray:
         """See `Sampler`."""
-        part = slice(max(self._fed - len(bars), 0), self._fed)
-        kinds, stops = np.array(self._kinds[part]), np.array(self._stops[part])
-        lacking = len(bars) - len(kinds)  # a song that is done is fed its last token again
-        if lacking:
-            kinds, stops = (np.pad(each, (lacking, 0), "edge") for each in (kinds, stops))
-        return section_fields(self.codes, bars, kinds, stops)
+        columns = self._kinds[first:stop], self._stops[first:stop]
+        bars = np.array([row[3] for row in self.writer.rows[first:stop]], np.int64)
+        return section_fields(self.codes, bars, *map(np.array, columns))
 
-    def sample_token(self, logits: np.ndarray, instrument_logits: np.ndarray | None) -> int:
-        """Sample the next token; <eos> where the section ends, before another or with the song."""
-        v = self.vocabulary
-        logits[v.eos] = np.logaddexp(logits[v.sos], logits[v.eos])
-        return super().sample_token(logits, instrument_logits)
+    def merge_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Let <eos> stand for the end of the section, before another or with the song."""
+        v, merged = self.vocabulary, logits.copy()
+        merged[v.eos] = np.logaddexp(logits[v.sos], logits[v.eos])
+        return merged
 
     def allowed_tokens(self) -> np.ndarray:
         """See `Sampler`."""
@@ -358,11 +355,7 @@ class SectionWriter(SongWriter):
             due_bar: not read.
         """
         v, cursor = self.vocabulary, self.cursor
-        allowed, notes = cursor.allowed() & ~self._is_change, self.allowed_notes()
-        allowed[v.pitch0 : v.drum0] &= notes.any(axis=1)
-        allowed[v.drum0 : v.duration0] &= self.allowed_drums()
-        if not notes.any():
-            allowed[v.bend0 : v.unused0] = False
+        allowed = self.playable_tokens() & ~self._is_change
         left = self._stop - cursor.time - cursor.due
         allowed[v.rest0 : v.rest0 + len(v.rests)] &= v.rests < left
         ends = np.arange(len(allowed)) == v.eos

@@ -9,6 +9,7 @@ Conventions
     row   token, instrument, velocity, bar, step, as in the arrays of an `EncodedSong`
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,10 @@ class SongWriter:
         self._tempo = DEFAULT_TEMPO[1]
         self._last_note: tuple[int, int] | None = None  # class and pitch, at this step
         self._used_programs: set[int] = set()  # only those that `constraints` allows
+        self._programs = constraints.instruments[:PROGRAMS]  # that may play
+        self._drums = constraints.instruments[PROGRAMS:]
+        self._highest = _highest(self._programs)
+        self._rests = vocabulary.rests.tolist()
         self._last_velocities: dict[int, int] = {}
         self._not_before = 0
         self._complete_rows = self._prompt_rows = 0  # rows up to the last complete note
@@ -137,14 +142,25 @@ class SongWriter:
         if kind in (Kind.DRUM, Kind.PITCH):
             self._last_note = instrument, token - self.vocabulary.pitch0
             self._last_velocities[instrument] = velocity
-        if kind == Kind.PITCH and self.constraints.instruments[instrument]:
-            self._used_programs.add(instrument)
+        if kind == Kind.PITCH:
+            self._use(instrument)
         elif kind == Kind.REST:
             self._last_note = None
         elif kind == Kind.TEMPO:
             self._tempo = int(self.vocabulary.tempos[token - self.vocabulary.tempo0])
         elif kind == Kind.EOS:
             self.ended = True
+
+    def _use(self, program: int) -> None:
+        """Count a program; once there are as many as may play, no other may."""
+        used, most = self._used_programs, self.constraints.max_programs
+        if program in used or not self.constraints.instruments[program]:
+            return
+        used.add(program)
+        if most is not None and len(used) >= most:
+            self._programs = np.zeros(PROGRAMS, bool)
+            self._programs[[*used]] = True
+            self._highest = _highest(self._programs)
 
     def append_sampled(self, token: int, instrument: int, velocity: int | None = None) -> None:
         """Append a sampled token.
@@ -179,20 +195,24 @@ class SongWriter:
             return instrument, self.rows[-2][0] - v.pitch0, int(v.durations[token - v.duration0])
         return None
 
-    def is_note(self, token: int) -> bool:
-        """Whether a token starts a note."""
-        return bool(self._is_note[token])
-
     def has_instrument(self, token: int) -> bool:
         """Whether a token comes with a program to be sampled: a pitch or a control."""
         return self._has_instrument[token]
 
+    def is_note(self, token: int) -> bool:
+        """Whether a token starts a note."""
+        return self._kind[token] in (Kind.PITCH, Kind.DRUM)
+
     def allowed_instruments(self, token: int) -> np.ndarray:
         """Which programs may come with a pitch or a control, shape (P,), bool."""
-        allowed = self.allowed_notes()
-        if self._kind[token] == Kind.PITCH:
-            return allowed[token - self.vocabulary.pitch0]
-        return np.asarray(allowed.any(axis=0))
+        allowed = self._programs.copy()
+        if self._last_note is not None:
+            instrument, pitch = self._last_note
+            allowed[:instrument] = False
+            lowest = self.vocabulary.pitch0 if self._kind[token] != Kind.PITCH else token
+            if instrument < PROGRAMS and lowest - self.vocabulary.pitch0 >= pitch:
+                allowed[instrument] = False
+        return allowed
 
     def allowed_tokens(self, *, note_due: bool = False, due_bar: int | None = None) -> np.ndarray:
         """Which tokens may come next, shape (V,), bool; at least one.
@@ -201,18 +221,16 @@ class SongWriter:
             note_due: allow only notes, if one may come next.
             due_bar: a bar that must not end before the next note starts; None: there is none.
         """
-        allowed, notes = self.cursor.allowed().copy(), self.allowed_notes()
-        pitch0, drum0 = self.vocabulary.pitch0, self.vocabulary.drum0
-        allowed[pitch0:drum0] &= notes.any(axis=1)
-        allowed[drum0 : self.vocabulary.duration0] &= self.allowed_drums()
-        if not notes.any():  # no program left that a control could apply to
-            allowed[self.vocabulary.bend0 : self.vocabulary.unused0] = False
+        if self._kind[self.rows[-1][0]] == Kind.PITCH:
+            return self.cursor.allowed()  # any duration, whatever else
+        allowed = self.playable_tokens()
         if not self._may_end():
             allowed[self.vocabulary.eos] = False
         now = self.cursor.time + self.cursor.due
-        for token in (self.constraints.meter, self.constraints.tempo):
-            if token is not None and now == self._not_before and allowed[token]:
-                allowed = np.arange(len(allowed)) == token
+        if now == self._not_before:
+            for token in (self.constraints.meter, self.constraints.tempo):
+                if token is not None and allowed[token]:
+                    allowed = np.arange(len(allowed)) == token
         if due_bar is not None:
             allowed = self._within(allowed, due_bar)
         if now < self._not_before:
@@ -222,6 +240,24 @@ class SongWriter:
         if not self.constraints.allow_changes:  # in the opening nothing else is allowed
             allowed = prefer(allowed, self._no_change)
         return self._without_loops(allowed)
+
+    def playable_tokens(self) -> np.ndarray:
+        """The tokens that the grammar allows, and of notes and controls those of an instrument.
+
+        Equal to what `allowed_notes` and `allowed_drums` say, without their arrays: a pitch that
+        the last note's program may play or any program after it.
+        """
+        v, allowed = self.vocabulary, self.cursor.allowed().copy()
+        instrument, pitch = self._last_note or (-1, 0)
+        if self._highest <= instrument or self._highest < 0:
+            stop = pitch if self._highest == instrument else 0
+            allowed[v.pitch0 + stop : v.drum0] = False
+            if not stop:  # no program left that a control could apply to
+                allowed[v.bend0 : v.unused0] = False
+        allowed[v.drum0 : v.duration0] &= self._drums
+        if instrument >= PROGRAMS:
+            allowed[v.drum0 : v.drum0 + instrument + 1 - PROGRAMS] = False
+        return allowed
 
     def _may_end(self) -> bool:
         constraints = self.constraints
@@ -233,12 +269,11 @@ class SongWriter:
         vocabulary, cursor = self.vocabulary, self.cursor
         bars = due_bar + 1 - cursor.bar
         left = bars * cursor.bar_steps - cursor.step - cursor.due
-        inside = np.ones(len(allowed), bool)
-        inside[vocabulary.rest0 : vocabulary.rest0 + len(vocabulary.rests)] = (
-            vocabulary.rests < left
-        )
-        inside[self._kinds == Kind.METER] = left > cursor.bar_steps
-        return prefer(allowed, inside)
+        inside, rest0 = allowed.copy(), vocabulary.rest0
+        inside[rest0 + bisect_left(self._rests, left) : vocabulary.meter0] = False
+        if left <= cursor.bar_steps:
+            inside[vocabulary.meter0 : vocabulary.tempo0] = False
+        return inside if inside.any() else allowed
 
     def _only_rests(self, allowed: np.ndarray, steps: int) -> np.ndarray:
         """Allow only rests, and only those that reach `steps` with the rests that may follow.
@@ -253,11 +288,14 @@ class SongWriter:
         return prefer(allowed, wanted)
 
     def _without_loops(self, allowed: np.ndarray) -> np.ndarray:
-        """Remove what would continue a long loop; any duration may follow a pitch."""
-        if self._guard is None or self._kind[self.rows[-1][0]] == Kind.PITCH:
+        """Remove what would continue a long loop."""
+        if self._guard is None:
+            return allowed
+        blocked = self._guard.blocked_symbols()
+        if not len(blocked):
             return allowed
         unblocked = np.ones(len(allowed), bool)
-        unblocked[self._guard.blocked_symbols() // (NO_INSTRUMENT + 1)] = False
+        unblocked[blocked // (NO_INSTRUMENT + 1)] = False
         return prefer(allowed, unblocked)
 
     def allowed_notes(self) -> np.ndarray:
@@ -265,12 +303,7 @@ class SongWriter:
 
         Within a step, notes are ordered by ascending class, then by descending pitch.
         """
-        allowed = np.tile(self.constraints.instruments[:PROGRAMS], (PITCHES, 1))
-        max_programs = self.constraints.max_programs
-        if max_programs is not None and len(self._used_programs) >= max_programs:
-            used = np.zeros(PROGRAMS, bool)
-            used[[*self._used_programs]] = True
-            allowed &= used
+        allowed = np.tile(self._programs, (PITCHES, 1))
         if self._last_note is not None:
             instrument, pitch = self._last_note
             allowed[:, :instrument] = False
@@ -280,10 +313,17 @@ class SongWriter:
 
     def allowed_drums(self) -> np.ndarray:
         """Which drums may play now, shape (D,), bool."""
-        allowed = self.constraints.instruments[PROGRAMS:].copy()
+        allowed = self._drums.copy()
         if self._last_note is not None:
             allowed[: max(self._last_note[0] + 1 - PROGRAMS, 0)] = False
         return allowed
+
+    def input(self, number: int) -> tuple[int, int, int, int, int]:
+        """The model's input for one row, as `inputs` says."""
+        token, instrument, velocity, bar, step = self.rows[number]
+        if instrument == NO_INSTRUMENT:
+            instrument = self.vocabulary.instruments
+        return token, instrument, bar, step, min(velocity, VELOCITY_BINS)
 
     def inputs(self, first: int = 0, stop: int | None = None) -> np.ndarray:
         """The model's inputs for some rows, shape (5, tokens), int64.
@@ -291,11 +331,8 @@ class SongWriter:
         In this order: tokens, instruments (I for none), bars, steps, velocities (the number of
         bins for none).
         """
-        tokens, instruments, velocities, bars, steps = np.array(self.rows[first:stop], np.int64).T
-        none = instruments == NO_INSTRUMENT
-        classes = np.where(none, self.vocabulary.instruments, instruments)
-        bins = np.where(velocities == NO_VELOCITY, VELOCITY_BINS, velocities)
-        return np.stack([tokens, classes, bars, steps, bins])
+        rows = range(len(self.rows))[first:stop]
+        return np.array([self.input(number) for number in rows], np.int64).T
 
     def finish(self) -> EncodedSong:
         """The song up to its last complete note, then <eos>."""
@@ -316,3 +353,8 @@ def prefer(allowed: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Restrict `allowed` to `wanted`, unless nothing would be left."""
     both = allowed & wanted
     return both if both.any() else allowed
+
+
+def _highest(programs: np.ndarray) -> int:
+    """The highest of the marked programs; -1 if there is none."""
+    return int(np.flatnonzero(programs)[-1]) if programs.any() else -1

@@ -10,7 +10,13 @@ from shards.errors import SettingError
 from shards.vocabulary import NO_VELOCITY, PROGRAMS
 from trainer.data.batches import Blocks, collate
 from trainer.data.sampler import Span
-from trainer.generation.generate import SongSampler, generate, write_songs
+from trainer.generation.generate import (
+    SongSampler,
+    generate,
+    sample_instruments,
+    sample_tokens,
+    write_songs,
+)
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.prompt import Prompt
 from trainer.generation.settings import SampleConfig
@@ -80,14 +86,15 @@ def play(monkeypatch, make_model, vocabulary):
     """Generates by a script: <eos> if allowed, else a rest of `rest`, a note, and so on."""
 
     def generated(rest, config):
-        def scripted(sampler, *_):
+        def scripted(sampler):
             allowed = sampler.writer.allowed_tokens(note_due=sampler.is_long_enough())
             rested = sampler.writer.rows[-1][0] == vocabulary.ids[rest]
             rests = [] if rested else [rest]
             wanted = ["<eos>", "m4/4", "t120.0", *rests, "n60", "d12"]
-            return next(i for i in map(vocabulary.ids.get, wanted) if allowed[i])
+            chosen = next(i for i in map(vocabulary.ids.get, wanted) if allowed[i])
+            return np.arange(len(vocabulary)) == chosen
 
-        monkeypatch.setattr(SongSampler, "sample_token", scripted)
+        monkeypatch.setattr(SongSampler, "allowed_tokens", scripted)
         model = make_model(conditions=False)
         return generate(model, vocabulary, config, block_size=8)[0]
 
@@ -240,15 +247,18 @@ def frequencies(monkeypatch, vocabulary):
         allowed = np.zeros((128, PROGRAMS), bool)
         allowed[40:42, :2] = playable
         monkeypatch.setattr(writer, "allowed_notes", lambda: allowed)
+        of_pitch = {vocabulary.ids["n40"]: allowed[40], vocabulary.ids["n41"]: allowed[41]}
+        monkeypatch.setattr(writer, "allowed_instruments", of_pitch.get)
         names = [vocabulary.ids[name] for name in ("r1", "n40", "n41")]
         logits = np.full(len(vocabulary), -np.inf)
         logits[names] = np.log(tokens)
         instrument_logits = np.append(np.log(instruments), np.full(PROGRAMS - 2, -np.inf))
         counts = np.zeros((3, 2))
         for _ in range(count):
-            token = sampler.sample_token(logits, instrument_logits)
-            is_note = token != names[0]
-            instrument = sampler.sample_instrument(token, instrument_logits) if is_note else 0
+            tokens = sample_tokens([sampler], logits[None], instrument_logits[None])
+            token, instrument = int(tokens[0]), 0
+            if token != names[0]:
+                (instrument,) = sample_instruments([sampler], tokens, instrument_logits[None])
             counts[names.index(token), instrument] += 1
         return counts / count
 

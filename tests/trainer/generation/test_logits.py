@@ -95,3 +95,15 @@ def test_sampling_inverts_the_cumulative_distribution():
         1, 1, 3, 3, 4, 4,
     ]  # fmt: skip
     assert sample(np.full(10, 0.1), np.nextafter(1, 0)) == 9
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_rows_are_filtered_and_sampled_as_each_alone(name):
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(7, 592)) * 3
+    rows[random.random(rows.shape) < 0.3] = -np.inf
+    together = FILTERS[name](rows)
+    assert np.array_equal(together, [FILTERS[name](row) for row in rows])
+    probs, u = softmax(together), random.random(7)
+    assert np.array_equal(probs, [softmax(row) for row in together])
+    assert sample(probs, u).tolist() == [int(sample(*each)) for each in zip(probs, u, strict=True)]

@@ -18,11 +18,16 @@ def blocked_by_definition(symbols, bars, max_bars, max_period):
     return sorted(found)
 
 
+@pytest.mark.parametrize("per_bar", [4, 12])
 @pytest.mark.parametrize("seed", range(5))
-def test_blocked_symbols_match_the_definition(seed):
+def test_blocked_symbols_match_the_definition(seed, per_bar):
     random = np.random.default_rng(seed)
-    symbols = [*random.integers(0, 3, 20), *[0, 1, 2, 1] * 8, *random.integers(0, 2, 40)]
-    bars = np.arange(len(symbols)) // 4
+    symbols = [
+        *random.integers(0, 3, 20),
+        *[0, 1, 2, 1] * 3 * (per_bar // 4 + 1),
+        *random.integers(0, 2, 40),
+    ]
+    bars = np.arange(len(symbols)) // per_bar
     guard = RepetitionGuard(2, max_period=10)
     for n, (symbol, bar) in enumerate(zip(symbols, bars, strict=True)):
         guard.push(int(symbol), int(bar))

@@ -107,17 +107,20 @@ class Scripted(RewriteSampler):
         self.fed.append(super().take(count))
         return self.fed[-1]
 
-    def sample_token(self, logits, instrument_logits):
+    def take_one(self):
+        self.fed.append(np.array(super().take_one())[:, None])
+        return self.fed[-1][:, 0]
+
+    def allowed_tokens(self):
         token = int(self.stream.song.tokens[len(self.writer.rows)])
         token = self.vocabulary.eos if token == self.vocabulary.sos else token
-        assert self.allowed_tokens()[token]
-        return token
+        assert super().allowed_tokens()[token]
+        return np.arange(len(self.vocabulary)) == token
 
-    def sample_instrument(self, token, logits):
-        return int(self.stream.song.instruments[len(self.writer.rows)])
-
-    def sample_velocity(self, logits):
-        return int(self.stream.song.velocities[len(self.writer.rows)])
+    def append(self, token, instrument, velocity):
+        row = len(self.writer.rows)
+        song = self.stream.song
+        super().append(token, int(song.instruments[row]), int(song.velocities[row]))
 
 
 @pytest.mark.parametrize("accompany", [False, True])
@@ -162,7 +165,8 @@ def test_progress_ends_at_all_bars(make_model, codec, encoded):
 
 def test_a_song_of_which_nothing_is_left_is_refused(make_model, codec, encoded, monkeypatch):
     plan = infilling(encoded, "1-10", None, codec.vocabulary, memory=99)
-    monkeypatch.setattr(RewriteSampler, "sample_token", lambda *_: codec.vocabulary.eos)
+    ends = np.arange(len(codec.vocabulary)) == codec.vocabulary.eos
+    monkeypatch.setattr(RewriteSampler, "allowed_tokens", lambda _: ends)
     with pytest.raises(LakhxlError, match="wrote no note"):
         rewrite(make_model(), codec, SampleConfig(), encoded, plan, block_size=8)
 

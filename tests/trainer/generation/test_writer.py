@@ -25,6 +25,35 @@ def names_of(vocabulary, writer, **options):
     return [vocabulary.names[token] for token in np.flatnonzero(writer.allowed_tokens(**options))]
 
 
+@pytest.mark.parametrize("max_programs", [None, 2])
+@pytest.mark.parametrize("instruments", ["all", "few", "drums"])
+def test_playable_tokens_are_those_that_an_instrument_may_play(
+    begin, vocabulary, instruments, max_programs
+):
+    v, random = vocabulary, np.random.default_rng(0)
+    chosen = np.ones(v.instruments, bool)
+    if instruments != "all":
+        chosen[:PROGRAMS] = np.arange(PROGRAMS) % 60 == 5 if instruments == "few" else False
+    writer = begin(instruments=chosen, max_programs=max_programs)
+    for _ in range(300):
+        notes, expected = writer.allowed_notes(), writer.cursor.allowed().copy()
+        expected[v.pitch0 : v.drum0] &= notes.any(axis=1)
+        expected[v.drum0 : v.duration0] &= writer.allowed_drums()
+        expected[v.bend0 : v.unused0] &= notes.any()
+        assert np.array_equal(writer.playable_tokens(), expected)
+        expected[v.eos] = False
+        is_note = expected & (np.arange(len(v)) < v.duration0)
+        likely = is_note if is_note.any() and random.random() < 0.8 else expected
+        token = int(random.choice(np.flatnonzero(likely)))
+        if writer.has_instrument(token):
+            is_pitch = token < v.drum0
+            row = notes[token - v.pitch0] if is_pitch else notes.any(axis=0)
+            assert np.array_equal(writer.allowed_instruments(token), row)
+            writer.append_sampled(token, int(random.choice(np.flatnonzero(row))))
+        else:
+            writer.append_sampled(token, 0)
+
+
 def test_a_chord_ascends_by_class_then_descends_by_pitch(begin):
     allowed = begin(("n60", 10), "d12").allowed_notes()
     assert not allowed[:, :10].any()
