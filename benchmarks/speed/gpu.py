@@ -41,7 +41,7 @@ TRAININGS: dict[str, tuple[str, Make | None]] = {
 TOY = "layers=2 d_model=16 heads=1 memory=8 block_size=8 batch_size=2 accumulate=1"
 """Sizes on a CPU, which say nothing of speed."""
 PROFILED, WARM_UP = 5, 6
-GENERATIONS = ((1, 256), (64, 128))
+GENERATIONS = ((1, 2048), (64, 1024))
 """Songs at once, and tokens of each."""
 
 

@@ -13,9 +13,11 @@ Files:
     asked.py             tempo, meter, key, band and length -> conditions of the model
     generate.py          the loop that writes several songs at once
     rewrite.py           infilling and accompaniment: feeds what is given, samples the rest
-    int8.py              a model whose matrices have eight bits, for sampling on a CPU
+    int8.py              a model whose matrices have eight bits on a CPU, bf16 on a GPU
     guided.py            a model that is fed twice, with what is asked and without
     incremental.py       runs the model a few tokens at a time, keeping keys and values
+    one_token.py         one token of every song through the model, in few operations
+    token_graph.py       the same as CUDA graphs
     logits.py            logits -> probabilities -> one class
     writer.py            the arrays of one unfinished song, and what may come next
     repetition_guard.py  finds tokens that would continue an exact repetition

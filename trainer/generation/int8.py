@@ -1,4 +1,4 @@
-"""A model for sampling on a CPU, with its matrices in eight bits.
+"""A model for sampling, with its matrices in eight bits on a CPU, or in bf16 on a GPU.
 
 Sampling one token reads every weight once, so it takes as long as reading them takes. Each row of a
 matrix has a scale of its own. Up to 4 rows of inputs are multiplied in bf16, more in eight bits.
@@ -14,6 +14,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainer.model.transformer import TransformerXL
 
@@ -52,9 +53,9 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, D), fp32."""
-        rows = x.flatten(0, -2)
-        product = self._few if len(rows) <= FEW_ROWS else self._many
-        y = product(rows).unflatten(0, x.shape[:-1])
+        rows = x.reshape(-1, x.shape[-1])
+        product = self._few if rows.shape[0] <= FEW_ROWS else self._many
+        y = product(rows).view(*x.shape[:-1], -1)
         return y if self._bias is None else y + self._bias
 
     def _few(self, x: Tensor) -> Tensor:
@@ -62,11 +63,36 @@ class Int8Linear(nn.Module):
         return multiply(x.bfloat16(), self._weight, self._half_scales).float()
 
     def _many(self, x: Tensor) -> Tensor:
-        scales = x.abs().amax(dim=1, keepdim=True).clamp(min=SMALLEST) / HIGHEST
+        scales = x.abs().amax(dim=1, keepdim=True).float().clamp(min=SMALLEST) / HIGHEST
         rounded = (x / scales).round().to(torch.int8)
         inputs = (rounded, 1.0, 0, self._packed, self._scales, self._zeros, None)
         output = (1.0, 0, torch.float32, "none", [], "")
         return scales * torch.ops.onednn.qlinear_pointwise(*inputs, *output)
+
+
+class Bf16Linear(nn.Module):
+    """A linear layer in bf16, as training on a GPU computes it; it cannot be trained.
+
+    Args:
+        linear: what it stands for.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self._weight = linear.weight.detach().bfloat16()
+        self._bias = None if linear.bias is None else linear.bias.detach().bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, C) -> (…, D), bf16."""
+        return functional.linear(x.bfloat16(), self._weight, self._bias)
+
+
+def stored_dtype(model: TransformerXL) -> torch.dtype:
+    """The dtype of the keys and values that are kept: bf16 beside other weights than fp32."""
+    layer = model.token_head
+    is_int8 = isinstance(layer, Int8Linear) and torch.cpu._is_avx512_bf16_supported()
+    is_bf16 = is_int8 or isinstance(layer, Bf16Linear)
+    return torch.bfloat16 if is_bf16 else model.norm.weight.dtype
 
 
 def for_sampling(model: TransformerXL, weights: str = "auto") -> TransformerXL:
@@ -74,15 +100,19 @@ def for_sampling(model: TransformerXL, weights: str = "auto") -> TransformerXL:
 
     Args:
         model: in evaluation mode.
-        weights: a setting of `SampleConfig`; auto: int8 where that is fast.
+        weights: a setting of `SampleConfig`; auto: int8 where that is fast, bfloat16 on GPUs.
     """
     device = model.norm.weight.device
-    if weights == "float32" or (weights == "auto" and not is_fast(device)):
+    if weights == "auto":
+        is_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        weights = "int8" if is_fast(device) else "bfloat16" if is_bf16 else "float32"
+    if weights == "float32":
         return model
+    kind = Int8Linear if weights == "int8" else Bf16Linear
     shared: dict[int, object] = {id(weight): weight for weight in model.parameters()}
     sampled = copy.deepcopy(model, shared)  # the others stay where they are
     for module in [*sampled.modules()]:
         for name, child in [*module.named_children()]:
             if isinstance(child, nn.Linear):
-                setattr(module, name, Int8Linear(child))
+                setattr(module, name, kind(child))
     return sampled

@@ -52,16 +52,19 @@ class Embedding(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, T) each -> (B, T, C)."""
-        bars = batch.bars.clamp(max=self.bar.num_embeddings - 1)
-        x = self.token(batch.tokens) + self.instrument(batch.instruments)
-        x = x + self.bar(bars) + self.step(batch.steps)
-        if self.velocity is not None:
-            x = x + self.velocity(batch.velocities)
+        x = self.of_tokens(batch)
         if self.conditions is not None:
             x = x + self.conditions(batch)
         if batch.masked_inputs is not None and self.masked is not None:
             x = torch.where(batch.masked_inputs[..., None], self.masked.weight[0], x)
         return self.dropout(x)
+
+    def of_tokens(self, batch: Batch) -> Tensor:
+        """The same without conditions, masks and dropout."""
+        bars = batch.bars.clamp(max=self.bar.num_embeddings - 1)
+        x = self.token(batch.tokens) + self.instrument(batch.instruments)
+        x = x + self.bar(bars) + self.step(batch.steps)
+        return x if self.velocity is None else x + self.velocity(batch.velocities)
 
 
 class FeedForward(nn.Module):
