@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -31,6 +32,12 @@ def command(*arguments):
     return {"args": list(map(str, words)), "env": environment}
 
 
+def own_terminal():
+    """Make the terminal the process's own, whose closing it hears, under nohup too."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def run(dataset_folder, tmp_path):
     """A training of very many steps, started in a terminal; with the terminal's other end."""
@@ -42,7 +49,7 @@ def run(dataset_folder, tmp_path):
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # its controlling terminal
+        preexec_fn=own_terminal,
     )
     os.close(terminal)
     try:
