@@ -139,9 +139,11 @@ def _make_trainer(
     store = knn_file.store_file(last.parent, state.get("step", 0))
     trainer.load(tensors, state, knn_memory=(store, state.get("knn_checksum") or ""))
     if has_ended(run, state):
-        raise LakhxlError(
-            f"{run.path} has done all its {trainer.config.train.steps} steps: add more with --steps"
-        )
+        wanted = trainer.config.train.steps
+        done = f"all its {wanted} steps"
+        if state["step"] > wanted:
+            done = f"{state['step']} steps, more than the {wanted} asked for"
+        raise LakhxlError(f"{run.path} has done {done}: add more with --steps")
     return trainer, state
 
 

@@ -4,6 +4,8 @@ The exported folder is a run folder like any other, without metrics, optimizer s
 the training, or any path of the machine that it was trained on.
 """
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +69,12 @@ def export_run(run: Run, folder: Path, *, dtype: str, license: str, sample: str 
     return weights
 
 
+def _yaml(text: str) -> str:
+    """A text as a value of YAML: quoted where a mark in it would have a meaning."""
+    is_plain = re.fullmatch(r"[A-Za-z][\w.+-]*", text)
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
+
+
 def model_card(
     run: Run,
     tensors: dict[str, Tensor],
@@ -94,7 +102,7 @@ def model_card(
     }  # of the validation at that step
     lines = [
         "---",
-        f"license: {visible(license)}",
+        f"license: {_yaml(visible(license))}",
         "library_name: lakhxl",
         "tags: [music, midi, transformer-xl]",
         "---",

@@ -192,6 +192,8 @@ def test_a_finished_run_goes_on_when_more_steps_are_asked_for(call, dataset_fold
     assert more.exit_code == 0, more.output
     assert "from step 4" in more.stderr
     assert f"{folder}: step 6" in more.stdout
+    fewer = call("fit", dataset_folder, "--run", folder, "--resume", "--steps=5")
+    assert "has done 6 steps, more than the 5 asked for" in fewer.stderr
 
 
 def test_where_and_set_are_settings_of_the_run(call, dataset_folder, tmp_path):

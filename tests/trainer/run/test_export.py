@@ -46,6 +46,16 @@ def test_what_is_exported_is_all_that_others_need(exported):
     assert "| loss |" in card
 
 
+def test_a_license_of_any_words_is_one_value_of_the_card(run, tmp_path):
+    words = 'mine: ask "me" # first'
+    result = CliRunner().invoke(
+        cli, ["export", str(run), str(tmp_path / "model"), "--license", words, "--no-sample"]
+    )
+    assert result.exit_code == 0, result.output
+    _, line, *_ = (tmp_path / "model" / "README.md").read_text().splitlines()
+    assert json.loads(line.removeprefix("license: ")) == words
+
+
 def test_no_path_of_this_machine_is_exported(exported, run, dataset_folder):
     for path in exported.rglob("*"):
         if path.is_file():
