@@ -108,6 +108,7 @@ def test_a_kill_after_the_last_checkpoint_loses_only_what_came_after(tmp_path, d
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_ends_the_run(tmp_path, dataset, config, monkeypatch, number):
     loop, baseline = start(tmp_path / "run", dataset, config)
+    outside = signal.signal(number, signal.default_int_handler)  # nohup has SIGHUP ignored
     before = signal.getsignal(number)
     step = loop.trainer.train_step
 
@@ -117,9 +118,12 @@ def test_a_signal_saves_and_ends_the_run(tmp_path, dataset, config, monkeypatch,
         return step(**options)
 
     monkeypatch.setattr(loop.trainer, "train_step", interrupted)
-    assert not loop.run(baseline)
+    try:
+        assert not loop.run(baseline)
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(number, outside)
     assert open_run(tmp_path / "run").last_checkpoint().name == "step-00000007.safetensors"
-    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("validation", ["last", "whole", "both in one"])
