@@ -241,6 +241,9 @@ def test_a_muted_part_is_silent(driver, silent_port):
     page = Page(driver, silent_port)
     page.set("band", 1)  # piano alone
     page.set("bars", 200)
+    page.set("tempo", 240)  # a bar a second: a song of chance has rests of many seconds
+    page.set("meter", "4/4")
+    page.set("seed", 5)
     page.click("#write")
     page.wait("window.loudness() > 0.001")
     page.click(".parts button")
