@@ -13,7 +13,7 @@ from shards.codec import Codec, EncodedSong
 from shards.vocabulary import PROGRAMS, Kind
 from trainer.data.augment import drop_parts
 from trainer.data.batches import Blocks
-from trainer.data.conditions import WRITTEN
+from trainer.data.conditions import WRITTEN, ConditionCodes
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.sections import (
     Plan,
@@ -23,7 +23,7 @@ from trainer.data.sections import (
     parts_of,
     rearrange,
 )
-from trainer.data.streams import Stream
+from trainer.data.streams import Stream, with_parts
 from trainer.device import choose_device
 from trainer.evaluation.held_out import choose_songs, open_runs
 from trainer.evaluation.token_loss import score_blocks
@@ -90,7 +90,7 @@ def infilling_case(
     every = np.ones(256, bool)
     inside = (song.bars[1:] >= gap[0]) & (song.bars[1:] < gap[1])
     plan = infilling_plan(int(song.bars[-1]) + 1, [gap], every)
-    return Stream(song), inside, *_written(song, plan, codec)
+    return _with_band(song), inside, *_written(song, plan, codec)
 
 
 def accompaniment_case(
@@ -103,13 +103,20 @@ def accompaniment_case(
     hidden = hidden_classes(parts[rng.integers(len(parts), size=1)])
     alone = drop_parts(song, codec, ~hidden)
     plan = accompaniment_plan(int(song.bars[-1]) + 1, 2, hidden)
-    return Stream(alone), np.ones(len(alone) - 1, bool), *_written(song, plan, codec)
+    return _with_band(alone), np.ones(len(alone) - 1, bool), *_written(song, plan, codec)
+
+
+def _with_band(song: EncodedSong) -> Stream:
+    return Stream(song, with_parts(ConditionCodes(), parts_of(song)))
 
 
 def _written(song: EncodedSong, plan: Plan, codec: Codec) -> tuple[Stream, np.ndarray]:
     """The rearranged stream, and which targets are written: with the <sos> that ends a section."""
+    parts = parts_of(song)
+    codes = with_parts(ConditionCodes(), parts)
+    written_codes = with_parts(ConditionCodes(), parts[plan.hidden[parts]])
     rearranged, kinds, stops = rearrange(song, plan, codec)
-    return Stream(rearranged, kinds=kinds, stop_bars=stops), kinds[:-1] == WRITTEN
+    return Stream(rearranged, codes, kinds, stops, written_codes), kinds[:-1] == WRITTEN
 
 
 @command.command()
@@ -118,7 +125,10 @@ def _written(song: EncodedSong, plan: Plan, codec: Codec) -> tuple[Stream, np.nd
 @click.option("--split", default="valid", show_default=True)
 @DEVICE
 def given(run: Path, songs: int, split: str, device: str) -> None:
-    """Nats per note of hidden bars and parts, with and without what is given to write them to."""
+    """Nats per note of hidden bars and parts, with and without what is given to write them to.
+
+    The model is told the band of what it writes in both cases.
+    """
     (folder,), dataset = open_runs([run])
     model = load_model(folder, choose_device(device))
     numbers = choose_songs(dataset, split, songs)

@@ -181,7 +181,7 @@ class Blocks(Dataset[BatchBuffer]):
         arrays["velocity_targets"][here] = played.velocities[after]
         arrays["bars"][here], arrays["steps"][here] = played.bars[now], played.steps[now]
         arrays["conditions"][here] = stream.condition_fields(now)
-        arrays["band_low"][here], arrays["band_high"][here] = stream.codes.band
+        arrays["band_low"][here], arrays["band_high"][here] = stream.band(now)
 
     def _map_missing(self, arrays: dict[str, np.ndarray]) -> None:
         """Give inputs without instrument or velocity the class for none; ignore such targets."""

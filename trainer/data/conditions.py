@@ -12,7 +12,7 @@ Conventions
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -111,7 +111,7 @@ class ConditionCodes(NamedTuple):
 
 def encode_conditions(conditions: Conditions, vocabulary: Vocabulary) -> ConditionCodes:
     """Turn conditions into numbers. What the vocabulary lacks, or is no number, is not given."""
-    codes, band = {}, (0, 0)
+    codes = {}
     tempo, notes = conditions.tempo, conditions.notes_per_bar
     if tempo and 0 < tempo < math.inf:
         codes["tempo"] = _clipped(round(TEMPOS_PER_OCTAVE * math.log2(tempo / MIN_BPM)), "tempo")
@@ -121,12 +121,18 @@ def encode_conditions(conditions: Conditions, vocabulary: Vocabulary) -> Conditi
         codes["key"] = 1 + KEYS.index(conditions.key)
     if notes and 0 < notes < math.inf:
         codes["density"] = _clipped(math.floor(DENSITIES_PER_OCTAVE * math.log2(notes)), "density")
-    if conditions.programs is not None:
-        codes["band"] = 1 + conditions.drums
-        band = _band(conditions.programs)
     fields = sum(code << SHIFTS[name] for name, code in codes.items())
     last = None if conditions.bars is None else conditions.bars - 1
-    return ConditionCodes(fields, last, band)
+    encoded = ConditionCodes(fields, last)
+    if conditions.programs is None:
+        return encoded
+    return with_band(encoded, conditions.programs, conditions.drums)
+
+
+def with_band(codes: ConditionCodes, programs: Iterable[int], drums: bool) -> ConditionCodes:
+    """The same conditions with another band, or with one; see `Conditions`."""
+    others = codes.fields & ~(255 << SHIFTS["band"])
+    return codes._replace(fields=others + (1 + drums << SHIFTS["band"]), band=_band(programs))
 
 
 def condition_fields(codes: ConditionCodes, bars: np.ndarray) -> np.ndarray | int:
@@ -144,7 +150,7 @@ def _clipped(code: int, name: str) -> int:
     return 1 + min(max(code, 0), FIELDS[name] - 2)
 
 
-def _band(programs: tuple[int, ...]) -> tuple[int, int]:
+def _band(programs: Iterable[int]) -> tuple[int, int]:
     """One bit per program, as two signed numbers of 64 bits."""
     bits = sum(1 << program for program in set(programs))
     halves = bits & (2**64 - 1), bits >> 64

@@ -12,6 +12,7 @@ import numpy as np
 
 from shards.codec import EncodedSong
 from shards.reader import SongSource
+from shards.vocabulary import PROGRAMS
 from trainer.config import Config
 from trainer.data.augment import change_tempo, drop_parts, transpose
 from trainer.data.conditions import (
@@ -19,12 +20,14 @@ from trainer.data.conditions import (
     PLAIN,
     SHIFTS,
     TEMPOS_PER_OCTAVE,
+    WRITTEN,
     ConditionCodes,
     Conditions,
     bars_left_field,
     condition_fields,
     encode_conditions,
     transposed_key,
+    with_band,
     without,
 )
 from trainer.data.sections import draw_plan, hidden_classes, parts_of, rearrange
@@ -43,31 +46,52 @@ class Stream(NamedTuple):
         song: its arrays.
         codes: its conditions; all 0 where there are none.
         kinds, stop_bars: of `Rearranged`; None where the song is not rearranged.
+        written_codes: the conditions of sections that are written: their band is that of the hidden
+            parts.
     """
 
     song: EncodedSong
     codes: ConditionCodes = ConditionCodes()
     kinds: np.ndarray | None = None
     stop_bars: np.ndarray | None = None
+    written_codes: ConditionCodes = ConditionCodes()
 
     def condition_fields(self, part: slice) -> np.ndarray | int:
         """The fields of some of its tokens, int64; see `trainer.data.conditions`."""
         bars = self.song.bars[part]
         if self.kinds is not None and self.stop_bars is not None:
-            bars = bars.astype(np.int64)
-            return section_fields(self.codes, bars, self.kinds[part], self.stop_bars[part])
+            codes, bars = (self.codes, self.written_codes), bars.astype(np.int64)
+            return section_fields(*codes, bars, self.kinds[part], self.stop_bars[part])
         if self.codes.last_bar is None:
             return self.codes.fields
         of_bar = condition_fields(self.codes, np.arange(int(bars.max(initial=0)) + 1))
         return np.take(of_bar, bars)
 
+    def band(self, part: slice) -> np.ndarray:
+        """The band of some of its tokens, shape (2, 1 or as many), int64."""
+        band = np.array(self.codes.band)[:, None]
+        if self.kinds is None:
+            return band
+        written = np.array(self.written_codes.band)[:, None]
+        return np.where(self.kinds[part] == WRITTEN, written, band)
+
 
 def section_fields(
-    codes: ConditionCodes, bars: np.ndarray, kinds: np.ndarray, stop_bars: np.ndarray
+    codes: ConditionCodes,
+    written_codes: ConditionCodes,
+    bars: np.ndarray,
+    kinds: np.ndarray,
+    stop_bars: np.ndarray,
 ) -> np.ndarray:
     """The fields of tokens of a rearranged song, int64: how many bars its section has left."""
-    in_section = codes.fields + bars_left_field(stop_bars - 1 - bars) + (kinds << SHIFTS["section"])
+    fields = np.where(kinds == WRITTEN, written_codes.fields, codes.fields)
+    in_section = fields + bars_left_field(stop_bars - 1 - bars) + (kinds << SHIFTS["section"])
     return np.where(kinds == PLAIN, condition_fields(codes, bars), in_section)
+
+
+def with_parts(codes: ConditionCodes, parts: np.ndarray) -> ConditionCodes:
+    """The same conditions with a band of these parts, as of `parts_of`."""
+    return with_band(codes, parts[parts < PROGRAMS].tolist(), bool((parts == PROGRAMS).any()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +179,11 @@ class Streams:
             codes = encode_conditions(conditions, self.dataset.vocabulary)
         if rng.random() >= variation.rearranged:
             return Stream(song, codes)
-        song, kinds, stops = rearrange(song, draw_plan(song, rng), self.dataset.codec)
+        plan, parts = draw_plan(song, rng), parts_of(song)
+        written_codes = with_parts(codes, parts[plan.hidden[parts]])
+        song, kinds, stops = rearrange(song, plan, self.dataset.codec)
         cut = EncodedSong(*(array[:length] for array in vars(song).values()))
-        return Stream(cut, codes, kinds[:length], stops[:length])
+        return Stream(cut, codes, kinds[:length], stops[:length], written_codes)
 
     def _augment(
         self, song: EncodedSong, conditions: Conditions, rng: np.random.Generator
@@ -187,8 +213,8 @@ class Streams:
                 conditions,
                 bars=bars,
                 notes_per_bar=int(vocabulary.is_note(song.tokens).sum()) / bars,
-                programs=tuple(left[left < 128].tolist()),
-                drums=bool((left == 128).any()),
+                programs=tuple(left[left < PROGRAMS].tolist()),
+                drums=bool((left == PROGRAMS).any()),
             )
         return song, conditions
 

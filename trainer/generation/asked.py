@@ -2,15 +2,19 @@
 
 import numpy as np
 
+from shards.codec import EncodedSong
 from shards.errors import SettingError
 from shards.vocabulary import PROGRAMS, Vocabulary
 from trainer.data.conditions import ConditionCodes, Conditions, encode_conditions, parse_key
-from trainer.generation.instruments import typical_classes
+from trainer.generation.instruments import choose_instruments
 from trainer.generation.settings import SampleConfig
 
 
 def asked_conditions(
-    config: SampleConfig, vocabulary: Vocabulary, last_bar: int | None
+    config: SampleConfig,
+    vocabulary: Vocabulary,
+    last_bar: int | None,
+    song: EncodedSong | None = None,
 ) -> ConditionCodes:
     """The conditions of a song.
 
@@ -18,13 +22,14 @@ def asked_conditions(
         config: what is asked.
         vocabulary: of the model.
         last_bar: in which the song is to end; None: it goes on.
+        song: what is there already: its instruments come before others of the same name.
 
     Raises:
         SettingError: the meter or the key is none.
     """
     band = None
     if config.instruments is not None:
-        band = typical_classes(config.instruments, vocabulary)
+        band = np.flatnonzero(choose_instruments(config.instruments, vocabulary, song)).tolist()
     conditions = Conditions(
         tempo=config.tempo,
         meter=config.meter,

@@ -22,7 +22,7 @@ from trainer.data.conditions import ConditionCodes, condition_fields, parse_key
 from trainer.generation.asked import asked_conditions, nearest_tempo, parse_meter
 from trainer.generation.guided import GuidedModel
 from trainer.generation.incremental import IncrementalModel
-from trainer.generation.instruments import parse_instruments
+from trainer.generation.instruments import choose_instruments, parse_instruments
 from trainer.generation.int8 import for_sampling
 from trainer.generation.logits import (
     keep_min_p,
@@ -93,7 +93,7 @@ class Sampler(ABC):
         if first < self._fed:
             given = np.empty((3, self._fed - first), np.int64)
             given[0] = self.condition_fields(first, self._fed)
-            given[1:] = np.array(self.codes.band)[:, None]
+            given[1:] = np.array([self.band(row) for row in range(first, self._fed)]).T
             inputs = np.concatenate([self.writer.inputs(first, self._fed), given])
             self._last_input = inputs[:, -1:]
         return np.concatenate([inputs, np.repeat(inputs[:, -1:], count - inputs.shape[1], 1)], 1)
@@ -105,7 +105,7 @@ class Sampler(ABC):
         number, self._fed = self._fed, self._fed + 1
         given = self.condition_fields(number, self._fed)
         fields = given if isinstance(given, int) else int(given[0])
-        inputs = [*self.writer.input(number), fields, *self.codes.band]
+        inputs = [*self.writer.input(number), fields, *self.band(number)]
         if not self.pending:
             self._last_input = np.array(inputs, np.int64)[:, None]
         return inputs
@@ -116,6 +116,10 @@ class Sampler(ABC):
             return self.codes.fields
         bars = [row[3] for row in self.writer.rows[first:stop]]
         return condition_fields(self.codes, np.array(bars, np.int64))
+
+    def band(self, row: int) -> tuple[int, int]:
+        """The band of the conditions at a row."""
+        return self.codes.band
 
     @abstractmethod
     def allowed_tokens(self) -> np.ndarray:
@@ -233,8 +237,8 @@ class SongSampler(Sampler):
         last_bar = first_bar + int(goal) - 1 if unit == "bar" and config.ending else None
         codes = ConditionCodes()
         if has_conditions:
-            codes = asked_conditions(config, vocabulary, last_bar)
-        constraints = _constraints(vocabulary, config, prompted=prompt is not None)
+            codes = asked_conditions(config, vocabulary, last_bar, prompt and prompt.song)
+        constraints = _constraints(vocabulary, config, prompt)
         if has_conditions and last_bar is not None:
             constraints = replace(constraints, ending_bar=last_bar - 1)
         writer = SongWriter(vocabulary, constraints)
@@ -309,14 +313,16 @@ class SongSampler(Sampler):
         )
 
 
-def _constraints(vocabulary: Vocabulary, config: SampleConfig, *, prompted: bool) -> Constraints:
+def _constraints(
+    vocabulary: Vocabulary, config: SampleConfig, prompt: Prompt | None
+) -> Constraints:
     every = np.ones(vocabulary.instruments, bool)
     return Constraints(
         instruments=every
         if config.instruments is None
-        else parse_instruments(config.instruments, vocabulary),
+        else choose_instruments(config.instruments, vocabulary, prompt and prompt.song),
         max_programs=config.max_instruments or None,
-        allow_changes=_may_change(config, prompted=prompted),
+        allow_changes=_may_change(config, prompted=prompt is not None),
         allow_ending=config.ending,
         meter=None if config.meter is None else parse_meter(config.meter, vocabulary),
         tempo=nearest_tempo(config.tempo, vocabulary) if config.tempo else None,

@@ -2,16 +2,17 @@
 
 A name is a General MIDI program or any part of its name, a family, `drums` for all of them, a
 program number from 0 to 127, or a drum. A whole name selects that class, a part of names all of
-them: trumpet is the trumpet, guitar every guitar.
+them: trumpet is the trumpet, guitar every guitar. Who is to play is one program for each name.
 """
 
 import difflib
 
 import numpy as np
 
+from shards.codec import EncodedSong
 from shards.errors import SettingError
 from shards.gm import FAMILIES
-from shards.vocabulary import PROGRAMS, Vocabulary
+from shards.vocabulary import NO_INSTRUMENT, PROGRAMS, Vocabulary
 
 DRUMS = "drums"
 FAMILY_NUMBERS = {name.lower(): number for number, (name, _) in enumerate(FAMILIES)}
@@ -46,17 +47,44 @@ string ensemble."""
 TYPICAL = {"piano": 0, "chromatic percussion": 11, "organ": 16, "guitar": 25, "bass": 33,
            "strings": 48, "ensemble": 48, "choir": 52, "brass": 61, "sax": 65, "reed": 65,
            "pipe": 73, "synth lead": 80, "synth pad": 89}  # fmt: skip
-"""The program that a name of several means to the model, which is told a band of single ones."""
+"""The program that a name of several means, where the song plays none of them."""
 
 
-def typical_classes(text: str, vocabulary: Vocabulary) -> list[int]:
-    """One instrument class per name: the typical one, where a name selects several.
+def choose_instruments(
+    text: str,
+    vocabulary: Vocabulary,
+    song: EncodedSong | None = None,
+    *,
+    option: str = "--instruments",
+) -> np.ndarray:
+    """Choose the instrument classes that are to play: one program for each name.
+
+    Where a name selects several, those that the song plays already, or else the typical one: who
+    asks for a bass wants no eight of them.
+
+    Args:
+        text: as for `parse_instruments`.
+        vocabulary: whose classes they are.
+        song: what is there already.
+        option: that they were given to; named in errors.
+
+    Returns:
+        shape (instruments,), bool.
 
     Raises:
         SettingError: no class fits a name.
     """
-    names = [name.strip().lower() for name in text.split(",")]
-    return [TYPICAL.get(name, _classes(name, vocabulary)[0]) for name in names]
+    chosen, played = np.zeros((2, vocabulary.instruments), bool)
+    if song is not None:
+        played[song.instruments[song.instruments != NO_INSTRUMENT]] = True
+    for name in text.split(","):
+        name = name.strip().lower()
+        classes = np.array(_classes(name, vocabulary, option))
+        if len(classes) > 1 and classes.max() < PROGRAMS:
+            typical = np.array([TYPICAL.get(name, int(classes[0]))])
+            classes = classes[played[classes]] if played[classes].any() else typical
+        chosen[classes] = True
+    return chosen
 
 
 def _classes(name: str, vocabulary: Vocabulary, option: str = "--instruments") -> list[int] | range:

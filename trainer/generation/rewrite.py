@@ -6,6 +6,7 @@ what is to be written is sampled, section by section.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from shards.bars import Bars
 from shards.codec import Codec, EncodedSong
 from shards.errors import LakhxlError, SettingError
 from shards.grammar import Cursor
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Kind, Vocabulary
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, PROGRAMS, Kind, Vocabulary
 from trainer.data.conditions import WRITTEN
 from trainer.data.sections import (
     CLASSES,
@@ -23,12 +24,13 @@ from trainer.data.sections import (
     accompaniment_plan,
     infilling_plan,
     merge_sections,
+    parts_of,
     rearrange,
 )
-from trainer.data.streams import section_fields
+from trainer.data.streams import section_fields, with_parts
 from trainer.generation.asked import asked_conditions
 from trainer.generation.generate import Sampler, write_songs
-from trainer.generation.instruments import parse_instruments
+from trainer.generation.instruments import choose_instruments, parse_instruments
 from trainer.generation.prompt import first_bars
 from trainer.generation.settings import SampleConfig
 from trainer.generation.writer import Constraints, SongWriter, prefer
@@ -158,21 +160,17 @@ class RewriteSampler(Sampler):
         self._sections = _split(stream.song, codec.vocabulary)
         self._last = int(np.flatnonzero(plan.kinds == WRITTEN)[-1])
         self._number, self._stops, self._kinds = -1, list[int](), list[int]()
-        every = np.ones(codec.vocabulary.instruments, bool)
-        asked = (
-            every
-            if config.instruments is None
-            else parse_instruments(config.instruments, codec.vocabulary)
-        )
-        allowed = asked & plan.hidden[: len(every)]
-        if not allowed.any():
-            raise SettingError(f"--instruments {config.instruments}: none of them is to be written")
+        allowed = _allowed(config, codec.vocabulary, song, plan)
         writer = SectionWriter(
             codec.vocabulary,
             Constraints(instruments=allowed, max_programs=config.max_instruments or None),
             self._bar_lines,
         )
-        codes = asked_conditions(config, codec.vocabulary, None)
+        codes = asked_conditions(replace(config, instruments=None), codec.vocabulary, None)
+        played = parts_of(song)
+        written = _parts_to_write(config, allowed, played)
+        self._written_codes = with_parts(codes, written)
+        codes = with_parts(codes, np.union1d(played[~plan.hidden[played]], written))
         super().__init__(codec.vocabulary, config, number, writer, codes)
         self._most_tokens = config.tokens
         self._open_sections()
@@ -199,7 +197,11 @@ class RewriteSampler(Sampler):
         """See `Sampler`."""
         columns = self._kinds[first:stop], self._stops[first:stop]
         bars = np.array([row[3] for row in self.writer.rows[first:stop]], np.int64)
-        return section_fields(self.codes, bars, *map(np.array, columns))
+        return section_fields(self.codes, self._written_codes, bars, *map(np.array, columns))
+
+    def band(self, row: int) -> tuple[int, int]:
+        """See `Sampler`."""
+        return (self._written_codes if self._kinds[row] == WRITTEN else self.codes).band
 
     def merge_logits(self, logits: np.ndarray) -> np.ndarray:
         """Let <eos> stand for the end of the section, before another or with the song."""
@@ -273,6 +275,30 @@ class RewriteSampler(Sampler):
             return None
         song = merge_sections(_song_of(rows, self.vocabulary), self._codec, self._bar_lines)
         return self._codec.encode(song.until_last_onset()) if len(song.notes) else None
+
+
+def _allowed(
+    config: SampleConfig, vocabulary: Vocabulary, song: EncodedSong, plan: Plan
+) -> np.ndarray:
+    """Which instrument classes may be written, shape (instruments,), bool."""
+    allowed = plan.hidden[: vocabulary.instruments]
+    if config.instruments is not None:
+        allowed = allowed & choose_instruments(config.instruments, vocabulary, song)
+    if not allowed.any():
+        raise SettingError(f"--instruments {config.instruments}: none of them is to be written")
+    return allowed
+
+
+def _parts_to_write(config: SampleConfig, allowed: np.ndarray, played: np.ndarray) -> np.ndarray:
+    """The parts that the model is told to write, as of `parts_of`.
+
+    Those asked for; or, of those allowed, those that the song plays; or else all that are allowed.
+    """
+    parts = np.flatnonzero(allowed[: PROGRAMS + 1])
+    if allowed[PROGRAMS:].any():
+        parts = np.union1d(parts, PROGRAMS)
+    of_song = np.intersect1d(parts, played)
+    return parts if config.instruments is not None or not len(of_song) else of_song
 
 
 Row = tuple[int, int, int, int, int]

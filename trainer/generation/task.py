@@ -4,7 +4,7 @@ A new song, what follows a prompt, or bars or parts of the prompt anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards.codec import Codec, EncodedSong
@@ -88,6 +88,8 @@ class Task:
         if request.infill is None and request.accompany is None:
             return
         _check_can_rewrite(run)
+        asked = request.accompany or request.parts
+        self._config = replace(config, instruments=config.instruments or asked)
         self._song = self._prompt.song
         self._plan = (
             infilling(

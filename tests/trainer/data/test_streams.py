@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from shards.vocabulary import NO_INSTRUMENT, PROGRAMS
 from tests.trainer.batches import assert_same_batch
 from trainer.data.batches import IGNORED, Blocks, one_epoch
 from trainer.data.conditions import GIVEN, SHIFTS, WRITTEN, bars_left_field
@@ -58,7 +59,29 @@ def test_only_rearranged_playings_say_what_is_given(twin):
         if stream.kinds is None:
             assert not fields.any()
         else:
-            assert (fields >> SHIFTS["section"]).tolist() == stream.kinds.tolist()
+            assert (fields >> SHIFTS["section"] & 255).tolist() == stream.kinds.tolist()
+
+
+def test_what_is_written_is_told_its_parts(twin):
+    streams, seen = streams_of(twin), 0
+    for n in range(80):
+        stream = streams.get(n % 8, n)
+        if stream.kinds is None:
+            continue
+        fields, (low, high) = stream.condition_fields(slice(None)), stream.band(slice(None))
+        has_drums = (fields >> SHIFTS["band"] & 255) == 2
+        written = stream.kinds == WRITTEN
+        for token in np.flatnonzero(written & (stream.song.instruments != NO_INSTRUMENT)):
+            instrument = int(stream.song.instruments[token])
+            if instrument >= PROGRAMS:
+                assert has_drums[token]
+            else:
+                half = low if instrument < 64 else high
+                assert half[token] >> instrument % 64 & 1
+                seen += 1
+        band = stream.band(slice(5, 9))
+        assert np.array_equal(band, np.stack([low, high])[:, 5:9])
+    assert seen > 100
 
 
 def test_the_fields_of_some_tokens_are_those_of_their_bars(twin):

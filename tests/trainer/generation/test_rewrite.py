@@ -8,9 +8,10 @@ from shards.codec import Codec
 from shards.errors import LakhxlError, SettingError
 from shards.song import METER, NOTE, TEMPO, Song, sort_notes
 from trainer.data.batches import Batch, Blocks, collate
+from trainer.data.conditions import ConditionCodes
 from trainer.data.sampler import Span
-from trainer.data.sections import CLASSES, rearrange
-from trainer.data.streams import section_fields
+from trainer.data.sections import CLASSES, parts_of, rearrange
+from trainer.data.streams import Stream, with_parts
 from trainer.generation.generate import write_songs
 from trainer.generation.rewrite import (
     RewriteSampler,
@@ -140,8 +141,20 @@ def test_the_model_is_fed_what_training_feeds_it(make_model, codec, encoded, acc
     assert inputs[0].tolist() == song.tokens[:count].tolist()
     assert inputs[2].tolist() == song.bars[:count].tolist()
     assert inputs[3].tolist() == song.steps[:count].tolist()
-    fields = section_fields(sampler.codes, song.bars.astype(np.int64), kinds, stops)
-    assert inputs[5].tolist() == fields[:count].tolist()
+    parts = parts_of(encoded)
+    codes = with_parts(ConditionCodes(), parts)
+    stream = Stream(song, codes, kinds, stops, with_parts(codes, parts[plan.hidden[parts]]))
+    assert inputs[5].tolist() == stream.condition_fields(slice(count)).tolist()
+    assert inputs[6:].tolist() == stream.band(slice(count)).tolist()
+
+
+def test_one_program_is_written_for_a_name_that_selects_several(codec, encoded):
+    config = SampleConfig(instruments="organ,guitar")
+    plan = accompaniment(encoded, "organ,guitar", codec.vocabulary)
+    (sampler,) = rewrite_samplers(codec, config, encoded, plan)
+    assert np.flatnonzero(sampler.writer.constraints.instruments).tolist() == [16, 25]
+    asked = with_parts(ConditionCodes(), np.array([16, 25]))
+    assert sampler.band(len(sampler.writer.rows) - 1) == asked.band
 
 
 @pytest.mark.parametrize("bars", ["0", "11", "5-3", "3-", "x", "", "1-999999999", "-1", "3-12"])

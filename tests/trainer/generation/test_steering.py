@@ -51,7 +51,7 @@ def test_a_part_is_missing_until_it_plays():
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("head", ["plain", "conditional"])
-@pytest.mark.parametrize(("bars", "guidance"), [(3, 1.0), (5, 1.0), (5, 2.0)])
+@pytest.mark.parametrize(("bars", "guidance"), [(4, 1.0), (5, 1.0), (5, 2.0)])
 def test_every_part_that_is_asked_for_plays(make_model, vocabulary, seed, head, bars, guidance):
     names = ["piano", "flute", "fretless bass", "drums"]
     config = SampleConfig(
