@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from click.testing import CliRunner
+from tqdm import tqdm
 
 from benchmarks.arguments import Measurement
 from benchmarks.correctness.hostile_files import mutated
@@ -272,7 +273,7 @@ def command(cases: int, seed: int) -> None:
         sound = small_dataset(Path(scratch))
         assert outcome(sound) == "harmless"
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for case in range(cases):
+        for case in tqdm(range(cases), unit="dataset", disable=None):
             kind, found, seconds = check_case(sound, Path(scratch) / "case", seed, case)
             assert seconds < MOST_SECONDS, f"seed {seed}, case {case}, {kind}: {seconds:.0f} s"
             outcomes[kind, found] += 1
