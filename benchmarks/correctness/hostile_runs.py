@@ -31,7 +31,7 @@ VALUES: tuple[Callable[[random.Random], Any], ...] = (
     lambda rng: json.loads("[" * 400 + "]" * 400),
 )
 """What a value in a JSON file is replaced by."""
-CPU_SECONDS, SECONDS, MEGABYTES = 10, 60, 1000
+CPU_SECONDS, SECONDS, MEGABYTES = 10, 600, 1000
 """What a command may take at most: of CPU time; from its start, on a machine that may be busy; and
 memory more than before."""
 
