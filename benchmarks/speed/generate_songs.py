@@ -9,10 +9,11 @@ import torch
 
 from benchmarks.arguments import Measurement
 from shards.vocabulary import Vocabulary
-from trainer.generation.generate import SongSampler, next_inputs, sample_step
+from trainer.generation.fast_weights import for_sampling
 from trainer.generation.incremental import IncrementalModel
-from trainer.generation.int8 import for_sampling
+from trainer.generation.sample_step import next_inputs, sample_step
 from trainer.generation.settings import WEIGHTS, SampleConfig
+from trainer.generation.song_sampler import SongSampler
 from trainer.model.transformer import TransformerXL
 from trainer.presets import preset
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 PULSES_PER_QUARTER = 24
 SIXTEENTH = 6
-SIMPLE_BEAT, COMPOUND_BEAT = 24, 36
+SIMPLE_BEAT = 24
 SWING_OFFBEAT = 16
 """Where the middle of a swung quarter falls: two thirds through, instead of at pulse 12."""
 

@@ -12,8 +12,11 @@ Files:
     task.py              what is asked: a song, its continuation, bars or parts of it anew
     asked.py             tempo, meter, key, band and length -> conditions of the model
     generate.py          the loop that writes several songs at once
+    sample_step.py       one token for each of several songs
+    token_sampler.py     one song that is being sampled: what is fed, what may come, what has come
+    song_sampler.py      samples a whole song, or what follows a prompt
     rewrite.py           infilling and accompaniment: feeds what is given, samples the rest
-    int8.py              a model whose matrices have eight bits on a CPU, bf16 on a GPU
+    fast_weights.py      a model whose matrices have eight bits on a CPU, bf16 on a GPU
     guided.py            a model that is fed twice, with what is asked and without
     incremental.py       runs the model a few tokens at a time, keeping keys and values
     one_token.py         one token of every song through the model, in few operations

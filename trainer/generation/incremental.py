@@ -26,7 +26,7 @@ from torch.nn import functional
 from shards.vocabulary import PITCHES
 from trainer.data.batches import Batch
 from trainer.generation import token_graph
-from trainer.generation.int8 import stored_dtype
+from trainer.generation.fast_weights import stored_dtype
 from trainer.generation.one_token import one_token
 from trainer.generation.token_graph import TokenGraph
 from trainer.model.knn.store import Retrieval

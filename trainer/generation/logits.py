@@ -14,8 +14,18 @@ Sources
 
 import numpy as np
 
+from trainer.generation.settings import SampleConfig
+
 COLDEST = 1e-9
 """Below it only the likeliest class is kept; division by much less would leave no finite logit."""
+
+
+def filtered_probs(logits: np.ndarray, config: SampleConfig, top_p: float) -> np.ndarray:
+    """Probabilities after temperature, top-k, top-p and min-p."""
+    logits = with_temperature(logits, config.temperature)
+    logits = keep_top_k(logits, config.top_k)
+    logits = keep_top_p(logits, top_p)
+    return softmax(keep_min_p(logits, config.min_p))
 
 
 def with_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:

@@ -29,10 +29,11 @@ from trainer.data.sections import (
 )
 from trainer.data.streams import section_fields, with_parts
 from trainer.generation.asked import asked_conditions
-from trainer.generation.generate import Sampler, write_songs
+from trainer.generation.generate import write_songs
 from trainer.generation.instruments import choose_instruments, parse_instruments
 from trainer.generation.prompt import first_bars
 from trainer.generation.settings import SampleConfig
+from trainer.generation.token_sampler import Sampler
 from trainer.generation.writer import Constraints, SongWriter, prefer
 from trainer.model.transformer import TransformerXL
 

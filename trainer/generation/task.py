@@ -10,7 +10,7 @@ from pathlib import Path
 from shards.codec import Codec, EncodedSong
 from shards.errors import LakhxlError, SettingError
 from trainer.generation.asked import asked_conditions, parse_meter
-from trainer.generation.generate import Sampler, song_samplers, write_songs
+from trainer.generation.generate import song_samplers, write_songs
 from trainer.generation.instruments import parse_instruments
 from trainer.generation.prompt import Prompt, encode_midi
 from trainer.generation.rewrite import (
@@ -20,6 +20,7 @@ from trainer.generation.rewrite import (
     written_bars,
 )
 from trainer.generation.settings import SampleConfig
+from trainer.generation.token_sampler import Sampler
 from trainer.model.transformer import TransformerXL
 from trainer.run.folder import Run
 

@@ -6,10 +6,11 @@ from shards.errors import SettingError
 from shards.vocabulary import CodecSettings, Kind, Vocabulary
 from trainer.data.conditions import SHIFTS
 from trainer.generation.asked import asked_conditions, parse_meter
-from trainer.generation.generate import SongSampler, generate
+from trainer.generation.generate import generate
 from trainer.generation.guided import GuidedModel
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.settings import SampleConfig
+from trainer.generation.song_sampler import SongSampler
 from trainer.generation.task import Request
 
 FLAT = {"temperature": 2.0, "instrument_top_p": 1.0, "velocity_top_p": 1.0}

@@ -10,16 +10,12 @@ from shards.errors import SettingError
 from shards.vocabulary import NO_VELOCITY, PROGRAMS
 from trainer.data.batches import Blocks, collate
 from trainer.data.sampler import Span
-from trainer.generation.generate import (
-    SongSampler,
-    generate,
-    sample_instruments,
-    sample_tokens,
-    write_songs,
-)
+from trainer.generation.generate import generate, write_songs
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.prompt import Prompt
+from trainer.generation.sample_step import sample_instruments, sample_tokens
 from trainer.generation.settings import SampleConfig
+from trainer.generation.song_sampler import SongSampler
 from trainer.generation.writer import DEFAULT_VELOCITY
 
 FLAT: dict[str, Any] = {"temperature": 2.0, "instrument_top_p": 1.0, "velocity_top_p": 1.0}

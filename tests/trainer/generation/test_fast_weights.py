@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainer.evaluation.token_loss import score_songs
-from trainer.generation.int8 import FEW_ROWS, Int8Linear, for_sampling, is_fast
+from trainer.generation.fast_weights import FEW_ROWS, Int8Linear, for_sampling, is_fast
 
 needs_fast = pytest.mark.skipif(
     not is_fast(torch.device("cpu")), reason="needs a CPU with products of eight-bit numbers"
