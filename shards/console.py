@@ -127,7 +127,10 @@ class Commands(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
         with _signals_interrupt():
-            return super().main(*args, **options)
+            try:
+                return super().main(*args, **options)
+            except OSError as error:  # help is printed before a command is invoked
+                sys.exit(f"Error: {visible(error.strerror or error)}")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a LakhxlError, an OSError or a lack of memory ends it with status 1."""

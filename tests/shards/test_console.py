@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -31,6 +32,15 @@ def test_a_command_that_is_stopped_cleans_up_and_ends_with_130(number, tmp_path)
         signal.signal(number, before)
     assert (result.exit_code, result.stderr) == (130, "stopped\n")
     assert (tmp_path / "cleaned").exists()
+
+
+def test_help_that_cannot_be_written_is_one_line():
+    code = "from trainer.cli import cli; cli()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
 
 
 @pytest.mark.parametrize("package", ["pipeline", "trainer"])
