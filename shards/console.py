@@ -1,14 +1,19 @@
 """What both command lines share: one-line errors, progress bars, -q, --json and --version.
 
-Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C, as in shells.
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 stopped by Ctrl-C, as in shells, by SIGTERM or
+by SIGHUP: all of them let a command clean up.
 """
 
+import contextlib
 import importlib.metadata
 import io
 import json
 import math
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -79,6 +84,25 @@ def open_closed_streams() -> None:
         os.close(null)
 
 
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does, unless they are ignored."""
+    numbers: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():  # others may not set handlers
+        numbers = [
+            number
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) == signal.SIG_DFL
+        ]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
 class Commands(click.Group):
     """A group whose commands print a user's error as one line; a bug keeps its traceback.
 
@@ -102,12 +126,20 @@ class Commands(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
-        return super().main(*args, **options)
+        with _signals_interrupt():
+            try:
+                return super().main(*args, **options)
+            except OSError as error:  # help is printed before a command is invoked
+                sys.exit(f"Error: {visible(error.strerror or error)}")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a LakhxlError, an OSError or a lack of memory ends it with status 1."""
         try:
             return self._invoke(ctx)
+        except KeyboardInterrupt:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                click.echo("stopped", err=True)
+            ctx.exit(STOPPED)
         except LakhxlError as error:
             lines = (line.strip() for line in str(error).splitlines())
             text = visible(" ".join(lines), LONGEST)  # two spaces of a name stay two

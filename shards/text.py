@@ -25,6 +25,11 @@ def visible(text: object, longest: int | None = None) -> str:
     return f"{shown[: longest // 2]}…{shown[-(longest // 2) :]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 song`, `2,000 songs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def visible_lines(text: str) -> str:
     """As `visible`, but of several lines."""
     return "\n".join(map(visible, text.split("\n")))

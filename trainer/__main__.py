@@ -12,9 +12,11 @@ if os.path.abspath(sys.path[0]) == here != root:  # noqa: PTH100 - pathlib could
 
 
 def main() -> None:
-    """Run the command; libraries that cannot be loaded for lack of memory are one line too."""
+    """Run the command; Ctrl-C, or a lack of memory, while libraries load is no traceback either."""
     try:
         from trainer.cli import cli
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as error:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit == resource.RLIM_INFINITY:

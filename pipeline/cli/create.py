@@ -20,7 +20,7 @@ from shards.layout import REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
 from shards.settings import describe, from_json, options_for, take
 from shards.settings_file import config_option, settings_text
-from shards.text import visible
+from shards.text import counted, visible
 
 STAGES: dict[str, type] = {
     field.name: field.default_factory  # pyright: ignore[reportAssignmentType] (they are classes)
@@ -54,7 +54,7 @@ def demo(folder: Path, restart: bool, **options: Any) -> None:
         shutil.rmtree(folder)
     corpus = compose_corpus(folder, take(DemoSettings, options))
     click.echo(
-        f"{folder}: {corpus.songs} songs, {corpus.minutes:.0f} minutes of music, and "
+        f"{folder}: {counted(corpus.songs, 'song')}, {corpus.minutes:.0f} minutes of music, and "
         f"{len(corpus.planted)} files with planted faults or duplicates"
     )
 
@@ -249,4 +249,4 @@ def encode(
         data_settings = from_json(DataSettings, manifest["settings"], where=str(settings))
     encoded = encode_file(file, read_vocabulary(vocabulary), data_settings)
     publish(output, lambda stream: np.savez(stream, **vars(encoded)))
-    click.echo(f"{visible(output)}: {len(encoded)} tokens")
+    click.echo(f"{visible(output)}: {counted(len(encoded), 'token')}")

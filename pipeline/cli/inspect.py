@@ -12,7 +12,7 @@ from shards.console import json_option, print_json, progress_bar
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
-from shards.text import visible, visible_lines
+from shards.text import counted, visible, visible_lines
 
 if TYPE_CHECKING:
     from pipeline.duplicates.audit import Audit
@@ -43,7 +43,7 @@ def verify(dataset: Path, as_json: bool) -> None:
             print_json({"dataset": str(dataset), "faults": faults})
         else:
             click.echo("\n".join(map(visible, faults)))
-        raise LakhxlError(f"{dataset}: {len(faults)} faults found")
+        raise LakhxlError(f"{dataset}: {counted(len(faults), 'fault')} found")
     intact = open_dataset(dataset)
     from_json(DataSettings, intact.manifest["settings"], where=str(intact.path / MANIFEST))
     read_report(intact.path)
@@ -51,7 +51,7 @@ def verify(dataset: Path, as_json: bool) -> None:
     if as_json:
         print_json({"dataset": str(intact.path), "faults": [], "songs": songs, "files": files})
     else:
-        click.echo(f"{intact.path} is intact: {songs} songs, {files} files")
+        click.echo(f"{intact.path} is intact: {counted(songs, 'song')}, {counted(files, 'file')}")
 
 
 @cli.command()
@@ -83,18 +83,21 @@ def audit(dataset: Path, as_json: bool) -> None:
         _print_audit(found)
     if found.leaks:
         raise LakhxlError(
-            f"{opened.path}: {len(found.leaks)} pairs of duplicates across splits; where they are "
-            "no two splits of one cluster, list them with --duplicate-list and run again"
+            f"{opened.path}: {counted(len(found.leaks), 'pair')} of duplicates across splits; "
+            "where they are no two splits of one cluster, list them with --duplicate-list and run "
+            "again"
         )
 
 
 def _print_audit(found: "Audit") -> None:
-    click.echo(f"{found.songs:,} songs in {found.clusters:,} clusters of duplicates")
+    click.echo(
+        f"{counted(found.songs, 'song')} in {counted(found.clusters, 'cluster')} of duplicates"
+    )
     for kind, songs in found.duplicates.items():
         click.echo(f"  {songs:>7,}  {kind}")
     for number, songs, path in found.largest:
-        click.echo(f"  cluster {number}: {songs} songs, kept {visible(path)}")
-    click.echo(f"leakage across splits: {len(found.leaks)} pairs")
+        click.echo(f"  cluster {number}: {counted(songs, 'song')}, kept {visible(path)}")
+    click.echo(f"leakage across splits: {counted(len(found.leaks), 'pair')}")
     click.echo(
         f"  bass lines of {found.compared:,} of {found.held_out:,} held-out songs compared: "
         f"if 1 % leaked, it would be seen with a chance of {100 * found.chance(0.01):.1f} %"

@@ -16,7 +16,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -47,6 +47,7 @@ def start_server() -> None:
     gets Ctrl-C, and has one thread.
     """
     multiprocessing.set_forkserver_preload(["pipeline.running.forkserver_preload"])
+    resource_tracker.ensure_running()  # once it has started, it unblocks SIGINT
     with sigint_blocked(), environment(ONE_THREAD | child_environment()):
         forkserver.ensure_running()
 

@@ -11,6 +11,7 @@ from shards.render.audio import check_sound, write_wav
 from shards.render.midi import write_midi
 from shards.render.pianoroll import save_piano_roll
 from shards.song import Song
+from shards.text import counted
 from shards.vocabulary import PROGRAMS, Vocabulary
 
 SUFFIXES = (".mid", ".midi", ".png", ".wav")
@@ -55,6 +56,6 @@ def summary(song: Song, vocabulary: Vocabulary) -> str:
     bars, _ = Bars(song.meters, vocabulary.bar_steps).locate(song.notes["start"][-1:])
     instruments = len(np.unique(np.minimum(song.notes["instrument"], PROGRAMS)))
     return (
-        f"{len(song.notes):,} notes, {int(bars[0]) + 1:,} bars, "
-        f"{float(song.seconds(song.end)):.1f} s, {instruments} instruments"
+        f"{counted(len(song.notes), 'note')}, {counted(int(bars[0]) + 1, 'bar')}, "
+        f"{float(song.seconds(song.end)):.1f} s, {counted(instruments, 'instrument')}"
     )

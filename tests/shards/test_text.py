@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shards.text import escape_bytes, visible
+from shards.text import counted, escape_bytes, visible
 
 
 @given(st.text(), st.integers(2, 20))
@@ -33,3 +33,7 @@ def test_a_long_name_keeps_both_ends():
 def test_bytes_that_are_not_utf_8_are_escaped_and_other_names_kept():
     assert escape_bytes(b"f\xfcr.mid".decode("utf-8", "surrogateescape")) == r"f\xfcr.mid"
     assert escape_bytes("für\n.mid") == "für\n.mid"
+
+
+def test_one_thing_is_not_counted_in_the_plural():
+    assert [counted(n, "song") for n in (0, 1, 2000)] == ["0 songs", "1 song", "2,000 songs"]

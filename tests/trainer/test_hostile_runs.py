@@ -128,4 +128,4 @@ def test_lines_that_are_no_rows_are_left_out_of_the_plot_and_counted(run):
         file.write('[]\n{"step": 5, "spl')
     result = CliRunner().invoke(cli, ["plot", str(run), "-o", f"{run}.png"])
     assert result.exit_code == 0
-    assert "metrics.jsonl: 2 lines are no rows and were left out" in result.stderr
+    assert "metrics.jsonl: 2 lines left out: no rows" in result.stderr

@@ -7,7 +7,7 @@ import click
 
 from shards.console import json_option, print_json, print_note
 from shards.outputs import check_outputs, overwrite_option
-from shards.text import visible
+from shards.text import counted, visible
 from trainer.cli.options import PATH
 
 if TYPE_CHECKING:
@@ -83,4 +83,4 @@ def _note_dropped_lines(runs: "list[Run]") -> None:
 
     for run in runs:
         if dropped := read_metrics(run.metrics).dropped:
-            print_note(f"{run.metrics}: {dropped} lines are no rows and were left out")
+            print_note(f"{run.metrics}: {counted(dropped, 'line')} left out: no rows")

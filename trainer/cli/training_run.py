@@ -13,6 +13,7 @@ from shards import open_dataset
 from shards.console import STOPPED, print_note
 from shards.errors import LakhxlError
 from shards.reader import Dataset
+from shards.text import counted
 from trainer.config import Config, for_dataset
 from trainer.device import choose_device, device_name
 from trainer.model.knn import file as knn_file
@@ -140,9 +141,9 @@ def _make_trainer(
     trainer.load(tensors, state, knn_memory=(store, state.get("knn_checksum") or ""))
     if has_ended(run, state):
         wanted = trainer.config.train.steps
-        done = f"all its {wanted} steps"
+        done = f"all its {counted(wanted, 'step')}"
         if state["step"] > wanted:
-            done = f"{state['step']} steps, more than the {wanted} asked for"
+            done = f"{counted(state['step'], 'step')}, more than the {wanted} asked for"
         raise LakhxlError(f"{run.path} has done {done}: add more with --steps")
     return trainer, state
 
@@ -155,10 +156,10 @@ def _print_summary(
     print_note(
         f"dataset  {dataset.path}: {songs} songs, {model.vocab_size} tokens in the vocabulary, "
         f"{model.instrument_classes} instrument classes\n"
-        f"model    {trainer.parameter_count:,} parameters: {model.layers} layers, "
-        f"d_model {model.d_model}, {model.heads} heads, memory {model.memory}\n"
-        f"training {train.steps:,} steps of {train.batch_size} lanes x {train.block_size} tokens "
-        f"on {device_name(trainer.device)}, from step {trainer.step:,}\n"
+        f"model    {trainer.parameter_count:,} parameters: {counted(model.layers, 'layer')}, "
+        f"d_model {model.d_model}, {counted(model.heads, 'head')}, memory {model.memory}\n"
+        f"training {counted(train.steps, 'step')} of {counted(train.batch_size, 'lane')} x "
+        f"{train.block_size} tokens on {device_name(trainer.device)}, from step {trainer.step:,}\n"
         f"{_peak(trainer)}"
         f"baseline {baseline['loss']:.3f} nats per token, of token frequencies (unigram)\n"
         f"run      {run_path}"

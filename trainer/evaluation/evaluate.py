@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from shards.reader import SongSource
+from shards.text import counted
 from trainer.evaluation.breakdown import Estimate, Targets, breakdowns, overall
 from trainer.evaluation.dynamic import score_songs_dynamically
 from trainer.evaluation.interval import MIN_SONGS
@@ -160,7 +161,7 @@ def table(results: list[Evaluation]) -> str:
         return f"{label:<32}" + "".join(f"{cell:>{width}}" for cell in cells)
 
     lines = [
-        f"{first['dataset']}, {first['split']}{fitting}: {first['songs']:,} songs, "
+        f"{first['dataset']}, {first['split']}{fitting}: {counted(first['songs'], 'song')}, "
         f"{first['targets']:,} targets, {first['seconds'] / 3600:.1f} hours",
         _interval_note(first),
         "",

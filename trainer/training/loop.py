@@ -18,6 +18,7 @@ from shards.codec import Codec
 from shards.console import print_note, progress_bar
 from shards.errors import LakhxlError
 from shards.render.midi import write_midi
+from shards.text import counted
 from trainer import device as devices
 from trainer.config import TrainConfig
 from trainer.generation.generate import generate
@@ -173,8 +174,7 @@ class TrainingLoop:
         self._timer = time.perf_counter()
         if log.dropped:
             print_note(
-                f"{self.run_folder.metrics}: {log.dropped} lines were no rows of metrics and are "
-                "dropped"
+                f"{self.run_folder.metrics}: {counted(log.dropped, 'line')} dropped: no rows"
             )
         with log, bar, StopRequest(ignore_second=self.ranks.count > 1) as stop:
             if self.trainer.step == 0:

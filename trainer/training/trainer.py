@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from shards import settings
 from shards.errors import LakhxlError
 from shards.reader import SongSource
+from shards.text import counted
 from trainer import device as devices
 from trainer.config import Config
 from trainer.data.batches import IGNORED, Batch, Blocks, one_epoch
@@ -435,8 +436,8 @@ def _select_songs(dataset: SongSource, split: str, where: str | None) -> np.ndar
         raise LakhxlError(f"no song of the {split} split matches --where {where!r}")
     if not len(numbers):
         raise LakhxlError(
-            f"the dataset's {split} split has no songs ({len(dataset.index)} songs in all): "
-            "make a dataset of more files"
+            f"the dataset's {split} split has no songs "
+            f"({counted(len(dataset.index), 'song')} in all): make a dataset of more files"
         )
     return numbers
 

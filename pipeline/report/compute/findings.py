@@ -15,7 +15,7 @@ from pipeline.duplicates.splits import SplitSettings
 from pipeline.report.number_format import count, digits, hours, reason_name, share, words
 from pipeline.report.schema import Finding, FolderUse, Reason, Report, leaks
 from shards.layout import SPLITS
-from shards.text import visible
+from shards.text import counted, visible
 
 MISLEADS, LOSES, NOTE = 3, 2, 1
 """What is measured on the dataset misleads; the model learns less or wrongly; the rest."""
@@ -118,7 +118,7 @@ def _held_out(report: Report, split: SplitSettings) -> Iterator[Finding]:
                 else f"Too few to judge by: `trainer judge` wants {MIN_HELD_OUT}. Hold more out "
                 f"(`--{name} {min(max(0.1, 2 * getattr(split, name)), 0.4):g}`), or add songs."
             )
-            title = f"{name} holds {_things(held, 'song')}"
+            title = f"{name} holds {counted(held, 'song')}"
             yield _finding(
                 "small_split", MISLEADS, 1 - held / MIN_HELD_OUT, title, advice, "splits"
             )
@@ -218,7 +218,7 @@ def _silence(report: Report) -> Iterator[Finding]:
     if silence["hours"] > SILENCE_SHARE * whole:
         yield _finding(
             "silence", NOTE, silence["hours"] / whole,
-            f"{hours(silence['hours'])} of silence cut from {_things(silence['songs'], 'song')}",
+            f"{hours(silence['hours'])} of silence cut from {counted(silence['songs'], 'song')}",
             "Hours in one song are a faulty file. Sort by silence_seconds in `pipeline browse`, "
             "and listen to what is left of them.",
             "tokens",
@@ -390,15 +390,11 @@ def _songs(report: Report) -> int:
 
 
 def _files(part: int, whole: int) -> str:
-    return f"{_things(part, 'file')} ({share(part, whole)})"
+    return f"{counted(part, 'file')} ({share(part, whole)})"
 
 
 def _part(part: int, whole: int) -> str:
     return f"{count(part)} ({share(part, whole)})"
-
-
-def _things(number: int, thing: str) -> str:
-    return f"{count(number)} {thing}" if number == 1 else f"{count(number)} {thing}s"
 
 
 def _listed(names: list[str]) -> str:

@@ -25,6 +25,7 @@ from pipeline.duplicates.splits import SplitSettings, draw
 from shards import open_dataset
 from shards.layout import INDEX, INDEX_SCHEMA, MANIFEST
 from shards.render.midi import write_midi
+from shards.text import counted
 from shards.writer import write_table
 from tests.pipeline.duplicates.melodies import NOTATIONS
 
@@ -172,4 +173,4 @@ def test_the_command_fails_where_anything_leaks(dataset, with_splits):
     assert result.exit_code == 1
     for one, other, common in found:
         assert f"songs {one} and {other}: {common}" in result.stdout
-    assert f"{len(found)} pairs of duplicates across splits" in result.stderr
+    assert f"{counted(len(found), 'pair')} of duplicates across splits" in result.stderr

@@ -92,6 +92,19 @@ def test_ctrl_c_ends_the_run_and_says_how_to_resume_it(demo, tmp_path):
     assert "Traceback" not in stderr
 
 
+def test_the_server_that_workers_are_forked_from_never_gets_ctrl_c():
+    code = """if True:
+        from multiprocessing.forkserver import _forkserver
+        from pathlib import Path
+        from pipeline.running.worker import start_server
+        start_server()
+        print(Path(f"/proc/{_forkserver._forkserver_pid}/status").read_text())
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    blocked = next(line for line in done.stdout.splitlines() if line.startswith("SigBlk"))
+    assert int(blocked.split()[1], 16) & 1 << signal.SIGINT - 1
+
+
 def test_other_settings_are_refused_by_name_until_restarted(demo, tmp_path):
     prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
     other = DataSettings(ingest=IngestSettings(slice_files=8, round_trip_check=1.0))

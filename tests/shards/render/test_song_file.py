@@ -20,7 +20,7 @@ def test_the_suffix_chooses_the_kind_of_file(tmp_path, monkeypatch):
 
 
 def test_drums_are_one_instrument():
-    assert summary(SONG, VOCABULARY) == "3 notes, 1 bars, 0.5 s, 2 instruments"
+    assert summary(SONG, VOCABULARY) == "3 notes, 1 bar, 0.5 s, 2 instruments"
 
 
 def test_sound_that_cannot_be_made_is_refused_before_there_is_a_song(tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def test_a_file_that_fails_does_not_lose_the_others(call, trained, tmp_path, mon
     result = call("generate", trained[0], *outs, "--bars=1", "--count=2")
     assert result.exit_code == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-0.mid", "a-1.mid"]
-    assert result.stdout.count("notes, 1 bars") == 2
+    assert result.stdout.count("notes, 1 bar,") == 2
     assert "a-0.png was not written: No space left on device; " in result.stderr
 
 
