@@ -98,9 +98,11 @@ class BatchBuffer:
     WIDE = ("segment_ids", "positions", "conditions", "band_low", "band_high")
 
     def __init__(self, lanes: int, tokens: int, *, pinned: bool = False) -> None:
-        shape = lanes, tokens
-        self.narrow = torch.empty(len(self.NARROW), *shape, dtype=torch.int32, pin_memory=pinned)
-        self.wide = torch.empty(len(self.WIDE), *shape, dtype=torch.int64, pin_memory=pinned)
+        # numpy's memory, unlike torch's, lies in large pages
+        self.narrow = torch.from_numpy(np.empty((len(self.NARROW), lanes, tokens), np.int32))
+        self.wide = torch.from_numpy(np.empty((len(self.WIDE), lanes, tokens), np.int64))
+        if pinned:
+            self.narrow, self.wide = self.narrow.pin_memory(), self.wide.pin_memory()
         self.arrays: dict[str, np.ndarray] = dict(
             zip(self.NARROW, self.narrow.numpy(), strict=True)
         )
