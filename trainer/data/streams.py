@@ -143,7 +143,7 @@ class Streams:
         self._is_varied = not self.variation.is_none
         self._index = {
             name: dataset.index[name].combine_chunks()
-            for name in (INDEX_COLUMNS if self._is_varied else ())
+            for name in (INDEX_COLUMNS if self.variation.conditions else ())
         }
         self._most = MAX_CACHED_STREAMS // (8 if self._is_varied else 1)
         self._cache: OrderedDict[int, Stream] = OrderedDict()
@@ -219,5 +219,8 @@ class Streams:
         return song, conditions
 
     def _conditions(self, number: int) -> Conditions:
+        """What the index says of a song; nothing where nothing is to be said."""
+        if not self._index:
+            return Conditions()
         row = {name: column[number].as_py() for name, column in self._index.items()}
         return Conditions.of_song(row)
