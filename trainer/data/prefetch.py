@@ -21,9 +21,9 @@ AHEAD = 4
 """Buffers: one is read, the others bridge the time in which a shard is mapped or an epoch planned.
 The thread is a hundred times as fast as a step."""
 
-FETCH_TOKENS = 1 << 16
-"""Tokens of a buffer, or one batch if that is more. Looking up a short block takes as long as a
-long one, so the thread fetches many steps together."""
+FETCH_TOKENS, FETCH_LENGTH = 1 << 16, 1 << 10
+"""Tokens of a buffer, and of each lane, at least. Looking up a short block takes as long as a long
+one, so the thread fetches several steps together."""
 
 Position = dict[str, int]
 
@@ -77,7 +77,8 @@ class Loader(Iterator[tuple[Batch, Position]]):
         self._device, self._block_size = device, blocks.block_size
         self._free: queue.SimpleQueue[Free] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Ready] = queue.SimpleQueue()
-        steps = max(1, FETCH_TOKENS // (count * blocks.block_size))
+        length = max(FETCH_LENGTH, FETCH_TOKENS // count)
+        steps = max(1, length // blocks.block_size)
         for _ in range(AHEAD):
             event = torch.cuda.Event() if on_gpu else None
             self._free.put(_Slot(blocks.buffer(count, blocks=steps, pinned=on_gpu), event))
