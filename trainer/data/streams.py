@@ -63,17 +63,15 @@ class Stream(NamedTuple):
         """A song that is not rearranged."""
         if codes.last_bar is None:
             return cls(song, codes)
-        return cls(
-            song, codes, np.asarray(condition_fields(codes, np.arange(int(song.bars.max()) + 1)))
-        )
+        bars = np.arange(int(song.bars.max()) + 1)
+        return cls(song, codes, np.asarray(condition_fields(codes, bars)))
 
     def condition_fields(self, part: slice) -> np.ndarray | int:
         """The fields of some of its tokens, int64; see `trainer.data.conditions`."""
         if self.fields is None:
             return self.codes.fields
-        return (
-            self.fields[part] if self.kinds is not None else self.fields.take(self.song.bars[part])
-        )
+        is_rearranged = self.kinds is not None
+        return self.fields[part] if is_rearranged else self.fields.take(self.song.bars[part])
 
     def band(self, part: slice) -> np.ndarray:
         """The band of some of its tokens, shape (2, 1 or as many), int64."""
