@@ -25,12 +25,7 @@ def transpose(song: EncodedSong, vocabulary: Vocabulary, semitones: int) -> Enco
     leaves = (moved < LOWEST_PITCH) & (pitches >= LOWEST_PITCH)
     leaves |= (moved > HIGHEST_PITCH) & (pitches <= HIGHEST_PITCH)
     leaves |= (moved < 0) | (moved >= PITCHES)
-    leaving = vocabulary.pitch0 + np.flatnonzero(leaves)
-    for ids in np.split(leaving, np.flatnonzero(np.diff(leaving) > 1) + 1):
-        if len(ids) and (song.tokens - np.uint16(ids[0]) < np.uint16(len(ids))).any():
-            return song  # what is below wraps
-    is_pitch = song.tokens - np.uint16(vocabulary.pitch0) < np.uint16(PITCHES)
-    return _with_tokens(song, song.tokens + is_pitch * np.uint16(semitones % (1 << 16)))
+    return _with_ids(song, vocabulary, vocabulary.pitch0, np.where(leaves, -1, moved))
 
 
 def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> EncodedSong:
@@ -39,14 +34,10 @@ def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> Encode
     Returns:
         The song as it is where a tempo would leave the vocabulary.
     """
-    first, count = np.uint16(vocabulary.tempo0), len(vocabulary.tempos)
-    at = np.flatnonzero(song.tokens - first < np.uint16(count))  # what is below wraps
-    moved = song.tokens[at].astype(np.int64) + bins
-    if ((moved < first) | (moved >= first + count)).any():
-        return song
-    tokens = song.tokens.copy()
-    tokens[at] = moved
-    return _with_tokens(song, tokens)
+    count = len(vocabulary.tempos)
+    moved = np.arange(count) + bins
+    moved[(moved < 0) | (moved >= count)] = -1
+    return _with_ids(song, vocabulary, vocabulary.tempo0, moved)
 
 
 def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedSong:
@@ -73,5 +64,14 @@ def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedS
     return rearrange(song, plan, codec).song
 
 
-def _with_tokens(song: EncodedSong, tokens: np.ndarray) -> EncodedSong:
+def _with_ids(
+    song: EncodedSong, vocabulary: Vocabulary, first: int, moved: np.ndarray
+) -> EncodedSong:
+    """Replace the ids from `first` on by first + moved; -1: the song as it is if it has one."""
+    ids = np.arange(vocabulary.unused0, dtype=np.uint16)
+    refused = vocabulary.unused0  # no song's
+    ids[first : first + len(moved)] = np.where(moved < 0, refused, first + moved)
+    tokens = ids.take(song.tokens)
+    if (tokens == refused).any():
+        return song
     return EncodedSong(tokens, song.instruments, song.velocities, song.bars, song.steps)

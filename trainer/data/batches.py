@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from shards.reader import SongSource
 from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS
 from trainer.data.sampler import NO_SONG, PADDING, ContiguousBatchSampler, Span
+from trainer.data.sections import CLASSES
 from trainer.data.streams import Streams, Variation
 
 IGNORED = -100
@@ -77,7 +78,10 @@ class Batch(NamedTuple):
 
 
 class BatchBuffer:
-    """A batch's columns in one tensor, so that they are copied to a device in one transfer.
+    """A batch's columns, in as few bits as hold them, in two tensors.
+
+    A batch's columns have 64 bits, and to write them takes longer than to look up what they hold.
+    So they are widened once, in the last copy, on the device.
 
     Args:
         lanes: B.
@@ -85,25 +89,37 @@ class BatchBuffer:
         pinned: lock the memory pages, so that a GPU can copy from them asynchronously.
 
     Attributes:
-        tensor: shape (columns, B, tokens), int64.
-        arrays: each column of it as an array of shape (B, tokens), by name; write to them.
+        narrow, wide: shape (columns, B, tokens), int32 and int64.
+        arrays: each column of them as an array of shape (B, tokens), by name; write to them.
     """
 
-    NAMES = Batch._fields[: Batch._fields.index("min_distance")]
+    NARROW = ("tokens", "instruments", "bars", "steps", "velocities",
+              "targets", "instrument_targets", "velocity_targets")  # fmt: skip
+    WIDE = ("segment_ids", "positions", "conditions", "band_low", "band_high")
 
     def __init__(self, lanes: int, tokens: int, *, pinned: bool = False) -> None:
-        shape = len(self.NAMES), lanes, tokens
-        self.tensor = torch.empty(shape, dtype=torch.long, pin_memory=pinned)
-        self._array = self.tensor.numpy()
-        self.arrays = dict(zip(self.NAMES, self._array, strict=True))
-
-    def copy_from(self, other: "BatchBuffer", first: int) -> None:
-        """Copy the tokens of another buffer from `first` on, as many as fit."""
-        self._array[:] = other._array[:, :, first : first + self._array.shape[2]]
+        # numpy's memory, unlike torch's, lies in large pages
+        self.narrow = torch.from_numpy(np.empty((len(self.NARROW), lanes, tokens), np.int32))
+        self.wide = torch.from_numpy(np.empty((len(self.WIDE), lanes, tokens), np.int64))
+        if pinned:
+            self.narrow, self.wide = self.narrow.pin_memory(), self.wide.pin_memory()
+        self.arrays: dict[str, np.ndarray] = dict(
+            zip(self.NARROW, self.narrow.numpy(), strict=True)
+        )
+        self.arrays |= zip(self.WIDE, self.wide.numpy(), strict=True)
 
     def to(self, device: torch.device) -> Batch:
-        """A copy on a device, in one transfer; asynchronous to a GPU."""
-        return Batch(*self.tensor.to(device, non_blocking=True, copy=True).unbind())
+        """A copy on a device; asynchronous to a GPU."""
+        narrow, wide = self.narrow, self.wide
+        return widened(narrow.to(device, non_blocking=True), wide.to(device, non_blocking=True))
+
+
+def widened(narrow: Tensor, wide: Tensor) -> Batch:
+    """A copy of the columns of a `BatchBuffer`, or of some of its tokens, as a batch."""
+    columns = wide.new_empty(len(narrow) + len(wide), *wide.shape[1:])
+    columns[: len(narrow)], columns[len(narrow) :] = narrow, wide
+    names = BatchBuffer.NARROW + BatchBuffer.WIDE
+    return Batch(**dict(zip(names, columns.unbind(), strict=True)))
 
 
 class Blocks(Dataset[BatchBuffer]):
@@ -127,8 +143,14 @@ class Blocks(Dataset[BatchBuffer]):
         self.streams = Streams(dataset, numbers, variation)
         self._counting = np.arange(block_size)
         ids = np.arange(len(dataset.vocabulary))
-        self._lacks_instrument = ~dataset.vocabulary.has_instrument(ids)
-        self._is_not_note = ~dataset.vocabulary.is_note(ids)
+        is_target = {
+            "instrument_targets": dataset.vocabulary.has_instrument(ids),
+            "velocity_targets": dataset.vocabulary.is_note(ids),
+        }
+        self._most = {
+            name: np.where(tokens, CLASSES, IGNORED).astype(np.int32)
+            for name, tokens in is_target.items()
+        }
 
     def __getitem__(self, spans: tuple[Span, ...] | None) -> BatchBuffer:
         """One lane's block, as a batch of one lane."""
@@ -148,54 +170,55 @@ class Blocks(Dataset[BatchBuffer]):
             lanes: the spans of each lane, in order; None for an idle lane. What they leave of the
                 buffer becomes padding.
         """
-        arrays, width = buffer.arrays, buffer.tensor.shape[2]
+        width = buffer.wide.shape[2]
+        columns = {name: array.reshape(-1) for name, array in buffer.arrays.items()}
         for lane, spans in enumerate(lanes):
-            at = 0
+            at, stop = lane * width, (lane + 1) * width
             for span in spans or ():
-                here = lane, slice(at, at + span.stop - span.start)
-                self._copy(arrays, here, span)
-                at = here[1].stop
-            if at < width:
-                _pad(arrays, (lane, slice(at, width)))
-        self._map_missing(arrays)
+                self._copy(columns, at, span)
+                at += span.stop - span.start
+            _pad(columns, slice(at, stop))
+        self._map_missing(columns)
 
-    def _copy(self, arrays: dict[str, np.ndarray], here: tuple[int, slice], span: Span) -> None:
+    def _copy(self, columns: dict[str, np.ndarray], at: int, span: Span) -> None:
         """Copy one span as it is in the dataset."""
         song, start, stop, segment_id = span
+        end = at + stop - start
         if song == NO_SONG:
-            _pad(arrays, here)
+            _pad(columns, slice(at, end))
             return
         stream = self.streams.get(song, segment_id)
         played = stream.song
         if stop >= len(played):  # a varied song may be shorter
-            _pad(arrays, here)
             stop = max(len(played) - 1, start)
-            here = here[0], slice(here[1].start, here[1].start + stop - start)
-        now, after = slice(start, stop), slice(start + 1, stop + 1)
-        arrays["segment_ids"][here] = segment_id
-        arrays["positions"][here] = self._count_to(stop)[now]
-        arrays["tokens"][here], arrays["targets"][here] = played.tokens[now], played.tokens[after]
-        arrays["instruments"][here] = played.instruments[now]
-        arrays["instrument_targets"][here] = played.instruments[after]
-        arrays["velocities"][here] = played.velocities[now]
-        arrays["velocity_targets"][here] = played.velocities[after]
-        arrays["bars"][here], arrays["steps"][here] = played.bars[now], played.steps[now]
-        arrays["conditions"][here] = stream.condition_fields(now)
-        arrays["band_low"][here], arrays["band_high"][here] = stream.band(now)
+            _pad(columns, slice(at + stop - start, end))
+            end = at + stop - start
+        here, now, after = slice(at, end), slice(start, stop), slice(start + 1, stop + 1)
+        columns["segment_ids"][here] = segment_id
+        columns["positions"][here] = self._count_to(stop)[now]
+        columns["tokens"][here], columns["targets"][here] = played.tokens[now], played.tokens[after]
+        columns["instruments"][here] = played.instruments[now]
+        columns["instrument_targets"][here] = played.instruments[after]
+        columns["velocities"][here] = played.velocities[now]
+        columns["velocity_targets"][here] = played.velocities[after]
+        columns["bars"][here], columns["steps"][here] = played.bars[now], played.steps[now]
+        columns["conditions"][here] = stream.condition_fields(now)
+        columns["band_low"][here], columns["band_high"][here] = stream.band(now)
 
-    def _map_missing(self, arrays: dict[str, np.ndarray]) -> None:
-        """Give inputs without instrument or velocity the class for none; ignore such targets."""
-        for name, none, value in (
-            ("instruments", NO_INSTRUMENT, self.dataset.vocabulary.instruments),
-            ("velocities", NO_VELOCITY, VELOCITY_BINS),
-            ("velocity_targets", NO_VELOCITY, IGNORED),
+    def _map_missing(self, columns: dict[str, np.ndarray]) -> None:
+        """Give inputs without instrument or velocity the class for none; ignore such targets.
+
+        Both are stored as a number above all others. Only notes have a velocity, which
+        `shards.check.id_fault` has seen to.
+        """
+        for name, none in (
+            ("instruments", self.dataset.vocabulary.instruments),
+            ("velocities", VELOCITY_BINS),
         ):
-            np.putmask(arrays[name], arrays[name] == none, value)
-        for name, is_ignored in (
-            ("instrument_targets", self._lacks_instrument),
-            ("velocity_targets", self._is_not_note),
-        ):  # clip takes IGNORED to token 0, <pad>, which has neither
-            np.putmask(arrays[name], is_ignored.take(arrays["targets"], mode="clip"), IGNORED)
+            np.minimum(columns[name], none, out=columns[name])
+        for name, most in self._most.items():
+            # clip takes IGNORED to token 0, <pad>, which has neither
+            np.minimum(columns[name], most.take(columns["targets"], mode="clip"), out=columns[name])
 
     def _count_to(self, stop: int) -> np.ndarray:
         """0, 1, 2 … to at least `stop` - 1."""
@@ -206,8 +229,8 @@ class Blocks(Dataset[BatchBuffer]):
 
 def collate(lanes: list[BatchBuffer]) -> Batch:
     """Put the lanes' blocks together."""
-    columns = torch.cat([lane.tensor for lane in lanes], dim=1)
-    return Batch(*columns.unbind())
+    narrow, wide = zip(*((lane.narrow, lane.wide) for lane in lanes), strict=True)
+    return widened(torch.cat(narrow, dim=1), torch.cat(wide, dim=1))
 
 
 def one_epoch(
@@ -226,11 +249,13 @@ def one_epoch(
         yield buffer.to(device)
 
 
-def _pad(arrays: dict[str, np.ndarray], here: tuple[int, slice]) -> None:
+def _pad(columns: dict[str, np.ndarray], here: slice) -> None:
     """Write padding."""
-    for array in arrays.values():
-        array[here] = 0
-    arrays["segment_ids"][here] = PADDING
-    arrays["targets"][here] = IGNORED
-    arrays["instruments"][here] = NO_INSTRUMENT
-    arrays["velocities"][here] = arrays["velocity_targets"][here] = NO_VELOCITY
+    if here.start == here.stop:
+        return
+    for column in columns.values():
+        column[here] = 0
+    columns["segment_ids"][here] = PADDING
+    columns["targets"][here] = IGNORED
+    columns["instruments"][here] = NO_INSTRUMENT
+    columns["velocities"][here] = columns["velocity_targets"][here] = NO_VELOCITY

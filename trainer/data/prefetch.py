@@ -14,16 +14,18 @@ from typing import NamedTuple
 
 import torch
 
-from trainer.data.batches import Batch, BatchBuffer, Blocks
+from trainer.data.batches import Batch, BatchBuffer, Blocks, widened
 from trainer.data.sampler import ContiguousBatchSampler
 
 AHEAD = 4
-"""Batches that may be ready. The thread is a hundred times as fast as a step; this many bridge the
-time in which a shard is mapped or an epoch planned."""
+"""Buffers: one is read, the others bridge the time in which a shard is mapped or an epoch planned.
+The thread is a hundred times as fast as a step."""
 
-FETCH_TOKENS = 1 << 16
-"""Tokens that are copied from the memory maps at once, or one batch if that is more. Looking up a
-short block takes as long as a long one, so the thread fetches many steps together."""
+FETCH_TOKENS, FETCH_LENGTH = 1 << 16, 1 << 10
+"""Tokens of a buffer, and of each lane, at least. Looking up a short block takes as long as a long
+one, so the thread fetches several steps together."""
+
+Position = dict[str, int]
 
 
 class _Slot(NamedTuple):
@@ -33,8 +35,15 @@ class _Slot(NamedTuple):
     is_read: torch.cuda.Event | None
 
 
-Position = dict[str, int]
-Ready = tuple[_Slot, Position] | BaseException
+class _Fetched(NamedTuple):
+    """Consecutive steps in a buffer: the position of the first, and how many."""
+
+    slot: _Slot
+    position: Position
+    steps: int
+
+
+Ready = _Fetched | BaseException
 Free = _Slot | None
 
 
@@ -65,17 +74,18 @@ class Loader(Iterator[tuple[Batch, Position]]):
         count = len(range(sampler.batch_size)[lanes])
         on_gpu = device.type == "cuda"
         self.waited = 0.0
-        self._device = device
+        self._device, self._block_size = device, blocks.block_size
         self._free: queue.SimpleQueue[Free] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Ready] = queue.SimpleQueue()
+        length = max(FETCH_LENGTH, FETCH_TOKENS // count)
+        steps = max(1, length // blocks.block_size)
         for _ in range(AHEAD):
             event = torch.cuda.Event() if on_gpu else None
-            self._free.put(_Slot(blocks.buffer(count, pinned=on_gpu), event))
-        steps = max(1, FETCH_TOKENS // (count * blocks.block_size))
-        fetched = blocks.buffer(count, blocks=steps)
+            self._free.put(_Slot(blocks.buffer(count, blocks=steps, pinned=on_gpu), event))
+        self._batches: Iterator[tuple[Batch, Position]] = iter(())
         thread = threading.Thread(
             target=_prepare,
-            args=(sampler, blocks, lanes, fetched, self._free, self._ready),
+            args=(sampler, blocks, lanes, steps, self._free, self._ready),
             name="loader",
             daemon=True,
         )
@@ -89,17 +99,35 @@ class Loader(Iterator[tuple[Batch, Position]]):
         Raises:
             ShardError: the dataset is damaged.
         """
+        batch = next(self._batches, None)
+        if batch is None:
+            self._batches = _batches(self._wait(), self._device, self._block_size, self._free)
+            batch = next(self._batches)
+        return batch
+
+    def _wait(self) -> _Fetched:
         start = time.perf_counter()
         ready = self._ready.get()
         self.waited += time.perf_counter() - start
         if isinstance(ready, BaseException):
             raise ready
-        slot, position = ready
-        batch = slot.buffer.to(self._device)
-        if slot.is_read is not None:
-            slot.is_read.record()
-        self._free.put(slot)
-        return batch, position
+        return ready
+
+
+def _batches(
+    fetched: _Fetched, device: torch.device, block_size: int, free: queue.SimpleQueue[Free]
+) -> Iterator[tuple[Batch, Position]]:
+    """The steps in a buffer, on a device, with the position after each; then frees the buffer."""
+    slot, position, steps = fetched
+    buffer = slot.buffer
+    columns = [column.to(device, non_blocking=True) for column in (buffer.narrow, buffer.wide)]
+    if slot.is_read is not None:
+        slot.is_read.record()
+    for step in range(steps):
+        here = slice(step * block_size, (step + 1) * block_size)
+        batch = widened(*(column[:, :, here] for column in columns))
+        yield batch, {**position, "step": position["step"] + step + 1}
+    free.put(slot)
 
 
 def _stop(free: queue.SimpleQueue[Free], thread: threading.Thread) -> None:
@@ -113,23 +141,20 @@ def _prepare(
     sampler: ContiguousBatchSampler,
     blocks: Blocks,
     lanes: slice,
-    fetched: BatchBuffer,
+    steps: int,
     free: queue.SimpleQueue[Free],
     ready: queue.SimpleQueue[Ready],
 ) -> None:
     """The thread's work: fill free buffers until one is None. Errors are raised in `__next__`."""
     try:
-        steps = fetched.tensor.shape[2] // blocks.block_size
         while True:
             for position, count, spans in sampler.iter_step_ranges(steps):
-                blocks.fill(fetched, spans[lanes])
-                for step in range(count):
-                    slot = free.get()
-                    if slot is None:
-                        return
-                    if slot.is_read is not None:
-                        slot.is_read.synchronize()
-                    slot.buffer.copy_from(fetched, step * blocks.block_size)
-                    ready.put((slot, {**position, "step": position["step"] + step + 1}))
+                slot = free.get()
+                if slot is None:
+                    return
+                if slot.is_read is not None:
+                    slot.is_read.synchronize()
+                blocks.fill(slot.buffer, spans[lanes])
+                ready.put(_Fetched(slot, position, count))
     except BaseException as error:  # noqa: BLE001 - raised again in __next__
         ready.put(error)

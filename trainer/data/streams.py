@@ -45,27 +45,33 @@ class Stream(NamedTuple):
     Attributes:
         song: its arrays.
         codes: its conditions; all 0 where there are none.
-        kinds, stop_bars: of `Rearranged`; None where the song is not rearranged.
+        fields: of the song's bars, or of its tokens where it is rearranged, int64; None where all
+            are those of `codes`.
+        kinds: of `Rearranged`; None where the song is not rearranged.
         written_codes: the conditions of sections that are written: their band is that of the hidden
             parts.
     """
 
     song: EncodedSong
     codes: ConditionCodes = ConditionCodes()
+    fields: np.ndarray | None = None
     kinds: np.ndarray | None = None
-    stop_bars: np.ndarray | None = None
     written_codes: ConditionCodes = ConditionCodes()
+
+    @classmethod
+    def plain(cls, song: EncodedSong, codes: ConditionCodes) -> "Stream":
+        """A song that is not rearranged."""
+        if codes.last_bar is None:
+            return cls(song, codes)
+        bars = np.arange(int(song.bars.max()) + 1)
+        return cls(song, codes, np.asarray(condition_fields(codes, bars)))
 
     def condition_fields(self, part: slice) -> np.ndarray | int:
         """The fields of some of its tokens, int64; see `trainer.data.conditions`."""
-        bars = self.song.bars[part]
-        if self.kinds is not None and self.stop_bars is not None:
-            codes, bars = (self.codes, self.written_codes), bars.astype(np.int64)
-            return section_fields(*codes, bars, self.kinds[part], self.stop_bars[part])
-        if self.codes.last_bar is None:
+        if self.fields is None:
             return self.codes.fields
-        of_bar = condition_fields(self.codes, np.arange(int(bars.max(initial=0)) + 1))
-        return np.take(of_bar, bars)
+        is_rearranged = self.kinds is not None
+        return self.fields[part] if is_rearranged else self.fields.take(self.song.bars[part])
 
     def band(self, part: slice) -> np.ndarray:
         """The band of some of its tokens, shape (2, 1 or as many), int64."""
@@ -143,7 +149,7 @@ class Streams:
         self._is_varied = not self.variation.is_none
         self._index = {
             name: dataset.index[name].combine_chunks()
-            for name in (INDEX_COLUMNS if self._is_varied else ())
+            for name in (INDEX_COLUMNS if self.variation.conditions else ())
         }
         self._most = MAX_CACHED_STREAMS // (8 if self._is_varied else 1)
         self._cache: OrderedDict[int, Stream] = OrderedDict()
@@ -178,12 +184,17 @@ class Streams:
             conditions = without(conditions, rng, variation.condition_dropout)
             codes = encode_conditions(conditions, self.dataset.vocabulary)
         if rng.random() >= variation.rearranged:
-            return Stream(song, codes)
+            return Stream.plain(song, codes)
         plan, parts = draw_plan(song, rng), parts_of(song)
         written_codes = with_parts(codes, parts[plan.hidden[parts]])
         song, kinds, stops = rearrange(song, plan, self.dataset.codec)
-        cut = EncodedSong(*(array[:length] for array in vars(song).values()))
-        return Stream(cut, codes, kinds[:length], stops[:length], written_codes)
+        song, kinds = (
+            EncodedSong(*(array[:length] for array in vars(song).values())),
+            kinds[:length],
+        )
+        bars = song.bars.astype(np.int64)
+        fields = section_fields(codes, written_codes, bars, kinds, stops[:length])
+        return Stream(song, codes, fields, kinds.astype(np.uint8), written_codes)
 
     def _augment(
         self, song: EncodedSong, conditions: Conditions, rng: np.random.Generator
@@ -219,5 +230,8 @@ class Streams:
         return song, conditions
 
     def _conditions(self, number: int) -> Conditions:
+        """What the index says of a song; nothing where nothing is to be said."""
+        if not self._index:
+            return Conditions()
         row = {name: column[number].as_py() for name, column in self._index.items()}
         return Conditions.of_song(row)

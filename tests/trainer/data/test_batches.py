@@ -5,11 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS
 from tests.trainer.batches import assert_same_batch
-from trainer.data.batches import IGNORED, PADDING, Blocks, collate, one_epoch
+from trainer.data.batches import IGNORED, PADDING, Batch, Blocks, collate, one_epoch
 from trainer.data.prefetch import Loader
-from trainer.data.sampler import ContiguousBatchSampler, Span
+from trainer.data.sampler import MODES, ContiguousBatchSampler, Span
 from trainer.data.selection import select
+from trainer.data.streams import Streams, Variation
 
 CPU = torch.device("cpu")
 
@@ -21,6 +23,79 @@ def make_parts(twin, *, lanes, block, tail="drain"):
         lengths, lanes, block_size=block, mode="join", tail=tail, seed=0
     )
     return sampler, Blocks(twin, numbers, block)
+
+
+def defined_batch(streams, vocabulary, lanes, block):
+    """The definition of a batch, token by token."""
+    none = {"instruments": vocabulary.instruments, "velocities": VELOCITY_BINS}
+    padding = dict.fromkeys(Batch._fields[: Batch._fields.index("min_distance")], 0) | none
+    padding["segment_ids"] = PADDING
+    padding |= {name: IGNORED for name in padding if "target" in name}
+
+    def columns(stream, at, segment_id):
+        song = stream.song
+        target, bits = int(song.tokens[at + 1]), stream.band(slice(at, at + 1))[:, 0]
+        is_note, has_instrument = vocabulary.is_note(target), vocabulary.has_instrument(target)
+        fields = np.broadcast_to(stream.condition_fields(slice(at, at + 1)), 1)
+        instrument, velocity = song.instruments[at], song.velocities[at]
+        return {
+            "tokens": song.tokens[at],
+            "instruments": none["instruments"] if instrument == NO_INSTRUMENT else instrument,
+            "bars": song.bars[at],
+            "steps": song.steps[at],
+            "segment_ids": segment_id,
+            "velocities": none["velocities"] if velocity == NO_VELOCITY else velocity,
+            "positions": at,
+            "targets": target,
+            "instrument_targets": song.instruments[at + 1] if has_instrument else IGNORED,
+            "velocity_targets": song.velocities[at + 1] if is_note else IGNORED,
+            "conditions": fields[0],
+            "band_low": bits[0],
+            "band_high": bits[1],
+        }
+
+    rows = []
+    for spans in lanes:
+        row = []
+        for song, start, stop, segment_id in spans or ():
+            stream = streams.get(song, segment_id)
+            end = len(stream.song) - 1  # a varied song may be shorter
+            row += [
+                columns(stream, at, segment_id) if at < end else padding
+                for at in range(start, stop)
+            ]
+        rows.append(row + [padding] * (block - len(row)))
+    return Batch(
+        **{
+            name: torch.tensor([[int(token[name]) for token in row] for row in rows])
+            for name in padding
+        }
+    )
+
+
+VARIED = Variation(
+    transpose=True, tempo_range=2, drop_parts=0.5, rearranged=0.5, conditions=True,
+    condition_dropout=0.3,
+)  # fmt: skip
+
+
+@settings(max_examples=15)
+@given(
+    lanes=st.integers(1, 6),
+    block=st.integers(1, 70),
+    mode=st.sampled_from(MODES),
+    tail=st.sampled_from(["drain", "wrap"]),
+    variation=st.sampled_from([None, VARIED]),
+)
+def test_a_batch_is_what_its_definition_says(twin, vocabulary, lanes, block, mode, tail, variation):
+    lengths = [len(song) - 1 for song in twin.songs]
+    sampler = ContiguousBatchSampler(lengths, lanes, block_size=block, mode=mode, tail=tail, seed=0)
+    blocks = Blocks(twin, np.arange(8), block, variation)
+    streams = Streams(twin, np.arange(8), variation)
+    buffer = blocks.buffer(lanes)
+    for spans in sampler.iter_steps():
+        blocks.fill(buffer, spans)
+        assert_same_batch(buffer.to(CPU), defined_batch(streams, vocabulary, spans, block))
 
 
 @settings(max_examples=25)

@@ -41,6 +41,7 @@ def test_a_torch_data_loader_gives_the_same_batches_whatever_its_workers(dataset
 @pytest.mark.parametrize("tokens", [1, 200, 1 << 16])  # one step, four steps, an epoch
 def test_steps_fetched_together_are_those_fetched_one_by_one(dataset, monkeypatch, mode, tokens):
     monkeypatch.setattr("trainer.data.prefetch.FETCH_TOKENS", tokens)
+    monkeypatch.setattr("trainer.data.prefetch.FETCH_LENGTH", 1)
     sampler, blocks = make_parts(dataset, mode=mode)
     loader = Loader(*make_parts(dataset, mode=mode), CPU)
     buffer = blocks.buffer(3)
@@ -124,7 +125,7 @@ def test_waiting_is_measured(dataset, monkeypatch):
 
     def slow(*arguments):
         assert asked.wait(10)
-        now[0] += 5
+        now[0] = 12.0  # the thread may fill a second buffer before the first is noticed
         fill(*arguments)
 
     monkeypatch.setattr(blocks, "fill", slow)
