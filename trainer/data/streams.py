@@ -34,7 +34,7 @@ from trainer.data.sections import draw_plan, hidden_classes, parts_of, rearrange
 
 MAX_CACHED_STREAMS = 4096
 """Streams that are kept. Those of a dataset are views, which take a kilobyte each; varied ones take
-ten bytes a token, so of those an eighth."""
+ten bytes a token and more, so of those an eighth."""
 DOWN, UP = 5, 6
 """Transposition reaches each of the other eleven keys."""
 
