@@ -44,7 +44,7 @@ class RepetitionGuard:
         self._symbols[count] = symbol
         self._bars.append(bar)
         leaving = int(self._symbols[count - HASHED]) if count >= HASHED else 0
-        self._hash = (FACTOR * self._hash + symbol - LEAVING * leaving) % MODULUS
+        self._hash = (FACTOR * self._hash + int(symbol) - LEAVING * leaving) % MODULUS
         self._repeated = self._ends.get(self._hash, -1)
         self._ends[self._hash] = count
 

@@ -29,10 +29,9 @@ from shards.vocabulary import (
 from trainer.generation.repetition_guard import RepetitionGuard
 
 PITCH, DRUM, DURATION, REST, TEMPO, EOS = (
-    int(kind)
-    for kind in (Kind.PITCH, Kind.DRUM, Kind.DURATION, Kind.REST, Kind.TEMPO, Kind.EOS)
+    int(kind) for kind in (Kind.PITCH, Kind.DRUM, Kind.DURATION, Kind.REST, Kind.TEMPO, Kind.EOS)
 )
-"""Plain integers: looking up a member of an enumeration takes longer than most of a token's work."""
+"""Plain integers: members of an enumeration take longer to look up and compare."""
 
 DEFAULT_VELOCITY = 20
 """Velocity bin of an instrument's first note where no head predicts it: MIDI 82, about the mean
