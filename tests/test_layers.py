@@ -34,6 +34,7 @@ ROOMS = {
         "config",
         "presets",
         "device",
+        "cuda_graph",
         "plot_style",
         "data",
         "sampler",

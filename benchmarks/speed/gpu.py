@@ -31,16 +31,18 @@ from trainer.training.trainer import Trainer
 Make = Callable[[ModelConfig], TransformerXL]
 TRAININGS: dict[str, tuple[str, Make | None]] = {
     "small": ("small", None),
-    "small, x-transformers with song mask": ("small", Peer),
-    "small, x-transformers without": ("small", lambda config: Peer(config, song_mask=False)),
     "base": ("base", None),
     "large": ("large", None),
+    "small, x-transformers with song mask": ("small", Peer),
+    "small, x-transformers without": ("small", lambda config: Peer(config, song_mask=False)),
 }
 """Preset, and what makes the model if it is not ours; the most important first."""
 
 TOY = "layers=2 d_model=16 heads=1 memory=8 block_size=8 batch_size=2 accumulate=1"
 """Sizes on a CPU, which say nothing of speed."""
 PROFILED, WARM_UP = 5, 6
+LARGER = 1.25
+"""How many times as long as the longest so far the next may take: compiling grows with layers."""
 GENERATIONS = ((1, 2048), (64, 1024))
 """Songs at once, and tokens of each."""
 
@@ -96,15 +98,20 @@ def take_steps(trainer: Trainer, count: int) -> None:
     assert losses[-1].loss.isfinite()
 
 
-def share_busy(trainer: Trainer) -> float:
-    """The share of time in which at least one kernel runs, over a few steps."""
+def share_busy(trainer: Trainer) -> float | None:
+    """The share of time in which at least one kernel runs, over a few steps.
+
+    None where the profiler sees none, as without the right to read the GPU's counters.
+    """
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         take_steps(trainer, PROFILED)
     kernels = [
         (event.time_range.start, event.time_range.end)
         for event in profiled.events() or ()
-        if event.device_type.name == "CUDA"
+        if event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False)
     ]
+    if not kernels:
+        return None
     return covered(kernels) / (max(end for _, end in kernels) - min(kernels)[0])
 
 
@@ -134,16 +141,17 @@ def measure_generation(
 @click.command(cls=Measurement)
 @dataset_argument
 @click.option("--seconds", default=5.0, show_default=True, help="Training time of each model.")
-@click.option("--limit", default=200.0, show_default=True, help="Seconds after which none begins.")
+@click.option("--limit", default=240.0, show_default=True, help="Seconds that all may take.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures here too.")
 def command(dataset: Path, seconds: float, limit: float, file: Path | None) -> None:
     """Train the GPU presets on DATASET, x-transformers beside small, and generate with small.
 
     All are compiled, in bf16, with our embedding, heads, loss, data and optimizers. The peak is
     what the GPU's maker states; the share of time in which a kernel runs is profiled. Without a GPU
-    the models are toys and the figures mean nothing. Takes under four minutes.
+    the models are toys and the figures mean nothing. What might not end within the limit is left
+    out; a second run compiles in a few seconds what the first has compiled.
     """
-    begun = time.perf_counter()
+    begun, longest = time.perf_counter(), 0.0
     device, source = devices.choose_device(None), open_dataset(dataset)
     where = f"{devices.device_name(device)}, torch {torch.__version__}, {platform.machine()}"
     found: dict[str, Any] = {"device": where, "training": {}, "generation": []}
@@ -151,8 +159,9 @@ def command(dataset: Path, seconds: float, limit: float, file: Path | None) -> N
     print("| training | tokens/s | ms a step | of peak | busy | peak memory | first step |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name in TRAININGS:
-        if time.perf_counter() - begun > limit:
-            print(f"| {name} | left out: the limit of {limit:.0f} s has passed |")
+        start = time.perf_counter()
+        if start - begun + LARGER * longest > limit:
+            print(f"| {name} | left out for the limit of {limit:.0f} s: run again |", flush=True)
             continue
         trainer = make_trainer(source, name, device)
         row = found["training"][name] = measure_training(trainer, seconds)
@@ -169,6 +178,7 @@ def command(dataset: Path, seconds: float, limit: float, file: Path | None) -> N
         del trainer
         torch._dynamo.reset()
         gc.collect()  # step and graph refer to each other
+        longest = max(longest, time.perf_counter() - start)
     for row in found["generation"]:
         print(f"{row['songs']} songs of small at once: {row['tokens_per_second']:,.0f} tokens/s")
     if file is not None:

@@ -32,7 +32,7 @@ def test_the_benchmark_of_a_gpu_runs_with_toy_sizes_on_a_cpu(
     assert [row["songs"] for row in figures["generation"]] == ([] if peers else [1, 2])
 
 
-def test_the_benchmark_of_a_gpu_begins_no_model_after_its_limit(monkeypatch, dataset_folder):
+def test_the_benchmark_of_a_gpu_begins_no_model_that_may_end_too_late(monkeypatch, dataset_folder):
     monkeypatch.setattr(gpu, "make_trainer", lambda *_: pytest.fail("begun"))
     result = CliRunner().invoke(cli, ["speed", "gpu", str(dataset_folder), "--limit", "-1"])
     assert result.output.count("left out") == len(gpu.TRAININGS)

@@ -33,25 +33,25 @@ def with_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
     if temperature < COLDEST:
         likeliest = logits.argmax(axis=-1)[..., None]
         return np.where(np.arange(logits.shape[-1]) == likeliest, 0.0, -np.inf)
-    return logits / temperature
+    return logits if temperature == 1 else logits / temperature
 
 
 def keep_top_k(logits: np.ndarray, k: int) -> np.ndarray:
     """Keep the `k` likeliest classes; 0 keeps all."""
     if not 0 < k < logits.shape[-1]:
         return logits
-    return _keep(logits, _by_probability(logits), np.arange(logits.shape[-1]) < k)
+    return _keep(logits, np.sort(logits, axis=-1)[..., ::-1], np.full((*logits.shape[:-1], 1), k))
 
 
 def keep_top_p(logits: np.ndarray, p: float) -> np.ndarray:
     """Keep the fewest, likeliest classes whose probabilities sum to at least `p`; 1 keeps all."""
     if p >= 1:
         return logits
-    order = _by_probability(logits)
-    probs = np.take_along_axis(softmax(logits), order, axis=-1)
-    probs_before = np.cumsum(probs, axis=-1) - probs  # of all likelier classes
-    probs_before[..., 0] = -1.0
-    return _keep(logits, order, probs_before < p)
+    descending = np.sort(logits, axis=-1)[..., ::-1]
+    probs = softmax(descending)
+    before = np.cumsum(probs, axis=-1) - probs  # of all likelier classes
+    before[..., 0] = -1.0
+    return _keep(logits, descending, (before < p).sum(axis=-1, keepdims=True))
 
 
 def keep_min_p(logits: np.ndarray, ratio: float) -> np.ndarray:
@@ -64,8 +64,10 @@ def keep_min_p(logits: np.ndarray, ratio: float) -> np.ndarray:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities that sum to 1; at least one logit of each row must be finite."""
-    probs = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return probs / probs.sum(axis=-1, keepdims=True)
+    probs = logits - logits.max(axis=-1, keepdims=True)
+    np.exp(probs, out=probs)  # in place: a new array takes longer than the sum
+    probs /= probs.sum(axis=-1, keepdims=True)
+    return probs
 
 
 def sample(probs: np.ndarray, u: np.ndarray | float) -> np.ndarray:
@@ -75,20 +77,22 @@ def sample(probs: np.ndarray, u: np.ndarray | float) -> np.ndarray:
         probs: shape (…, classes), not negative, not all 0; need not sum to 1.
         u: shape (…,), uniform in [0, 1), as `Generator.random` returns it.
     """
-    cumulative = np.cumsum(probs, axis=-1)
-    reached = cumulative <= np.asarray(u)[..., None] * cumulative[..., -1:]
-    last = probs.shape[-1] - 1 - (probs[..., ::-1] > 0).argmax(axis=-1)
-    return np.minimum(reached.sum(axis=-1), last)  # rounding may reach the very end
+    cumulative, classes = np.cumsum(probs, axis=-1), probs.shape[-1]
+    chosen = (cumulative <= np.asarray(u)[..., None] * cumulative[..., -1:]).sum(axis=-1)
+    if (chosen == classes).any():  # rounding has reached the very end
+        return np.minimum(chosen, classes - 1 - (probs[..., ::-1] > 0).argmax(axis=-1))
+    return chosen
 
 
-def _by_probability(logits: np.ndarray) -> np.ndarray:
-    """The classes, likeliest first."""
-    return np.argsort(-logits, axis=-1, kind="stable")
+def _keep(logits: np.ndarray, descending: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Keep the likeliest classes, of the equally likely the lower ones.
 
-
-def _keep(logits: np.ndarray, order: np.ndarray, is_kept: np.ndarray) -> np.ndarray:
-    """Keep those of the classes in their order that are marked."""
-    kept = np.where(is_kept, np.take_along_axis(logits, order, axis=-1), -np.inf)
-    result = np.empty_like(logits)
-    np.put_along_axis(result, order, kept, axis=-1)
-    return result
+    Args:
+        logits: shape (…, classes).
+        descending: the same, sorted.
+        count: how many to keep, shape (…, 1).
+    """
+    least = np.take_along_axis(descending, count - 1, axis=-1)
+    is_more, is_equal = logits > least, logits == least
+    places = count - is_more.sum(axis=-1, keepdims=True)  # left for the equally likely
+    return np.where(is_more | is_equal & (is_equal.cumsum(axis=-1) <= places), logits, -np.inf)

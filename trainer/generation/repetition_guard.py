@@ -14,6 +14,13 @@ MAX_PERIOD = 2048
 COMPARED = 8
 """Symbols by which most loops are ruled out before they are compared as a whole."""
 
+HASHED = 64
+"""Symbols that rarely come twice unless there is a loop: without them nothing is compared."""
+FACTOR, MODULUS = 0x9E3779B97F4A7C15, 2**61 - 1
+"""Of the rolling hash of Rabin and Karp 1987; equal hashes of others only cost a comparison."""
+LEAVING = pow(FACTOR, HASHED, MODULUS)
+"""Factor of the symbol that leaves the hash."""
+
 
 class RepetitionGuard:
     """Follows one song, one symbol at a time.
@@ -26,8 +33,8 @@ class RepetitionGuard:
     def __init__(self, max_bars: int, max_period: int = MAX_PERIOD) -> None:
         self.max_bars, self.max_period = max_bars, max_period
         self._symbols, self._bars = np.empty(1024, np.int64), list[int]()
-        self._latest, self._repeated = (-1,) * COMPARED, -1  # symbols; where they ended before
-        self._ends = dict[tuple[int, ...], int]()  # of each so many symbols, the last end
+        self._hash, self._repeated = 0, -1  # of the last symbols; where such ended before
+        self._ends = dict[int, int]()  # of each hash, the last end
 
     def push(self, symbol: int, bar: int) -> None:
         """Add the next symbol, not negative, and the bar it is in, never before the last one's."""
@@ -36,9 +43,10 @@ class RepetitionGuard:
             self._symbols = np.concatenate([self._symbols, np.empty_like(self._symbols)])
         self._symbols[count] = symbol
         self._bars.append(bar)
-        self._latest = (*self._latest[1:], symbol)
-        self._repeated = self._ends.get(self._latest, -1)
-        self._ends[self._latest] = count
+        leaving = int(self._symbols[count - HASHED]) if count >= HASHED else 0
+        self._hash = (FACTOR * self._hash + int(symbol) - LEAVING * leaving) % MODULUS
+        self._repeated = self._ends.get(self._hash, -1)
+        self._ends[self._hash] = count
 
     def blocked_symbols(self) -> np.ndarray:
         """Symbols that would continue a loop of `max_bars` bars and at least one full period.
@@ -50,7 +58,7 @@ class RepetitionGuard:
         least = last + 2 - bisect_right(bars, bars[-1] - self.max_bars) if bars else 0
         if not 0 < least <= last:  # the song is no longer than the bars that a loop may run
             return np.empty(0, np.int64)
-        if least >= COMPARED and self._repeated < last - self.max_period:
+        if least >= HASHED and self._repeated < max(last - self.max_period, 0):
             return np.empty(0, np.int64)
         symbols = self._symbols
         earlier = symbols[max(last - self.max_period, 0) : last][::-1]

@@ -37,20 +37,21 @@ def sample_step(samplers: Sequence[Sampler], model: IncrementalModel | GuidedMod
     logits, known = model.token_logits(), model.instrument_logits()
     of_active = None if known is None else known[active]
     tokens[active] = sample_tokens(chosen, logits[active], of_active)
-    for n in active:
-        if samplers[n].part_is_due(int(tokens[n])):
+    for n, token in zip(active, tokens[active].tolist(), strict=True):
+        if samplers[n].part_is_due(token):
             after_pitches = (
                 model.instrument_logits_after_pitches(n, samplers[n].vocabulary.pitch0)
                 if known is None
                 else np.tile(known[n], (PITCHES, 1))
             )
             tokens[n] = samplers[n].sample_note_of_part(logits[n], after_pitches)
-    wanting = [n for n in active if samplers[n].writer.has_instrument(int(tokens[n]))]
+    written = list(zip(active, tokens[active].tolist(), strict=True))
+    wanting = [n for n, token in written if samplers[n].writer.has_instrument(token)]
     if wanting:
         known = model.instrument_logits_given(tokens) if known is None else known
         with_program = [samplers[n] for n in wanting]
         instruments[wanting] = sample_instruments(with_program, tokens[wanting], known[wanting])
-    notes = [n for n in active if samplers[n].writer.is_note(int(tokens[n]))]
+    notes = [n for n, token in written if samplers[n].writer.is_note(token)]
     heard = model.velocity_logits(tokens, instruments) if notes else None
     if heard is not None:
         players = [samplers[n] for n in notes]

@@ -4,12 +4,11 @@ A graph reads and writes memory at fixed addresses and is the same each time. So
 token, the first slot that it attends to and its place are numbers that go in with the token; all
 slots are compared, with a bias that leaves out the others. A graph begins with the copy of its
 numbers to the device and ends with that of its logits back: one transfer each, of pinned memory.
+It is recorded on the stream that it is taken on, one of its own for each group of songs.
 
 Conventions
     B lanes, C model width, H attention heads, E head width; V tokens in the vocabulary
     S slots, as many as memory and block have tokens
-
-Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shards.console import print_note
+from trainer.cuda_graph import record
 from trainer.data.batches import Batch
 from trainer.generation.one_token import one_token
 from trainer.model.position_encoding import ROTARY
@@ -79,10 +79,9 @@ class Recorded:
         for _ in range(WARM_UP):
             self._step()
         try:
-            return record(self._step)
-        except RuntimeError as error:  # of any kind: CUDA, torch, too little memory
-            reason = str(error).strip().splitlines()[0]
-            print_note(f"songs are written without a CUDA graph ({reason})")
+            return record(self._step, torch.cuda.current_stream(self._numbers.device))
+        except RuntimeError as error:
+            print_note(f"songs are written without a CUDA graph ({error})")
             return self._step
 
     def _step(self) -> None:
@@ -91,17 +90,6 @@ class Recorded:
         if self._found is None:
             self._found = torch.empty(self.logits.shape, pin_memory=self._is_pinned)
         self._found.copy_(self.logits, non_blocking=True)
-
-
-def record(step: Callable[[], None]) -> Callable[[], None]:
-    """Record a step without taking it; the result takes it.
-
-    Other threads may use CUDA meanwhile, hence the error mode.
-    """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        step()
-    return graph.replay
 
 
 def synchronize(device: torch.device) -> None:

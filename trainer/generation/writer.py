@@ -28,6 +28,11 @@ from shards.vocabulary import (
 )
 from trainer.generation.repetition_guard import RepetitionGuard
 
+PITCH, DRUM, DURATION, REST, TEMPO, EOS = (
+    int(kind) for kind in (Kind.PITCH, Kind.DRUM, Kind.DURATION, Kind.REST, Kind.TEMPO, Kind.EOS)
+)
+"""Plain integers: members of an enumeration take longer to look up and compare."""
+
 DEFAULT_VELOCITY = 20
 """Velocity bin of an instrument's first note where no head predicts it: MIDI 82, about the mean
 of Lakh."""
@@ -137,18 +142,18 @@ class SongWriter:
     def _update(self, token: int, instrument: int, velocity: int) -> None:
         """Update what the next token depends on."""
         kind = self._kind[token]
-        if kind in (Kind.DRUM, Kind.DURATION):
+        if kind in (DRUM, DURATION):
             self._complete_rows = len(self.rows)
-        if kind in (Kind.DRUM, Kind.PITCH):
+        if kind in (DRUM, PITCH):
             self._last_note = instrument, token - self.vocabulary.pitch0
             self._last_velocities[instrument] = velocity
-        if kind == Kind.PITCH:
+        if kind == PITCH:
             self._use(instrument)
-        elif kind == Kind.REST:
+        elif kind == REST:
             self._last_note = None
-        elif kind == Kind.TEMPO:
+        elif kind == TEMPO:
             self._tempo = int(self.vocabulary.tempos[token - self.vocabulary.tempo0])
-        elif kind == Kind.EOS:
+        elif kind == EOS:
             self.ended = True
 
     def _use(self, program: int) -> None:
@@ -171,9 +176,9 @@ class SongWriter:
             velocity: ignored unless the token is a pitch or a drum; None: that of the instrument's
                 last note.
         """
-        if self._kind[token] == Kind.DRUM:
+        if self._kind[token] == DRUM:
             instrument = PROGRAMS + token - self.vocabulary.drum0
-        elif self._kind[token] == Kind.DURATION:
+        elif self._kind[token] == DURATION:
             instrument = self.rows[-1][1]
         elif not self._has_instrument[token]:
             instrument = NO_INSTRUMENT
@@ -189,9 +194,9 @@ class SongWriter:
         The pitch of a drum has no meaning.
         """
         v, (token, instrument, *_) = self.vocabulary, self.rows[-1]
-        if self._kind[token] == Kind.DRUM:
+        if self._kind[token] == DRUM:
             return instrument, 0, v.drum_duration
-        if self._kind[token] == Kind.DURATION:
+        if self._kind[token] == DURATION:
             return instrument, self.rows[-2][0] - v.pitch0, int(v.durations[token - v.duration0])
         return None
 
@@ -201,7 +206,7 @@ class SongWriter:
 
     def is_note(self, token: int) -> bool:
         """Whether a token starts a note."""
-        return self._kind[token] in (Kind.PITCH, Kind.DRUM)
+        return self._kind[token] in (PITCH, DRUM)
 
     def allowed_instruments(self, token: int) -> np.ndarray:
         """Which programs may come with a pitch or a control, shape (P,), bool."""
@@ -209,7 +214,7 @@ class SongWriter:
         if self._last_note is not None:
             instrument, pitch = self._last_note
             allowed[:instrument] = False
-            lowest = self.vocabulary.pitch0 if self._kind[token] != Kind.PITCH else token
+            lowest = self.vocabulary.pitch0 if self._kind[token] != PITCH else token
             if instrument < PROGRAMS and lowest - self.vocabulary.pitch0 >= pitch:
                 allowed[instrument] = False
         return allowed
@@ -221,7 +226,7 @@ class SongWriter:
             note_due: allow only notes, if one may come next.
             due_bar: a bar that must not end before the next note starts; None: there is none.
         """
-        if self._kind[self.rows[-1][0]] == Kind.PITCH:
+        if self._kind[self.rows[-1][0]] == PITCH:
             return self.cursor.allowed()  # any duration, whatever else
         allowed = self.playable_tokens()
         if not self._may_end():
@@ -269,6 +274,8 @@ class SongWriter:
         vocabulary, cursor = self.vocabulary, self.cursor
         bars = due_bar + 1 - cursor.bar
         left = bars * cursor.bar_steps - cursor.step - cursor.due
+        if left > max(self._rests[-1], cursor.bar_steps):
+            return allowed
         inside, rest0 = allowed.copy(), vocabulary.rest0
         inside[rest0 + bisect_left(self._rests, left) : vocabulary.meter0] = False
         if left <= cursor.bar_steps:

@@ -84,6 +84,8 @@ class Attention(nn.Module):
         all_keys = torch.cat([past_keys.to(values.dtype), encoded_keys.to(values.dtype)], dim=2)
         all_values = torch.cat([past_values.to(values.dtype), values], dim=2)
         encoded_queries = encoded_queries.to(values.dtype)
+        if encoded_queries.is_cuda:
+            encoded_queries = token_major(encoded_queries)
         if isinstance(mask, Tensor):
             if bias is not None:
                 mask = torch.where(mask, bias, -torch.inf).to(values.dtype)
@@ -109,6 +111,15 @@ class Attention(nn.Module):
         if self.qk_norm is not None:
             queries, keys = self.qk_norm(queries, keys)
         return queries, keys, values
+
+
+def token_major(x: Tensor) -> Tensor:
+    """The same (B, H, T, E), laid out as (B, T, H, E) is.
+
+    Attention kernels of a GPU give their result the layout of the queries, and in this one it goes
+    into the next product, and its gradient comes back, without a copy.
+    """
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 class QueryKeyNorm(nn.Module):

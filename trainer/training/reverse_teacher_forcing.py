@@ -53,11 +53,17 @@ class ContextMask(NamedTuple):
 
     def apply(self, batch: Batch, lanes: slice) -> Batch:
         """The batch with the mask of its lanes, on its device."""
-        device = batch.tokens.device
-        masked = self.masked_inputs
+        device, masked = batch.tokens.device, self.masked_inputs
+
+        def moved(column: Tensor) -> Tensor:
+            given = column[lanes].contiguous()
+            if device.type == "cuda":  # any other memory would have to wait for the GPU
+                given = given.pin_memory()
+            return given.to(device, non_blocking=True)
+
         return batch._replace(
-            min_distance=self.min_distance[lanes].to(device),
-            masked_inputs=None if masked is None else masked[lanes].to(device),
+            min_distance=moved(self.min_distance),
+            masked_inputs=None if masked is None else moved(masked),
         )
 
 

@@ -4,8 +4,6 @@ A graph reads and writes memory at fixed addresses. So the batch is copied into 
 the memories of the lanes are overwritten in place, and so are weights, optimizer state and learning
 rates anyway. Random numbers follow torch's generator, which is seeded before each step as without
 a graph.
-
-Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from shards.console import print_note
+from trainer.cuda_graph import record
 from trainer.data.batches import Batch
 from trainer.model.memory import Memory
 from trainer.training.optimizers import lists
@@ -42,8 +41,8 @@ class StepGraph:
         self._compute, self._memories = compute, memories
         self._batch = batch.map(torch.clone)
         self._results: Tensor
-        self._steps = 0
-        self._take = on_side_stream(self._step)
+        self._steps, self._stream = 0, torch.cuda.Stream()
+        self._take = on_stream(self._step, self._stream)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take a step; returns its results, still on the device."""
@@ -52,10 +51,9 @@ class StepGraph:
         lists._foreach_copy_(fixed, columns)
         if self._steps == WARM_UP:
             try:
-                self._take = record(self._step)
-            except RuntimeError as error:  # of any kind: CUDA, torch, too little memory
-                reason = str(error).strip().splitlines()[0]
-                print_note(f"the training step runs without a CUDA graph ({reason})")
+                self._take = record(self._step, self._stream)
+            except RuntimeError as error:
+                print_note(f"the training step runs without a CUDA graph ({error})")
         self._steps += 1
         self._take()
         return self._results.clone()
@@ -73,9 +71,8 @@ def _tensors(memories: Sequence[Memory]) -> list[Tensor]:
     ]
 
 
-def on_side_stream(step: Callable[[], None]) -> Callable[[], None]:
-    """A function that takes a step on a stream of its own, as one that is recorded later must."""
-    stream = torch.cuda.Stream()
+def on_stream(step: Callable[[], None], stream: torch.cuda.Stream) -> Callable[[], None]:
+    """A function that takes a step on a stream, between what the current one did and will do."""
 
     def take() -> None:
         stream.wait_stream(torch.cuda.current_stream())
@@ -84,14 +81,3 @@ def on_side_stream(step: Callable[[], None]) -> Callable[[], None]:
         torch.cuda.current_stream().wait_stream(stream)
 
     return take
-
-
-def record(step: Callable[[], None]) -> Callable[[], None]:
-    """Record a step without taking it; the result takes it.
-
-    The loader's thread may use CUDA meanwhile, hence the error mode.
-    """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        step()
-    return graph.replay

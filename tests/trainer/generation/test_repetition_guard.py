@@ -18,7 +18,7 @@ def blocked_by_definition(symbols, bars, max_bars, max_period):
     return sorted(found)
 
 
-@pytest.mark.parametrize("per_bar", [4, 12])
+@pytest.mark.parametrize("per_bar", [4, 12, 40])
 @pytest.mark.parametrize("seed", range(5))
 def test_blocked_symbols_match_the_definition(seed, per_bar):
     random = np.random.default_rng(seed)

@@ -1,6 +1,9 @@
 import math
 
+import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
 
 from trainer.data.batches import IGNORED, Batch
 from trainer.model.loss import (
@@ -71,3 +74,21 @@ def test_ranges_of_positions_are_named_by_their_first_and_last():
     assert len(POSITION_NAMES) == len(POSITION_EDGES)
     assert POSITION_NAMES[:3] == ("0-15", "16-31", "32-63")
     assert POSITION_NAMES[-2:] == ("4096-8191", "8192-")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_compiled_loss_of_bf16_logits_keeps_no_copy_of_them_in_fp32(compiled):
+    batch = Batch(*[torch.zeros(2, 8, dtype=torch.long)] * 10)
+    hidden, weight = torch.ones(2, 8, 4), torch.ones(32, 4, requires_grad=True)
+
+    def loss(hidden, weight):
+        logits = functional.linear(hidden.bfloat16(), weight.bfloat16())
+        return token_losses(Output(logits, hidden, logits, None), batch).tokens.sum()
+
+    if compiled:
+        loss = torch.compile(loss, backend="aot_eager_decomp_partition", dynamic=False)
+    kept = []
+    with saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        loss(hidden, weight)
+    dtypes = {tensor.dtype for tensor in kept if tensor.numel() == 2 * 8 * 32}
+    assert dtypes == {torch.bfloat16} if compiled else torch.float32 in dtypes

@@ -2,11 +2,13 @@ import dataclasses
 
 import pytest
 import torch
+from einops import rearrange
 
 from shards.errors import SettingError
 from shards.vocabulary import PROGRAMS
 from trainer.config import ModelConfig
 from trainer.data.batches import Batch
+from trainer.model.attention import token_major
 from trainer.model.loss import sum_losses, token_losses
 from trainer.model.transformer import TransformerXL
 from trainer.run import checkpoint
@@ -160,3 +162,10 @@ def test_with_qk_norm_the_length_of_queries_and_keys_does_not_matter(make_model,
         layer.attention.project_in.weight.data[:32] *= 7.0  # queries and keys
     after, _ = model(batch_of(vocabulary, tokens=[5, 9, 7, 8]), model.empty_memory(1))
     assert torch.allclose(before.token_logits, after.token_logits, atol=1e-4)
+
+
+def test_queries_laid_out_by_token_are_the_same_and_their_heads_join_without_a_copy():
+    queries = torch.rand(2, 3, 4, 5)
+    laid_out = token_major(queries)
+    assert torch.equal(laid_out, queries)
+    assert rearrange(laid_out, "b h t e -> b t (h e)").data_ptr() == laid_out.data_ptr()
