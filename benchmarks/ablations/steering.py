@@ -115,8 +115,9 @@ def _written(song: EncodedSong, plan: Plan, codec: Codec) -> tuple[Stream, np.nd
     parts = parts_of(song)
     codes = with_parts(ConditionCodes(), parts)
     written_codes = with_parts(ConditionCodes(), parts[plan.hidden[parts]])
-    rearranged, kinds, stops = rearrange(song, plan, codec)
-    return Stream(rearranged, codes, kinds, stops, written_codes), kinds[:-1] == WRITTEN
+    rearranged = rearrange(song, plan, codec)
+    stream = Stream.of_sections(rearranged, codes, written_codes)
+    return stream, rearranged.kinds[:-1] == WRITTEN
 
 
 @command.command()

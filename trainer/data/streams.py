@@ -30,7 +30,7 @@ from trainer.data.conditions import (
     with_band,
     without,
 )
-from trainer.data.sections import draw_plan, hidden_classes, parts_of, rearrange
+from trainer.data.sections import Rearranged, draw_plan, hidden_classes, parts_of, rearrange
 
 MAX_CACHED_STREAMS = 4096
 """Streams that are kept. Those of a dataset are views, which take a kilobyte each; varied ones take
@@ -65,6 +65,15 @@ class Stream(NamedTuple):
             return cls(song, codes)
         bars = np.arange(int(song.bars.max()) + 1)
         return cls(song, codes, np.asarray(condition_fields(codes, bars)))
+
+    @classmethod
+    def of_sections(
+        cls, rearranged: Rearranged, codes: ConditionCodes, written_codes: ConditionCodes
+    ) -> "Stream":
+        """A song that is rearranged."""
+        song, kinds, stops = rearranged
+        fields = section_fields(codes, written_codes, song.bars.astype(np.int64), kinds, stops)
+        return cls(song, codes, fields, kinds.astype(np.uint8), written_codes)
 
     def condition_fields(self, part: slice) -> np.ndarray | int:
         """The fields of some of its tokens, int64; see `trainer.data.conditions`."""
@@ -188,13 +197,9 @@ class Streams:
         plan, parts = draw_plan(song, rng), parts_of(song)
         written_codes = with_parts(codes, parts[plan.hidden[parts]])
         song, kinds, stops = rearrange(song, plan, self.dataset.codec)
-        song, kinds = (
-            EncodedSong(*(array[:length] for array in vars(song).values())),
-            kinds[:length],
-        )
-        bars = song.bars.astype(np.int64)
-        fields = section_fields(codes, written_codes, bars, kinds, stops[:length])
-        return Stream(song, codes, fields, kinds.astype(np.uint8), written_codes)
+        song = EncodedSong(*(array[:length] for array in vars(song).values()))
+        cut = Rearranged(song, kinds[:length], stops[:length])
+        return Stream.of_sections(cut, codes, written_codes)
 
     def _augment(
         self, song: EncodedSong, conditions: Conditions, rng: np.random.Generator

@@ -135,7 +135,7 @@ def test_the_model_is_fed_what_training_feeds_it(make_model, codec, encoded, acc
     for _ in write_songs([sampler], make_model(velocity_head=True), SampleConfig(), block_size=8):
         pass
     assert sampler.finish() == encoded
-    song, kinds, stops = sampler.stream
+    song = sampler.stream.song
     inputs = np.concatenate(sampler.fed, axis=1)
     count = inputs.shape[1]
     assert inputs[0].tolist() == song.tokens[:count].tolist()
@@ -143,7 +143,8 @@ def test_the_model_is_fed_what_training_feeds_it(make_model, codec, encoded, acc
     assert inputs[3].tolist() == song.steps[:count].tolist()
     parts = parts_of(encoded)
     codes = with_parts(ConditionCodes(), parts)
-    stream = Stream(song, codes, kinds, stops, with_parts(codes, parts[plan.hidden[parts]]))
+    written_codes = with_parts(codes, parts[plan.hidden[parts]])
+    stream = Stream.of_sections(sampler.stream, codes, written_codes)
     assert inputs[5].tolist() == stream.condition_fields(slice(count)).tolist()
     assert inputs[6:].tolist() == stream.band(slice(count)).tolist()
 
