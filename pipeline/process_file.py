@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,9 @@ def encode_file(
         raise LakhxlError(f"{path}: {error}") from error
 
 
+@cache
 def warm_up() -> None:
-    """Load or compile every kernel used here; see `pipeline.midi.warm_up`."""
+    """Load or compile every kernel used here, once; see `pipeline.midi.warm_up`."""
     for module in (midi, note_counts):
         module.warm_up()
     vocabulary = Vocabulary()

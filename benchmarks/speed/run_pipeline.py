@@ -1,6 +1,9 @@
 """Whole runs of the pipeline versus MidiTok's REMI tokenizer alone, and one worker versus two."""
 
+import contextlib
+import ctypes
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -14,8 +17,10 @@ import click
 from benchmarks.arguments import Measurement, corpus_argument
 from benchmarks.corpus import midi_files
 
-REMI_EVERY = 25
-"""REMI tokenizes one file in this many."""
+REMI_FILES = 100
+"""REMI tokenizes about so many files, spread evenly."""
+PR_SET_CHILD_SUBREAPER = 36
+"""Linux, prctl(2): orphans of a child become children of this process, which can count them."""
 
 
 def remi(files: list[Path]) -> float:
@@ -40,9 +45,16 @@ def remi(files: list[Path]) -> float:
 
 @dataclass
 class Run:
-    """Seconds of one run of the command, and samples of the parent's resident memory in MiB."""
+    """One run of the command.
+
+    Attributes:
+        seconds: of the clock.
+        processor: seconds of processor time, of all its processes.
+        memory: samples of the parent's resident memory in MiB.
+    """
 
     seconds: float
+    processor: float
     memory: list[float]
 
     @property
@@ -58,7 +70,7 @@ def whole_run(corpus: Path, workers: int, check: float, scratch: Path) -> Run:
     with tempfile.TemporaryDirectory(dir=scratch) as out:
         words = [sys.executable, "-m", "pipeline", "run", str(corpus), "--out", out]
         words += ["--workers", str(workers), "--round-trip-check", str(check)]
-        begun, memory = time.perf_counter(), []
+        begun, memory, before = time.perf_counter(), [], processor_time()
         run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while True:
             try:
@@ -67,7 +79,17 @@ def whole_run(corpus: Path, workers: int, check: float, scratch: Path) -> Run:
             except subprocess.TimeoutExpired:
                 memory.append(resident(run.pid))
         assert status == 0
-        return Run(time.perf_counter() - begun, memory)
+        seconds = time.perf_counter() - begun
+        return Run(seconds, processor_time() - before, memory)
+
+
+def processor_time() -> float:
+    """Seconds of processor time of this process's children and theirs, once all have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def resident(process: int) -> float:
@@ -84,32 +106,46 @@ def repeat_corpus(files: list[Path], times: int, folder: Path) -> Path:
     return folder
 
 
+def rate(seconds: float, files: int, peer: float | None) -> str:
+    """Milliseconds a file, and how many times as fast as a peer of so many files per second."""
+    times = "" if peer is None else f", {files / seconds / peer:.1f} times REMI"
+    return f"{1000 * seconds / files:.2f} ms a file{times}"
+
+
 @click.command(cls=Measurement)
 @corpus_argument
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--repeat", default=1, show_default=True, help="Read the corpus this many times.")
+@click.option("--largest", type=int, help="Only files of at most so many bytes.")
 @click.option("--round-trip-check", default=0.01, show_default=True, help="As of `pipeline run`.")
 @click.option("--peer/--no-peer", default=True, help="Run MidiTok's tokenizer as well.")
-@click.option("--single/--no-single", default=True, help="Run with one worker as well.")
+@click.option("--workers", type=int, multiple=True, default=(2, 1), show_default=True)
 def command(
-    corpus: Path, rounds: int, repeat: int, round_trip_check: float, peer: bool, single: bool
+    corpus: Path,
+    rounds: int,
+    repeat: int,
+    largest: int | None,
+    round_trip_check: float,
+    peer: bool,
+    workers: tuple[int, ...],
 ) -> None:
-    """Time `pipeline run CORPUS` with two workers, and REMI on every 25th of the same files."""
+    """Time `pipeline run CORPUS`, and REMI on a hundred of the same files.
+
+    By the clock, of each core that has a worker, and by the processor time of all processes, which
+    other programs disturb less.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     files, scratch = midi_files(corpus), corpus.parent
+    files = [path for path in files if largest is None or path.stat().st_size <= largest]
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        if repeat > 1:
+        if repeat > 1 or largest is not None:
             corpus = repeat_corpus(files, repeat, Path(folder))
         count = len(files) * repeat
         for _ in range(rounds):
-            two = whole_run(corpus, 2, round_trip_check, scratch)
-            speed = count / two.seconds / 2
-            line = f"{count} files: 2 workers {two.seconds:.1f} s, {two.growth}; "
-            line += f"{speed:.0f} files per second and core"
-            if peer:
-                theirs = remi(files[::REMI_EVERY])
-                line += f", REMI {theirs:.1f}: {speed / theirs:.1f} times"
-            if single:
-                one = whole_run(corpus, 1, round_trip_check, scratch)
-                line += f"; 1 worker {one.seconds:.1f} s, "
-                line += f"efficiency {one.seconds / 2 / two.seconds:.2f}"
-            print(line, flush=True)
+            theirs = remi(files[:: max(len(files) // REMI_FILES, 1)]) if peer else None
+            print(f"{count} files" + (f"; REMI {1000 / theirs:.2f} ms a file" if theirs else ""))
+            for number in workers:
+                run = whole_run(corpus, number, round_trip_check, scratch)
+                print(f"  workers {number}: {run.seconds:.1f} s, {run.growth}")
+                print(f"    clock      {rate(run.seconds * number, count, theirs)}")
+                print(f"    processor  {rate(run.processor, count, theirs)}", flush=True)

@@ -126,10 +126,15 @@ def _index(partial: Path, slices: int, data_settings: DataSettings) -> pa.Table:
     for field in INDEX_SCHEMA:
         column = columns.pop(field.name)
         is_stored = isinstance(column, pa.ChunkedArray)
-        arrays.append(column.combine_chunks() if is_stored else pa.array(column, field.type))
+        arrays.append(_in_one_piece(column) if is_stored else pa.array(column, field.type))
         del column
         pa.default_memory_pool().release_unused()
     return pa.table(arrays, INDEX_SCHEMA)
+
+
+def _in_one_piece(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Put a column's chunks together: in one, unless 32-bit offsets end, after 2 GB of names."""
+    return pa.table({"column": column}).combine_chunks()["column"]
 
 
 def _locations(lengths: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
