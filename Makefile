@@ -36,7 +36,7 @@ demo: $(READY)
 	@echo "    $(BIN)/trainer evaluate \"$$DEMO/runs/tiny\""
 
 # Steps of training in the demo: five minutes in all on two cores. CI takes fewer.
-STEPS ?= 250
+STEPS ?= 220
 # A model of three minutes' training needs to be told who plays.
 SONG := --bars 16 --seed 5 --ending --tempo 110 --meter 4/4 --key Am \
 	--instruments piano,strings,bass,drums
