@@ -3,14 +3,12 @@
 Importing this module does the work, because multiprocessing's forkserver takes module names.
 """
 
-import gc
 import os
 
 from pipeline.running.worker import die_with_parent
 from shards.memory import lacks_memory
 
 die_with_parent()
-gc.disable()  # nothing that is loaded becomes garbage; looking for some takes a tenth of the time
 try:
     import pyarrow as pa
 
@@ -23,5 +21,3 @@ except Exception as error:
     if not lacks_memory(error):
         raise
     os._exit(1)  # the parent says why no worker can be started
-gc.freeze()  # nor do workers look through it, which would copy its pages
-gc.enable()
