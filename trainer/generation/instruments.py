@@ -51,11 +51,7 @@ TYPICAL = {"piano": 0, "chromatic percussion": 11, "organ": 16, "guitar": 25, "b
 
 
 def choose_instruments(
-    text: str,
-    vocabulary: Vocabulary,
-    song: EncodedSong | None = None,
-    *,
-    option: str = "--instruments",
+    text: str, vocabulary: Vocabulary, song: EncodedSong | None = None
 ) -> np.ndarray:
     """Choose the instrument classes that are to play: one program for each name.
 
@@ -66,7 +62,6 @@ def choose_instruments(
         text: as for `parse_instruments`.
         vocabulary: whose classes they are.
         song: what is there already.
-        option: that they were given to; named in errors.
 
     Returns:
         shape (instruments,), bool.
@@ -79,7 +74,7 @@ def choose_instruments(
         played[song.instruments[song.instruments != NO_INSTRUMENT]] = True
     for name in text.split(","):
         name = name.strip().lower()
-        classes = np.array(_classes(name, vocabulary, option))
+        classes = np.array(_classes(name, vocabulary))
         if len(classes) > 1 and classes.max() < PROGRAMS:
             typical = np.array([TYPICAL.get(name, int(classes[0]))])
             classes = classes[played[classes]] if played[classes].any() else typical
