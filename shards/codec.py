@@ -6,8 +6,9 @@ The stream
                              the longest that fits
     [m3/4] [t120.0]          meter and tempo, where they change; always both at the song's start
     b50 w18 …                bends and modulations that change: by class, bend first
-    n60 d12  n36 d3 …        pitch and duration of each melodic note: by instrument class, then
-                             pitch from high to low
+    n60 d12 n55 n48 d3 …     pitch and duration of each melodic note: by instrument class, then
+                             pitch from high to low; a note without a duration lasts as long as
+                             the one right before it, of the same chord and class
     k36 k42 …                drums: by key; a drum note lasts `drum_duration` steps
     <eos>
 
@@ -127,12 +128,12 @@ class Codec:
         note_at = at[note_items]
         instruments[note_at] = notes["instrument"]
         velocities[note_at] = velocity_bin(notes["velocity"])
-        melodic = notes["instrument"] < PROGRAMS
-        duration_at = note_at[melodic] + 1
-        durations = vocabulary.nearest_durations[notes["duration"][melodic]]
+        stated = states_duration(notes)
+        duration_at = note_at[stated] + 1
+        durations = vocabulary.nearest_durations[notes["duration"][stated]]
         tokens[duration_at] = vocabulary.duration0 + durations
-        times[duration_at] = notes["start"][melodic]
-        instruments[duration_at] = notes["instrument"][melodic]
+        times[duration_at] = notes["start"][stated]
+        instruments[duration_at] = notes["instrument"][stated]
         instruments[at[control_items]] = song.controls["instrument"]
 
         bars, within = self.bars(song, int(steps[-1])).locate(times)
@@ -158,7 +159,7 @@ class Codec:
             vocabulary.pitch0 + song.notes["pitch"],
             vocabulary.drum0 + instrument - PROGRAMS,
         )
-        widths = np.concatenate([np.ones(len(ids), np.int64), 1 + (instrument < PROGRAMS)])
+        widths = np.concatenate([np.ones(len(ids), np.int64), 1 + states_duration(song.notes)])
         steps = np.concatenate([steps, song.notes["start"]])
         order = np.argsort(steps, kind="stable")  # changes before notes
         is_note = order >= len(ids)
@@ -310,7 +311,7 @@ class Codec:
             ValueError: the tokens do not follow the grammar; names the first that does not.
         """
         tokens = encoded.tokens.astype(np.int64)
-        self._check_grammar(tokens, self.vocabulary.kind(tokens))
+        self._check_grammar(tokens, self.vocabulary.kind(tokens), encoded.instruments)
         return self.song_of(encoded, self.times(tokens))
 
     def times(self, tokens: np.ndarray) -> np.ndarray:
@@ -327,12 +328,14 @@ class Codec:
         vocabulary, tokens = self.vocabulary, encoded.tokens.astype(np.int64)
         kind = vocabulary.kind(tokens)
         at = np.flatnonzero(vocabulary.is_note(tokens))
-        is_drum = kind[at] == Kind.DRUM
-        drums, durations = tokens[at] - vocabulary.drum0, tokens[kind == Kind.DURATION]
+        is_drum, drums = kind[at] == Kind.DRUM, tokens[at] - vocabulary.drum0
         notes = np.empty(len(at), NOTE)
         notes["start"] = time[at]
         notes["duration"][is_drum] = vocabulary.drum_duration
-        notes["duration"][~is_drum] = vocabulary.durations[durations - vocabulary.duration0]
+        stated = np.flatnonzero(kind == Kind.DURATION)
+        last_stated = np.searchsorted(stated, at[~is_drum] + 1, side="right") - 1
+        durations = tokens[stated[last_stated]] - vocabulary.duration0
+        notes["duration"][~is_drum] = vocabulary.durations[durations]
         notes["instrument"] = np.where(is_drum, PROGRAMS + drums, encoded.instruments[at])
         notes["pitch"] = tokens[at] - vocabulary.pitch0
         notes["pitch"][is_drum] = vocabulary.low_key + drums[is_drum]
@@ -380,12 +383,16 @@ class Codec:
             tempos["microseconds"] = self.vocabulary.tempos[tokens[at] - self.vocabulary.tempo0]
         return changes(_by_start(tempos), DEFAULT_TEMPO)
 
-    def _check_grammar(self, tokens: np.ndarray, kind: np.ndarray) -> None:
-        """A stream opens with <sos>, ends with <eos>; a duration follows each pitch."""
+    def _check_grammar(self, tokens: np.ndarray, kind: np.ndarray, instruments: np.ndarray) -> None:
+        """A stream opens with <sos>, ends with <eos>; each pitch has a duration, or shares one."""
         if len(tokens) < 2 or kind[0] != Kind.SOS or kind[-1] != Kind.EOS:
             raise ValueError("a song's tokens open with <sos> and end with <eos>")
         inner, outer = kind[1:], kind[:-1]
-        wrong = (inner == Kind.DURATION) != (outer == Kind.PITCH)
+        is_melodic = (outer == Kind.PITCH) | (outer == Kind.DURATION)
+        follows = np.zeros(len(outer), bool)  # the pitch is not the first of its class in a chord
+        follows[1:] = is_melodic[:-1] & (instruments[1:-1] == instruments[:-2])
+        is_stated = inner == Kind.DURATION
+        wrong = np.where(outer == Kind.PITCH, ~is_stated & ~follows, is_stated)
         wrong[:-1] |= (inner[:-1] < Kind.PITCH) | (inner[:-1] > Kind.MODULATION)
         if wrong.any():
             index = 1 + int(wrong.argmax())
@@ -395,6 +402,19 @@ class Codec:
     def _name(self, token: int) -> str:
         known = token < len(self.vocabulary)
         return self.vocabulary.names[token] if known else f"the unknown id {token}"
+
+
+def states_duration(notes: np.ndarray) -> np.ndarray:
+    """Which notes, in canonical order, have a duration token; shape (notes,), bool.
+
+    Of programs all but those as long as the note before, where that is of the same chord and class.
+    """
+    stated = notes["instrument"] < PROGRAMS
+    shared = stated[1:].copy()
+    for name in ("start", "instrument", "duration"):
+        shared &= notes[name][1:] == notes[name][:-1]
+    stated[1:] &= ~shared
+    return stated
 
 
 def _by_start(events: np.ndarray) -> np.ndarray:

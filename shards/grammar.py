@@ -24,8 +24,8 @@ class Cursor:
         self.bar = self.step = self.time = 0
         self.bar_steps = vocabulary.bar_steps[4, 4]
         self._meter = self._tempo = -1
-        kinds = vocabulary.kind(np.arange(len(vocabulary))).tolist()
-        self._readers = ["_read_" + Kind(kind).name.lower() for kind in kinds]
+        kinds = vocabulary.kind(np.arange(len(vocabulary)))
+        self._readers = ["_read_" + Kind(kind).name.lower() for kind in kinds.tolist()]
         v = vocabulary
         notes = _range(v, v.pitch0, v.duration0 - v.pitch0)
         rests = _range(v, v.rest0, len(v.rests))
@@ -35,11 +35,14 @@ class Cursor:
         self._tempos = _range(v, v.tempo0, len(v.tempos))
         self._durations = _range(v, v.duration0, len(v.durations))
         self._after_note = notes | rests | _range(v, v.eos, 1)
+        self._after_shared = self._after_note | self._durations
         self._after_change = notes | rests | controls
         self._after_rests = notes | controls | self._meters | self._tempos
         self._rests = v.rests.tolist()
         self._rests_after = np.searchsorted(v.rests, v.rest_room, side="right").tolist()
         self._next = _range(v, v.sos, 1)
+        self._is_melodic = ((kinds == Kind.PITCH) | (kinds == Kind.DURATION)).tolist()
+        self._instrument = self._chord_class = self._chord_duration = -1
         self.due = 0
 
     def allowed(self) -> np.ndarray:
@@ -49,8 +52,8 @@ class Cursor:
         """
         return self._next
 
-    def push(self, token: int) -> tuple[int, int]:
-        """Read the next token; returns its bar and step.
+    def push(self, token: int, instrument: int) -> tuple[int, int]:
+        """Read the next token and its instrument class; returns its bar and step.
 
         Raises:
             ValueError: the grammar does not allow the token here.
@@ -60,6 +63,9 @@ class Cursor:
         self.time += self.due
         self.bar, self.step = self.next_bar(), (self.step + self.due) % self.bar_steps
         self.due = 0
+        self._instrument = instrument
+        if not self._is_melodic[token]:
+            self._chord_class = self._chord_duration = -1
         getattr(self, self._readers[token])(token)
         return self.bar, self.step
 
@@ -81,12 +87,18 @@ class Cursor:
         self._next = _range(self.vocabulary, self.vocabulary.pad, 1)
 
     def _read_pitch(self, token: int) -> None:
-        self._next = self._durations
+        if self._instrument != self._chord_class:
+            self._chord_class, self._next = self._instrument, self._durations
+            return
+        self._next = self._after_shared.copy()
+        self._next[self._chord_duration] = False  # what it shares is not stated
 
     def _read_duration(self, token: int) -> None:
+        self._chord_duration = token
         self._next = self._after_note
 
-    _read_drum = _read_duration
+    def _read_drum(self, token: int) -> None:
+        self._next = self._after_note
 
     def _read_rest(self, token: int) -> None:
         v, rest = self.vocabulary, token - self.vocabulary.rest0

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 MANIFEST, VOCABULARY = "dataset.json", "vocabulary.json"
 INDEX, LEDGER = "index.arrow", "ledger.arrow"
 REPORT, REPORT_PAGE = "report.json", "report.html"

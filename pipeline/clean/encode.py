@@ -111,6 +111,14 @@ def write_stream(changes, notes, meters, special_ids, first_ids, durations, drum
             return -1
         tokens[at] = pitch0 + note.pitch
         at += 1
+        if n > 1:
+            above = notes[n - 2]
+            if (above.start, above.instrument, above.duration) == (
+                note.start,
+                note.instrument,
+                note.duration,
+            ):
+                continue
         tokens[at] = duration0 + nearest[note.duration]
         instruments[at], velocities[at] = note.instrument, NO_VELOCITY
         bars[at], steps[at] = bar, bar_step

@@ -62,8 +62,10 @@ def canonical_songs(draw, vocabulary: Vocabulary, max_notes: int = 40) -> Song:
 
 def _melodic_sounds(vocabulary: Vocabulary) -> st.SearchStrategy[tuple[int, int, int]]:
     """Duration, program and pitch."""
-    durations = st.sampled_from(vocabulary.durations.tolist())
-    return st.tuples(durations, st.integers(0, 127), st.integers(0, 127))
+    every = vocabulary.durations.tolist()
+    durations = st.one_of(st.sampled_from(every[:2]), st.sampled_from(every))  # chords share one
+    programs = st.one_of(st.sampled_from((0, 40)), st.integers(0, 127))
+    return st.tuples(durations, programs, st.integers(0, 127))
 
 
 def _drum_sounds(vocabulary: Vocabulary) -> st.SearchStrategy[tuple[int, int, int]]:

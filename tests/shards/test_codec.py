@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shards.codec import Codec, EncodedSong
 from shards.grammar import Cursor
-from shards.vocabulary import CodecSettings, Vocabulary
+from shards.vocabulary import CodecSettings, Kind, Vocabulary
 from tests.shards.songs import canonical_songs, make_song
 
 VOCABULARIES = [
@@ -46,6 +46,49 @@ def test_a_waltz_has_the_documented_tokens():
     assert encoded.velocities.tolist() == list(chain(*bins))
     assert encoded.bars.tolist() == [0] * len(encoded)
     assert encoded.steps.tolist() == [0] * 10 + [60] * 2
+
+
+def test_in_a_chord_of_one_class_a_duration_is_stated_where_it_changes():
+    song = make_song(
+        [(0, 12, 0, 72, 66), (0, 12, 0, 67, 66), (0, 12, 0, 60, 66), (0, 6, 0, 48, 66),
+         (0, 6, 40, 60, 66), (0, 6, 40, 55, 66), (0, 6, 136, 35, 66), (12, 6, 40, 55, 66)]
+    )  # fmt: skip
+    assert names(Codec(Vocabulary()).encode(song), Vocabulary()) == (
+        "<sos> m4/4 t120.0 n72 d12 n67 n60 n48 d6 n60 d6 n55 k35 r12 n55 d6 <eos>"
+    )
+
+
+@given(st.data(), vocabularies)
+def test_a_duration_is_left_out_exactly_where_the_note_before_has_the_same(data, vocabulary):
+    song = data.draw(canonical_songs(vocabulary))
+    before, wanted = None, []
+    for start, duration, instrument, *_ in song.notes.tolist():
+        if instrument < 128 and before != (start, instrument, duration):
+            wanted.append(duration)
+        before = start, instrument, duration
+    tokens = Codec(vocabulary).encode(song).tokens
+    stated = tokens[vocabulary.kind(tokens) == Kind.DURATION]
+    assert vocabulary.durations[stated - vocabulary.duration0].tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("stream", "classes", "message"),
+    [
+        ("n60 n55 d12", (0, 0, 0), "token 4 is n55 after n60"),
+        ("n60 d12 n55", (0, 0, 40), "token 6 is <eos> after n55"),
+        ("n60 d12 r1 n55", (0, 0, 255, 0), "token 7 is <eos> after n55"),
+        ("n60 d12 n55 d12 d12", (0, 0, 0, 0, 0), "token 7 is d12 after d12"),
+        ("n60 d12 k36 n55", (0, 0, 137, 0), "token 7 is <eos> after n55"),
+    ],
+)
+def test_a_first_note_of_a_chord_without_a_duration_is_refused(stream, classes, message):
+    vocabulary = Vocabulary()
+    tokens = [vocabulary.ids[name] for name in f"<sos> m4/4 t120.0 {stream} <eos>".split()]
+    instruments = np.array([255] * 3 + [*classes] + [255], np.uint8)
+    zeros = np.zeros(len(tokens), np.uint8)
+    song = EncodedSong(np.array(tokens, np.uint16), instruments, zeros, zeros, zeros)
+    with pytest.raises(ValueError, match=message):
+        Codec(vocabulary).decode(song)
 
 
 @pytest.mark.parametrize(
@@ -99,22 +142,28 @@ def test_encoding_again_gives_back_every_array(data, vocabulary):
 def test_a_cursor_allows_every_token_and_gives_the_bars_and_steps_of_the_arrays(data, vocabulary):
     encoded = data.draw(encoded_songs(vocabulary))
     cursor = Cursor(vocabulary)
-    found = [cursor.push(token) for token in encoded.tokens.tolist()]
+    rows = zip(encoded.tokens.tolist(), encoded.instruments.tolist(), strict=True)
+    found = [cursor.push(*row) for row in rows]
     assert found == list(zip(encoded.bars.tolist(), encoded.steps.tolist(), strict=True))
 
 
 @given(st.integers(0, 2**32), vocabularies, st.integers(0, 60))
 def test_any_stream_that_the_cursor_allows_decodes(seed, vocabulary, length):
-    random, cursor, tokens = np.random.default_rng(seed), Cursor(vocabulary), []
+    random, cursor = np.random.default_rng(seed), Cursor(vocabulary)
+    tokens, classes = list[int](), list[int]()
     while not tokens or tokens[-1] != vocabulary.eos:
         choices = np.flatnonzero(cursor.allowed())
         if len(tokens) > length and vocabulary.eos in choices:
             choices = [vocabulary.eos]
         tokens.append(int(random.choice(choices)))
-        cursor.push(tokens[-1])
-    tokens = np.array(tokens, np.uint16)
+        if vocabulary.kind(tokens[-1]) != Kind.DURATION:
+            classes.append(int(random.integers(2)))
+        else:
+            classes.append(classes[-1])
+        cursor.push(tokens[-1], classes[-1])
+    tokens, classes = np.array(tokens, np.uint16), np.array(classes, np.uint8)
     zeros = np.zeros(len(tokens), np.uint8)
-    song = Codec(vocabulary).decode(EncodedSong(tokens, zeros, zeros, zeros, zeros))
+    song = Codec(vocabulary).decode(EncodedSong(tokens, classes, zeros, zeros, zeros))
     assert 1 <= len(song.notes) <= vocabulary.is_note(tokens).sum()
     assert Codec(vocabulary).decode(Codec(vocabulary).encode(song)) == song
 

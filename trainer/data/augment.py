@@ -7,7 +7,7 @@ encode to. The order of notes, by class and then by pitch, stays as it is.
 import numpy as np
 
 from shards.codec import Codec, EncodedSong
-from shards.vocabulary import PITCHES, Vocabulary
+from shards.vocabulary import PITCHES, Kind, Vocabulary
 from trainer.data.sections import Plan, rearrange
 
 LOWEST_PITCH, HIGHEST_PITCH = 21, 108
@@ -55,7 +55,7 @@ def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedS
     if not kept.any():
         return song
     last = int(np.flatnonzero(kept)[-1])
-    last += song.tokens[last] < codec.vocabulary.drum0  # its duration
+    last += codec.vocabulary.kind(song.tokens[last + 1]) == Kind.DURATION
     song = EncodedSong(*(array[: last + 1] for array in vars(song).values()))
     bars = int(song.bars[-1]) + 1
     all_in_one = np.zeros(bars, np.int64)

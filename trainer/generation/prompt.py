@@ -60,7 +60,7 @@ def first_bars(song: EncodedSong, bars: int, vocabulary: Vocabulary) -> EncodedS
     """The first bars up to their last complete note, then <eos>; None if they hold no note."""
     tokens = int(np.searchsorted(song.bars[:-1], bars))
     kind = vocabulary.kind(song.tokens[:tokens])
-    ends = np.flatnonzero((kind == Kind.DRUM) | (kind == Kind.DURATION))
+    ends = np.flatnonzero((kind >= Kind.PITCH) & (kind <= Kind.DURATION))
     if not len(ends):
         return None
     last = int(ends[-1])

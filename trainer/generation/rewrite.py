@@ -336,9 +336,9 @@ class SectionCursor(Cursor):
         self.bar, self.step, self.due = bar, 0, 0
         self._next = np.arange(len(self.vocabulary)) == self.vocabulary.sos
 
-    def push(self, token: int) -> tuple[int, int]:
-        """Read the next token; returns its bar and step."""
-        super().push(token)
+    def push(self, token: int, instrument: int) -> tuple[int, int]:
+        """Read the next token and its instrument class; returns its bar and step."""
+        super().push(token, instrument)
         bars, steps = self._bar_lines.locate(np.array([self.time]))
         self.bar, self.step = int(bars[0]), int(steps[0])
         return self.bar, self.step
@@ -386,4 +386,4 @@ class SectionWriter(SongWriter):
         left = self._stop - cursor.time - cursor.due
         allowed[v.rest0 : v.rest0 + len(v.rests)] &= v.rests < left
         ends = np.arange(len(allowed)) == v.eos
-        return prefer(allowed, ends | self._is_note) if note_due else allowed
+        return prefer(allowed, ends | self._is_of_note) if note_due else allowed

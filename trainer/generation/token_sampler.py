@@ -175,9 +175,7 @@ class Sampler(ABC):
     def append(self, token: int, instrument: int, velocity: int | None) -> None:
         """Append what has been sampled."""
         self.writer.append_sampled(token, instrument, velocity)
-        note = self.writer.completed_note()
-        if note is not None:
-            instrument, pitch, duration = note
+        for instrument, pitch, duration in self.writer.completed_notes():
             self._missing.push(instrument)
             if self._pull is not None and instrument < PROGRAMS:
                 self._pull.push(pitch, duration)

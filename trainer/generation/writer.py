@@ -86,6 +86,7 @@ class SongWriter:
         self._has_instrument = vocabulary.has_instrument(tokens).tolist()
         self._no_change = (self._kinds != Kind.METER) & (self._kinds != Kind.TEMPO)
         self._is_note = vocabulary.is_note(tokens)
+        self._is_of_note = self._is_note | (self._kinds == Kind.DURATION)
         self._tempo = DEFAULT_TEMPO[1]
         self._last_note: tuple[int, int] | None = None  # class and pitch, at this step
         self._used_programs: set[int] = set()  # only those that `constraints` allows
@@ -93,6 +94,7 @@ class SongWriter:
         self._drums = constraints.instruments[PROGRAMS:]
         self._highest = _highest(self._programs)
         self._rests = vocabulary.rests.tolist()
+        self._duration = 0  # steps, of the last duration token
         self._last_velocities: dict[int, int] = {}
         self._not_before = 0
         self._complete_rows = self._prompt_rows = 0  # rows up to the last complete note
@@ -133,7 +135,7 @@ class SongWriter:
     def append(self, token: int, instrument: int, velocity: int) -> None:
         """Append a token that the grammar allows."""
         self._seconds = self.seconds
-        bar, step = self.cursor.push(token)
+        bar, step = self.cursor.push(token, instrument)
         self.rows.append((token, instrument, velocity, bar, step))
         self._update(token, instrument, velocity)
         if self._guard:
@@ -142,19 +144,25 @@ class SongWriter:
     def _update(self, token: int, instrument: int, velocity: int) -> None:
         """Update what the next token depends on."""
         kind = self._kind[token]
-        if kind in (DRUM, DURATION):
+        if kind in (DRUM, DURATION) or (kind == PITCH and self._may_share_duration()):
             self._complete_rows = len(self.rows)
         if kind in (DRUM, PITCH):
             self._last_note = instrument, token - self.vocabulary.pitch0
             self._last_velocities[instrument] = velocity
         if kind == PITCH:
             self._use(instrument)
+        elif kind == DURATION:
+            self._duration = int(self.vocabulary.durations[token - self.vocabulary.duration0])
         elif kind == REST:
             self._last_note = None
         elif kind == TEMPO:
             self._tempo = int(self.vocabulary.tempos[token - self.vocabulary.tempo0])
         elif kind == EOS:
             self.ended = True
+
+    def _may_share_duration(self) -> bool:
+        """Whether the last token, a pitch, needs no duration: the note above it has one."""
+        return bool(self.cursor.allowed()[self.vocabulary.eos])
 
     def _use(self, program: int) -> None:
         """Count a program; once there are as many as may play, no other may."""
@@ -188,17 +196,20 @@ class SongWriter:
             velocity = self._last_velocities.get(instrument, DEFAULT_VELOCITY)
         self.append(token, instrument, velocity)
 
-    def completed_note(self) -> tuple[int, int, int] | None:
-        """Class, pitch and duration of the note that the last token ended; None if it ended none.
+    def completed_notes(self) -> list[tuple[int, int, int]]:
+        """Class, pitch and duration of each note that is known since the last token.
 
-        The pitch of a drum has no meaning.
+        A pitch is known once the token after it is: it may be its duration. The pitch of a drum has
+        no meaning.
         """
-        v, (token, instrument, *_) = self.vocabulary, self.rows[-1]
+        v, notes, (token, instrument, *_) = self.vocabulary, [], self.rows[-1]
+        if len(self.rows) - 1 > self._prompt_rows:
+            pitch, program, *_ = self.rows[-2]
+            if self._kind[pitch] == PITCH:
+                notes.append((program, pitch - v.pitch0, self._duration))
         if self._kind[token] == DRUM:
-            return instrument, 0, v.drum_duration
-        if self._kind[token] == DURATION:
-            return instrument, self.rows[-2][0] - v.pitch0, int(v.durations[token - v.duration0])
-        return None
+            notes.append((instrument, 0, v.drum_duration))
+        return notes
 
     def has_instrument(self, token: int) -> bool:
         """Whether a token comes with a program to be sampled: a pitch or a control."""
@@ -223,10 +234,10 @@ class SongWriter:
         """Which tokens may come next, shape (V,), bool; at least one.
 
         Args:
-            note_due: allow only notes, if one may come next.
+            note_due: allow only notes and their durations, if one may come next.
             due_bar: a bar that must not end before the next note starts; None: there is none.
         """
-        if self._kind[self.rows[-1][0]] == PITCH:
+        if self._kind[self.rows[-1][0]] == PITCH and not self._may_share_duration():
             return self.cursor.allowed()  # any duration, whatever else
         allowed = self.playable_tokens()
         if not self._may_end():
@@ -241,7 +252,7 @@ class SongWriter:
         if now < self._not_before:
             return self._only_rests(allowed, self._not_before - now)
         if note_due:
-            allowed = prefer(allowed, self._is_note)
+            allowed = prefer(allowed, self._is_of_note)
         if not self.constraints.allow_changes:  # in the opening nothing else is allowed
             allowed = prefer(allowed, self._no_change)
         return self._without_loops(allowed)
