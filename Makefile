@@ -7,6 +7,10 @@ DEMO := demo
 
 .PHONY: demo test lint docs bench fuzz clean
 
+# Modules are compiled when they are first imported, and kept, even where the shell says not to: pip
+# would compile all 13,000 files of the libraries, most of which nobody imports, in 50 s.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The folder may have any name: the shell reads it from the environment.
 demo: export DEMO := $(DEMO)
 demo: $(READY)
@@ -44,9 +48,7 @@ SONG := --bars 16 --seed 5 --ending --tempo 110 --meter 4/4 --key Am \
 TEST ?= 0.1
 
 # One process per core, up to eight: each imports torch and makes its own datasets. One that has
-# nothing left to do takes tests from the end of another's. Compiled modules are kept, even where
-# the shell says not to: each process rewrites 130 files of asserts, which takes three seconds.
-test: export PYTHONDONTWRITEBYTECODE :=
+# nothing left to do takes tests from the end of another's.
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
@@ -61,7 +63,7 @@ docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .venv/docs: $(READY)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[docs]'
 	touch $@
 
 # Compares with libraries from PyPI, on the real files in the folder that LAKHXL_CORPUS names.
@@ -84,7 +86,7 @@ fuzz: $(READY)
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lakhxl needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[test]'
 	touch $@
 
 clean: export DEMO := $(DEMO)
