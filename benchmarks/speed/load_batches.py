@@ -23,8 +23,8 @@ from trainer.data.selection import select
 from trainer.data.streams import Variation
 from trainer.device import memory_in_use
 
-SHAPES = ((64, 32), (16, 256), (32, 512), (32, 1024))
-"""(lanes, block)"""
+SHAPES = ((64, 32), (32, 512), (256, 512), (128, 1024))
+"""(lanes, block): of the preset tiny, one between, of small, of base and large."""
 CPU = torch.device("cpu")
 DEFAULT = Variation.of(Config())
 VARIATIONS = {

@@ -91,16 +91,20 @@ class BatchBuffer:
     Attributes:
         narrow, wide: shape (columns, B, tokens), int32 and int64.
         arrays: each column of them as an array of shape (B, tokens), by name; write to them.
+        has_conditions: shape (B,), bool; whether the columns of conditions hold others than 0.
     """
 
     NARROW = ("tokens", "instruments", "bars", "steps", "velocities",
               "targets", "instrument_targets", "velocity_targets")  # fmt: skip
     WIDE = ("segment_ids", "positions", "conditions", "band_low", "band_high")
+    OF_CONDITIONS = slice(2, 5)
+    """Which of the wide columns hold conditions."""
 
     def __init__(self, lanes: int, tokens: int, *, pinned: bool = False) -> None:
         # numpy's memory, unlike torch's, lies in large pages
         self.narrow = torch.from_numpy(np.empty((len(self.NARROW), lanes, tokens), np.int32))
-        self.wide = torch.from_numpy(np.empty((len(self.WIDE), lanes, tokens), np.int64))
+        self.wide = torch.from_numpy(np.zeros((len(self.WIDE), lanes, tokens), np.int64))
+        self.has_conditions = np.zeros(lanes, bool)
         if pinned:
             self.narrow, self.wide = self.narrow.pin_memory(), self.wide.pin_memory()
         self.arrays: dict[str, np.ndarray] = dict(
@@ -170,23 +174,27 @@ class Blocks(Dataset[BatchBuffer]):
             lanes: the spans of each lane, in order; None for an idle lane. What they leave of the
                 buffer becomes padding.
         """
-        width = buffer.wide.shape[2]
+        width, of_conditions = buffer.wide.shape[2], buffer.wide.numpy()[buffer.OF_CONDITIONS]
         columns = {name: array.reshape(-1) for name, array in buffer.arrays.items()}
         for lane, spans in enumerate(lanes):
             at, stop = lane * width, (lane + 1) * width
+            if buffer.has_conditions[lane]:  # few have: most lanes' zeros are left as they are
+                of_conditions[:, lane] = 0
+            has_conditions = False
             for span in spans or ():
-                self._copy(columns, at, span)
+                has_conditions |= self._copy(columns, at, span)
                 at += span.stop - span.start
             _pad(columns, slice(at, stop))
+            buffer.has_conditions[lane] = has_conditions
         self._map_missing(columns)
 
-    def _copy(self, columns: dict[str, np.ndarray], at: int, span: Span) -> None:
-        """Copy one span as it is in the dataset."""
+    def _copy(self, columns: dict[str, np.ndarray], at: int, span: Span) -> bool:
+        """Copy one span as it is in the dataset; conditions only where it has any, else False."""
         song, start, stop, segment_id = span
         end = at + stop - start
         if song == NO_SONG:
             _pad(columns, slice(at, end))
-            return
+            return False
         stream = self.streams.get(song, segment_id)
         played = stream.song
         if stop >= len(played):  # a varied song may be shorter
@@ -202,8 +210,10 @@ class Blocks(Dataset[BatchBuffer]):
         columns["velocities"][here] = played.velocities[now]
         columns["velocity_targets"][here] = played.velocities[after]
         columns["bars"][here], columns["steps"][here] = played.bars[now], played.steps[now]
-        columns["conditions"][here] = stream.condition_fields(now)
-        columns["band_low"][here], columns["band_high"][here] = stream.band(now)
+        if stream.has_conditions:
+            columns["conditions"][here] = stream.condition_fields(now)
+            columns["band_low"][here], columns["band_high"][here] = stream.band(now)
+        return stream.has_conditions
 
     def _map_missing(self, columns: dict[str, np.ndarray]) -> None:
         """Give inputs without instrument or velocity the class for none; ignore such targets.
@@ -250,11 +260,12 @@ def one_epoch(
 
 
 def _pad(columns: dict[str, np.ndarray], here: slice) -> None:
-    """Write padding."""
+    """Write padding, to columns of conditions that are 0."""
     if here.start == here.stop:
         return
-    for column in columns.values():
-        column[here] = 0
+    for name, column in columns.items():
+        if name not in BatchBuffer.WIDE[BatchBuffer.OF_CONDITIONS]:
+            column[here] = 0
     columns["segment_ids"][here] = PADDING
     columns["targets"][here] = IGNORED
     columns["instruments"][here] = NO_INSTRUMENT

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,6 +110,9 @@ class ConditionCodes(NamedTuple):
     band: tuple[int, int] = (0, 0)
 
 
+NO_CONDITIONS = ConditionCodes()
+
+
 def encode_conditions(conditions: Conditions, vocabulary: Vocabulary) -> ConditionCodes:
     """Turn conditions into numbers. What the vocabulary lacks, or is no number, is not given."""
     codes = {}
@@ -182,22 +186,26 @@ def transposed_key(key: str | None, semitones: int) -> str | None:
     return TONICS[tonic % 12] + "m" * key.endswith("m")
 
 
-def without(conditions: Conditions, rng: np.random.Generator, probability: float) -> Conditions:
-    """Leave conditions out at random.
+def draw_given(rng: np.random.Generator, probability: float) -> tuple[str, ...]:
+    """Draw which conditions are given.
 
-    All of them with the given probability, so that a model learns to write without; else each on
-    its own with the same.
+    None with the given probability, so that a model learns to write without; else each is left out
+    on its own with the same, but with one half where that is less.
+
+    Returns:
+        Names of fields of `Conditions`, for `only`.
     """
-    draws = rng.random(len(_DROPPED) + 1)
+    draws = rng.random(len(_DRAWN) + 1)
     if draws[0] < probability:
-        return Conditions()
+        return ()
+    is_given = (draws[1:] >= min(probability, 0.5)).tolist()
+    return tuple(compress(_DRAWN, is_given))
+
+
+def only(conditions: Conditions, names: Iterable[str]) -> Conditions:
+    """The conditions of these names; the drums are those of the programs."""
     values = vars(conditions)
-    kept = {
-        name: values[name]
-        for name, draw in zip(_DROPPED, draws[1:], strict=True)
-        if draw >= probability
-    }
-    return Conditions(**kept, drums=conditions.drums)
+    return Conditions(**{name: values[name] for name in names}, drums=conditions.drums)
 
 
-_DROPPED = ("tempo", "meter", "key", "bars", "notes_per_bar", "programs")
+_DRAWN = ("tempo", "meter", "key", "bars", "notes_per_bar", "programs")

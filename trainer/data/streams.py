@@ -16,7 +16,9 @@ from shards.vocabulary import PROGRAMS
 from trainer.config import Config
 from trainer.data.augment import change_tempo, drop_parts, transpose
 from trainer.data.conditions import (
+    GIVEN,
     INDEX_COLUMNS,
+    NO_CONDITIONS,
     PLAIN,
     SHIFTS,
     TEMPOS_PER_OCTAVE,
@@ -25,10 +27,11 @@ from trainer.data.conditions import (
     Conditions,
     bars_left_field,
     condition_fields,
+    draw_given,
     encode_conditions,
+    only,
     transposed_key,
     with_band,
-    without,
 )
 from trainer.data.sections import Rearranged, draw_plan, hidden_classes, parts_of, rearrange
 
@@ -53,10 +56,10 @@ class Stream(NamedTuple):
     """
 
     song: EncodedSong
-    codes: ConditionCodes = ConditionCodes()
+    codes: ConditionCodes = NO_CONDITIONS
     fields: np.ndarray | None = None
     kinds: np.ndarray | None = None
-    written_codes: ConditionCodes = ConditionCodes()
+    written_codes: ConditionCodes = NO_CONDITIONS
 
     @classmethod
     def plain(cls, song: EncodedSong, codes: ConditionCodes) -> "Stream":
@@ -74,6 +77,11 @@ class Stream(NamedTuple):
         song, kinds, stops = rearranged
         fields = section_fields(codes, written_codes, song.bars.astype(np.int64), kinds, stops)
         return cls(song, codes, fields, kinds.astype(np.uint8), written_codes)
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether any of its tokens may have a field or a band."""
+        return self.fields is not None or self.codes != NO_CONDITIONS
 
     def condition_fields(self, part: slice) -> np.ndarray | int:
         """The fields of some of its tokens, int64; see `trainer.data.conditions`."""
@@ -99,9 +107,14 @@ def section_fields(
     stop_bars: np.ndarray,
 ) -> np.ndarray:
     """The fields of tokens of a rearranged song, int64: how many bars its section has left."""
-    fields = np.where(kinds == WRITTEN, written_codes.fields, codes.fields)
-    in_section = fields + bars_left_field(stop_bars - 1 - bars) + (kinds << SHIFTS["section"])
-    return np.where(kinds == PLAIN, condition_fields(codes, bars), in_section)
+    of_kinds = np.array([codes.fields, codes.fields, written_codes.fields], np.int64)
+    of_kinds += np.array([PLAIN, GIVEN, WRITTEN]) << SHIFTS["section"]
+    is_plain = kinds == PLAIN
+    last_bars = np.where(is_plain, codes.last_bar or 0, stop_bars - 1)
+    left = bars_left_field(last_bars - bars)
+    if codes.last_bar is None:
+        left[is_plain] = 0
+    return of_kinds.take(kinds) + left
 
 
 def with_parts(codes: ConditionCodes, parts: np.ndarray) -> ConditionCodes:
@@ -187,11 +200,12 @@ class Streams:
             return Stream(song)
         variation, length = self.variation, len(song)
         rng = np.random.default_rng([variation.seed, epoch, number])
-        song, conditions = self._augment(song, self._conditions(number), rng)
-        codes = ConditionCodes()
-        if variation.conditions:
-            conditions = without(conditions, rng, variation.condition_dropout)
-            codes = encode_conditions(conditions, self.dataset.vocabulary)
+        given = draw_given(rng, variation.condition_dropout) if variation.conditions else ()
+        conditions = self._conditions(number) if given else Conditions()  # rows take long to read
+        song, conditions = self._augment(song, conditions, rng)
+        codes = NO_CONDITIONS
+        if given:
+            codes = encode_conditions(only(conditions, given), self.dataset.vocabulary)
         if rng.random() >= variation.rearranged:
             return Stream.plain(song, codes)
         plan, parts = draw_plan(song, rng), parts_of(song)
@@ -235,8 +249,6 @@ class Streams:
         return song, conditions
 
     def _conditions(self, number: int) -> Conditions:
-        """What the index says of a song; nothing where nothing is to be said."""
-        if not self._index:
-            return Conditions()
+        """What the index says of a song."""
         row = {name: column[number].as_py() for name, column in self._index.items()}
         return Conditions.of_song(row)

@@ -13,10 +13,11 @@ from trainer.data.conditions import (
     ConditionCodes,
     Conditions,
     condition_fields,
+    draw_given,
     encode_conditions,
+    only,
     parse_key,
     transposed_key,
-    without,
 )
 
 wild = st.one_of(st.none(), st.floats(), st.integers(-(10**9), 10**9))
@@ -101,10 +102,17 @@ def test_a_transposed_key_comes_back(key, semitones):
 def test_conditions_are_left_out_together_and_each_on_its_own():
     every = Conditions(tempo=120, meter="4/4", key="C", bars=9, notes_per_bar=3, programs=(1,))
     rng = np.random.default_rng(0)
-    drawn = [without(every, rng, 0.5) for _ in range(4000)]
+    drawn = [only(every, draw_given(rng, 0.5)) for _ in range(4000)]
     counts = [sum(value is not None for value in vars(each).values()) - 1 for each in drawn]
     share = np.bincount(counts, minlength=7) / len(drawn)
     assert share[0] == pytest.approx(0.5 + 0.5 / 64, abs=0.03)
     assert share[6] == pytest.approx(0.5 / 64, abs=0.01)
-    assert without(every, rng, 0.0) == every
-    assert without(every, rng, 1.0) == Conditions()
+    assert only(every, draw_given(rng, 0.0)) == every
+    assert draw_given(rng, 1.0) == ()
+
+
+def test_where_most_songs_have_no_condition_the_others_have_half():
+    rng = np.random.default_rng(0)
+    given = [len(draw_given(rng, 0.9)) for _ in range(4000)]
+    assert np.mean(np.array(given) > 0) == pytest.approx(0.1, abs=0.02)
+    assert sum(given) / sum(n > 0 for n in given) == pytest.approx(3.05, abs=0.2)

@@ -152,3 +152,41 @@ def test_before_the_end_of_a_prompt_only_rests_that_can_reach_it_are_allowed(
     while writer.cursor.time + writer.cursor.due < steps:
         writer.append_sampled(vocabulary.ids[names_of(vocabulary, writer)[0]], 0)
     assert writer.cursor.time + writer.cursor.due == steps
+
+
+def test_the_second_note_of_a_chord_has_another_duration_or_none(begin, vocabulary):
+    durations = {name for name in vocabulary.names if name.startswith("d")}
+    assert set(names_of(vocabulary, begin(("n60", 10)))) == durations
+    chord = names_of(vocabulary, begin(("n60", 10), "d12", ("n55", 10)))
+    assert durations - set(chord) == {"d12"}
+    assert {"n54", "k36", "r12"} <= set(chord)
+    assert "<eos>" in names_of(
+        vocabulary, begin(("n60", 10), "d12", ("n55", 10), allow_ending=True)
+    )
+    assert set(names_of(vocabulary, begin(("n60", 10), "d12", ("n55", 11)))) == durations
+
+
+def test_a_song_may_stop_after_a_note_that_shares_its_duration(begin, vocabulary):
+    writer = begin(("n60", 10), "d12", ("n55", 10))
+    assert [vocabulary.names[token] for token in writer.finish().tokens[3:]] == [
+        "n60", "d12", "n55", "<eos>",
+    ]  # fmt: skip
+    writer = begin(("n60", 10), "d12", ("n55", 11))
+    assert [vocabulary.names[token] for token in writer.finish().tokens[3:]] == [
+        "n60", "d12", "<eos>",
+    ]  # fmt: skip
+
+
+def test_each_note_is_told_once_with_its_duration(begin, vocabulary):
+    writer, found = begin(), []
+    for name, instrument in [
+        ("n60", 10), ("d12", 0), ("n55", 10), ("n50", 10), ("d6", 0), ("n45", 10), ("n70", 11),
+        ("d3", 0), ("k36", 0), ("r12", 0), ("n40", 10), ("d6", 0), ("n39", 10), ("r6", 0),
+    ]:  # fmt: skip
+        writer.append_sampled(vocabulary.ids[name], instrument)
+        found += writer.completed_notes()
+    drum = vocabulary.drum_classes[36], 0, vocabulary.drum_duration
+    assert found == [
+        (10, 60, 12), (10, 55, 12), (10, 50, 6), (10, 45, 6), (11, 70, 3), drum,
+        (10, 40, 6), (10, 39, 6),
+    ]  # fmt: skip
