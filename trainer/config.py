@@ -207,14 +207,14 @@ class TrainConfig:
         choices=("join", "pad", "crop"),
     )
     condition_dropout: float = setting(
-        0.5,
-        "Probability that a playing of a song has no conditions at all; where it has some, that "
-        "one of them is left out.",
+        0.85,
+        "Probability that a playing of a song has no conditions at all. In the others each of them "
+        "is left out with the same probability, but at most 0.5.",
         low=0,
         high=1,
     )
     rearranged: float = setting(
-        0.2,
+        0.1,
         "Fraction of playings in which a song is rearranged, so that bars or parts are written to "
         "others that are given: what --infill and --accompany need. Such a song loses as many "
         "tokens at its end as its sections add, 0.1 to 15 %.",
