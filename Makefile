@@ -47,7 +47,7 @@ SONG := --bars 16 --seed 5 --top-p 0.8 --ending --tempo 110 --meter 4/4 --key Am
 # Share of the test split: 27 songs, enough for confidence intervals.
 TEST ?= 0.1
 
-# A process per core and one more, up to eight (see tests/conftest.py). One that has
+# One process per core, up to eight: each imports torch and makes its own datasets. One that has
 # nothing left to do takes tests from the end of another's.
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
