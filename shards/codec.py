@@ -128,7 +128,7 @@ class Codec:
         note_at = at[note_items]
         instruments[note_at] = notes["instrument"]
         velocities[note_at] = velocity_bin(notes["velocity"])
-        stated = states_duration(notes)
+        stated = widths[note_items] == 2  # tokens: the other is the duration
         duration_at = note_at[stated] + 1
         durations = vocabulary.nearest_durations[notes["duration"][stated]]
         tokens[duration_at] = vocabulary.duration0 + durations
@@ -319,7 +319,7 @@ class Codec:
         return np.cumsum(self.vocabulary.rest_steps.take(tokens, mode="clip"))
 
     def song_of(self, encoded: EncodedSong, time: np.ndarray) -> Song:
-        """The song of tokens that stand at given steps; in any order.
+        """The song of tokens that stand at given steps: chords in order, steps in any.
 
         Args:
             encoded: its tokens, instruments and velocities are read.

@@ -55,7 +55,8 @@ def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedS
     if not kept.any():
         return song
     last = int(np.flatnonzero(kept)[-1])
-    last += codec.vocabulary.kind(song.tokens[last + 1]) == Kind.DURATION
+    after = codec.vocabulary.kind(song.tokens[last + 1 : last + 2])  # none in a damaged song
+    last += int((after == Kind.DURATION).sum())
     song = EncodedSong(*(array[: last + 1] for array in vars(song).values()))
     bars = int(song.bars[-1]) + 1
     all_in_one = np.zeros(bars, np.int64)

@@ -16,7 +16,6 @@ from shards.vocabulary import PROGRAMS
 from trainer.config import Config
 from trainer.data.augment import change_tempo, drop_parts, transpose
 from trainer.data.conditions import (
-    GIVEN,
     INDEX_COLUMNS,
     NO_CONDITIONS,
     PLAIN,
@@ -107,14 +106,9 @@ def section_fields(
     stop_bars: np.ndarray,
 ) -> np.ndarray:
     """The fields of tokens of a rearranged song, int64: how many bars its section has left."""
-    of_kinds = np.array([codes.fields, codes.fields, written_codes.fields], np.int64)
-    of_kinds += np.array([PLAIN, GIVEN, WRITTEN]) << SHIFTS["section"]
-    is_plain = kinds == PLAIN
-    last_bars = np.where(is_plain, codes.last_bar or 0, stop_bars - 1)
-    left = bars_left_field(last_bars - bars)
-    if codes.last_bar is None:
-        left[is_plain] = 0
-    return of_kinds.take(kinds) + left
+    fields = np.where(kinds == WRITTEN, written_codes.fields, codes.fields)
+    in_section = fields + bars_left_field(stop_bars - 1 - bars) + (kinds << SHIFTS["section"])
+    return np.where(kinds == PLAIN, condition_fields(codes, bars), in_section)
 
 
 def with_parts(codes: ConditionCodes, parts: np.ndarray) -> ConditionCodes:

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shards.codec import Codec
-from shards.vocabulary import PROGRAMS, CodecSettings, Vocabulary
+from shards.codec import Codec, EncodedSong
+from shards.vocabulary import PROGRAMS, CodecSettings, Kind, Vocabulary
 from tests.shards.songs import canonical_songs
 from trainer.data.augment import change_tempo, drop_parts, transpose
 from trainer.data.sections import hidden_classes, parts_of
@@ -62,3 +62,10 @@ def test_dropping_parts_gives_what_the_other_notes_encode_to(song, data):
     controls = song.controls[~dropped[song.controls["instrument"]]]
     expected = dataclasses.replace(song, notes=kept, controls=controls).until_last_onset()
     assert changed == CODEC.encode(expected)
+
+
+def test_parts_can_be_dropped_from_a_damaged_song_that_ends_in_a_pitch(twin, vocabulary):
+    song = twin.songs[0]
+    last = int(np.flatnonzero(vocabulary.kind(song.tokens) == Kind.PITCH)[-1])
+    cut = EncodedSong(*(array[: last + 1] for array in vars(song).values()))
+    assert len(drop_parts(cut, twin.codec, np.zeros(256, bool)))
