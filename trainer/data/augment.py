@@ -4,11 +4,13 @@ Each works on an encoded song and gives an encoded song: what its decoded and ch
 encode to. The order of notes, by class and then by pitch, stays as it is.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from shards.codec import Codec, EncodedSong
 from shards.vocabulary import PITCHES, Kind, Vocabulary
-from trainer.data.sections import Plan, rearrange
+from trainer.data.sections import is_item, write_sections
 
 LOWEST_PITCH, HIGHEST_PITCH = 21, 108
 """The range of a piano. Transposition takes no note out of it that was in."""
@@ -20,12 +22,15 @@ def transpose(song: EncodedSong, vocabulary: Vocabulary, semitones: int) -> Enco
     Returns:
         The song as it is where a note would leave the range of a piano, or of MIDI.
     """
-    pitches = np.arange(PITCHES)
-    moved = pitches + semitones
-    leaves = (moved < LOWEST_PITCH) & (pitches >= LOWEST_PITCH)
-    leaves |= (moved > HIGHEST_PITCH) & (pitches <= HIGHEST_PITCH)
-    leaves |= (moved < 0) | (moved >= PITCHES)
-    return _with_ids(song, vocabulary, vocabulary.pitch0, np.where(leaves, -1, moved))
+    pitches = song.tokens - np.uint16(vocabulary.pitch0)  # of other tokens PITCHES and above
+    down, up = max(-semitones, 0), max(semitones, 0)
+    leaves_the_piano = _any_within(pitches, LOWEST_PITCH, down)
+    leaves_the_piano |= _any_within(pitches, HIGHEST_PITCH + 1 - up, up)
+    leaves_midi = _any_within(pitches, 0, down) or _any_within(pitches, PITCHES - up, up)
+    if leaves_the_piano or leaves_midi:
+        return song
+    moved = (pitches < PITCHES) * np.uint16(semitones % 2**16)
+    return replace(song, tokens=song.tokens + moved)
 
 
 def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> EncodedSong:
@@ -34,10 +39,14 @@ def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> Encode
     Returns:
         The song as it is where a tempo would leave the vocabulary.
     """
-    count = len(vocabulary.tempos)
-    moved = np.arange(count) + bins
-    moved[(moved < 0) | (moved >= count)] = -1
-    return _with_ids(song, vocabulary, vocabulary.tempo0, moved)
+    count, tempos = len(vocabulary.tempos), song.tokens - np.uint16(vocabulary.tempo0)
+    at = np.flatnonzero(tempos < count)
+    moved = tempos[at] + np.int64(bins)
+    if moved.min(initial=0) < 0 or moved.max(initial=0) >= count:
+        return song
+    tokens = song.tokens.copy()
+    tokens[at] = vocabulary.tempo0 + moved
+    return replace(song, tokens=tokens)
 
 
 def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedSong:
@@ -51,28 +60,18 @@ def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedS
     Returns:
         The song as it is where no note would be left.
     """
-    kept = codec.vocabulary.is_note(song.tokens) & ~dropped[song.instruments]
-    if not kept.any():
+    is_kept = is_item(song.tokens, codec.vocabulary) & ~dropped[song.instruments]
+    items = np.flatnonzero(is_kept)
+    notes = np.flatnonzero(codec.vocabulary.is_note(song.tokens[items]))
+    if not len(notes):
         return song
-    last = int(np.flatnonzero(kept)[-1])
-    after = codec.vocabulary.kind(song.tokens[last + 1 : last + 2])  # none in a damaged song
-    last += int((after == Kind.DURATION).sum())
-    song = EncodedSong(*(array[: last + 1] for array in vars(song).values()))
-    bars = int(song.bars[-1]) + 1
-    all_in_one = np.zeros(bars, np.int64)
-    columns = np.zeros(1, np.int64), np.array([bars]), np.zeros(1, np.int64)
-    plan = Plan(all_in_one, np.full(bars, -1), dropped, *columns)
-    return rearrange(song, plan, codec).song
+    last = int(notes[-1])
+    kinds = codec.vocabulary.kind(song.tokens[items[last + 1 : last + 2]])
+    last += int((kinds == Kind.DURATION).sum())  # none in a damaged song
+    one = np.array([last + 1])
+    return write_sections(song, items[: last + 1], one, np.zeros(1, np.int64), codec)[0]
 
 
-def _with_ids(
-    song: EncodedSong, vocabulary: Vocabulary, first: int, moved: np.ndarray
-) -> EncodedSong:
-    """Replace the ids from `first` on by first + moved; -1: the song as it is if it has one."""
-    ids = np.arange(vocabulary.unused0, dtype=np.uint16)
-    refused = vocabulary.unused0  # no song's
-    ids[first : first + len(moved)] = np.where(moved < 0, refused, first + moved)
-    tokens = ids.take(song.tokens)
-    if (tokens == refused).any():
-        return song
-    return EncodedSong(tokens, song.instruments, song.velocities, song.bars, song.steps)
+def _any_within(values: np.ndarray, first: int, count: int) -> bool:
+    """Whether any is in [first, first + count); uint16, where less than 0 is more than that."""
+    return bool((values - np.uint16(first % 2**16) < count).any())

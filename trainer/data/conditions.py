@@ -187,18 +187,14 @@ def transposed_key(key: str | None, semitones: int) -> str | None:
 
 
 def draw_given(rng: np.random.Generator, probability: float) -> tuple[str, ...]:
-    """Draw which conditions are given.
+    """Draw which conditions a song that has some is given.
 
-    None with the given probability, so that a model learns to write without; else each is left out
-    on its own with the same, but with one half where that is less.
+    Each is left out on its own with the given probability, but with one half where that is less.
 
     Returns:
         Names of fields of `Conditions`, for `only`.
     """
-    draws = rng.random(len(_DRAWN) + 1)
-    if draws[0] < probability:
-        return ()
-    is_given = (draws[1:] >= min(probability, 0.5)).tolist()
+    is_given = (rng.random(len(_DRAWN)) >= min(probability, 0.5)).tolist()
     return tuple(compress(_DRAWN, is_given))
 
 

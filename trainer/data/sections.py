@@ -157,24 +157,46 @@ def rearrange(song: EncodedSong, plan: Plan, codec: Codec) -> Rearranged:
         plan: of as many bars.
         codec: of its vocabulary.
     """
+    items, counts = _items_by_section(song, plan, codec.vocabulary)
+    song, sizes = write_sections(song, items, counts, plan.first_bars, codec)
+    return Rearranged(song, np.repeat(plan.kinds, sizes), np.repeat(plan.stop_bars, sizes))
+
+
+def write_sections(
+    song: EncodedSong, items: np.ndarray, counts: np.ndarray, first_bars: np.ndarray, codec: Codec
+) -> tuple[EncodedSong, np.ndarray]:
+    """Write tokens of a song as sections, with the rests between them.
+
+    Args:
+        song: in order, as a dataset holds it.
+        items: shape (items,), int64; which tokens, none of them a rest, <sos> or <eos>. In each
+            section they ascend.
+        counts: shape (sections,), int64; how many of them are in each section.
+        first_bars: shape (sections,), int64; where each opens.
+        codec: of the song's vocabulary.
+
+    Returns:
+        The sections, and how many tokens each has, shape (sections,), int64.
+    """
     vocabulary, times = codec.vocabulary, codec.times(song.tokens)
     bar_lines = codec.bar_lines(song, times)
-    items, counts = _items_by_section(song, plan, vocabulary)
-    steps, first = times[items], np.cumsum(counts) - counts
+    steps, first = times.take(items), np.cumsum(counts) - counts
 
     opens = first[counts > 0]  # the first items of sections; their rests begin with the section
-    gaps = np.diff(steps, prepend=0)
-    gaps[opens] = steps[opens] - bar_lines.first_steps(plan.first_bars[counts > 0])
-    late = np.flatnonzero(gaps != 0)  # the items with rests before them
+    gaps = np.empty_like(steps)
+    np.subtract(steps[1:], steps[:-1], out=gaps[1:])
+    gaps[opens] = steps[opens] - bar_lines.first_steps(first_bars[counts > 0])
+    late = np.flatnonzero(gaps)  # the items with rests before them
     gaps = gaps[late]
     rests = vocabulary.rest_counts(gaps)
 
     widths = np.ones(len(items) + 1, np.int64)
     widths[0] = 0
     widths[late + 1] += rests
-    ends, numbers = np.cumsum(widths), np.arange(len(counts))
-    at, opening = ends[1:] + np.repeat(numbers, counts), ends[first] + numbers
-    length = int(ends[-1]) + len(counts) + 1
+    ends, numbers = np.cumsum(widths), np.arange(len(counts) + 1)
+    at = ends[1:] + np.repeat(numbers[:-1], counts)
+    bounds = ends[np.append(first, len(items))] + numbers
+    opening, length = bounds[:-1], int(bounds[-1]) + 1
 
     sources = np.zeros(length, np.int64)  # token 0, <sos>, has neither instrument nor velocity
     sources[at] = items
@@ -183,11 +205,18 @@ def rearrange(song: EncodedSong, plan: Plan, codec: Codec) -> Rearranged:
     rest_steps = np.empty(length, np.int64)
     rest_at = codec.write_rests(out.tokens, rest_steps, at[late] - rests, gaps, steps[late])
     out.bars[rest_at], out.steps[rest_at] = bar_lines.locate(rest_steps[rest_at])
-    out.tokens[opening], out.bars[opening] = vocabulary.sos, plan.first_bars
+    out.tokens[opening], out.bars[opening] = vocabulary.sos, first_bars
     last = max(at[-1], opening[-1]) if len(at) else opening[-1]
     out.bars[-1], out.steps[-1] = out.bars[last], out.steps[last]
-    sizes = np.diff(opening, append=length)
-    return Rearranged(out, np.repeat(plan.kinds, sizes), np.repeat(plan.stop_bars, sizes))
+    sizes = bounds[1:] - opening
+    sizes[-1] += 1  # <eos>
+    return out, sizes
+
+
+def is_item(tokens: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """Whether each token is neither a rest nor special; uint16 of any shape -> bool."""
+    is_rest = tokens - np.uint16(vocabulary.rest0) < np.uint16(len(vocabulary.rests))  # 0 - 1 wraps
+    return (tokens >= vocabulary.pitch0) & ~is_rest
 
 
 def _items_by_section(
@@ -198,19 +227,15 @@ def _items_by_section(
     Returns:
         Where they are in the song, shape (items,), and how many of each section, shape (sections,).
     """
-    tokens, count = song.tokens, len(plan.kinds)
-    is_rest = tokens - np.uint16(vocabulary.rest0) < np.uint16(len(vocabulary.rests))  # 0 - 1 wraps
-    items = np.flatnonzero((tokens >= vocabulary.pitch0) & ~is_rest)
+    items, count = np.flatnonzero(is_item(song.tokens, vocabulary)), len(plan.kinds)
     of_bar = np.concatenate([plan.given, plan.written])
     row = np.where(plan.hidden, len(plan.given), 0)
     sections = of_bar.take(row.take(song.instruments.take(items)) + song.bars.take(items))
     if sections.min(initial=0) < 0:
         is_kept = sections >= 0
         items, sections = items[is_kept], sections[is_kept]
-    if count > 1:  # in 16 bits by radix
-        order = np.argsort(sections.astype(np.min_scalar_type(count)), kind="stable")
-        items = items[order]
-    return items, np.bincount(sections, minlength=count)
+    order = np.argsort(sections.astype(np.min_scalar_type(count)), kind="stable")  # 16 bits: radix
+    return items[order], np.bincount(sections, minlength=count)
 
 
 def merge_sections(song: EncodedSong, codec: Codec, bar_lines: Bars) -> Song:

@@ -2,6 +2,9 @@
 
 A model sees a song again in each epoch. What is drawn anew each time is a function of (seed, epoch,
 song) alone, so that resumed runs, several devices and any order of reading see the same.
+
+What every song needs is drawn for all songs of an epoch at once: a random generator of its own
+costs a song as much time as the copying of two thousand tokens, and few songs need one.
 """
 
 from collections import OrderedDict
@@ -37,6 +40,8 @@ from trainer.data.sections import Rearranged, draw_plan, hidden_classes, parts_o
 MAX_CACHED_STREAMS = 4096
 """Streams that are kept. Those of a dataset are views, which take a kilobyte each; varied ones take
 ten bytes a token and more, so of those an eighth."""
+MAX_EPOCHS = 4
+"""Epochs of which the draws are kept: a song may begin in one and end in the next."""
 DOWN, UP = 5, 6
 """Transposition reaches each of the other eleven keys."""
 
@@ -89,13 +94,14 @@ class Stream(NamedTuple):
         is_rearranged = self.kinds is not None
         return self.fields[part] if is_rearranged else self.fields.take(self.song.bars[part])
 
-    def band(self, part: slice) -> np.ndarray:
-        """The band of some of its tokens, shape (2, 1 or as many), int64."""
-        band = np.array(self.codes.band)[:, None]
+    def band(self, part: slice) -> tuple[np.ndarray | int, np.ndarray | int]:
+        """The lower and the upper half of the band of some of its tokens, int64."""
         if self.kinds is None:
-            return band
-        written = np.array(self.written_codes.band)[:, None]
-        return np.where(self.kinds[part] == WRITTEN, written, band)
+            return self.codes.band
+        is_written = self.kinds[part] == WRITTEN
+        halves = zip(self.written_codes.band, self.codes.band, strict=True)
+        low, high = (np.where(is_written, *half) for half in halves)
+        return low, high
 
 
 def section_fields(
@@ -148,6 +154,35 @@ class Variation:
         return replace(self, seed=0, condition_dropout=0.0) == Variation()
 
 
+class Draws(NamedTuple):
+    """What is drawn for each song of a dataset in one epoch, shape (songs,).
+
+    Attributes:
+        semitones, tempo_bins: how far its pitches and its tempos move, int64.
+        has_conditions, drops_parts, is_rearranged: bool. What then remains to be drawn takes a
+            generator of the song's own.
+    """
+
+    semitones: np.ndarray
+    tempo_bins: np.ndarray
+    has_conditions: np.ndarray
+    drops_parts: np.ndarray
+    is_rearranged: np.ndarray
+
+    @classmethod
+    def of(cls, variation: Variation, epoch: int, songs: int) -> "Draws":
+        """Draw them."""
+        rng = np.random.default_rng([variation.seed, epoch])
+        conditions, drops, rearranged = rng.random((3, songs), np.float32)
+        return cls(
+            rng.integers(-DOWN, UP + 1, songs) * variation.transpose,
+            rng.integers(-variation.tempo_range, variation.tempo_range + 1, songs),
+            (conditions >= variation.condition_dropout) & variation.conditions,
+            drops < variation.drop_parts,
+            rearranged < variation.rearranged,
+        )
+
+
 class Streams:
     """The playings of the songs that a sampler numbers.
 
@@ -169,6 +204,7 @@ class Streams:
         }
         self._most = MAX_CACHED_STREAMS // (8 if self._is_varied else 1)
         self._cache: OrderedDict[int, Stream] = OrderedDict()
+        self._draws: dict[int, Draws] = {}
 
     def get(self, song: int, segment_id: int) -> Stream:
         """A playing of a song.
@@ -192,15 +228,21 @@ class Streams:
         song = self.dataset.song(number)
         if not self._is_varied:
             return Stream(song)
-        variation, length = self.variation, len(song)
-        rng = np.random.default_rng([variation.seed, epoch, number])
-        given = draw_given(rng, variation.condition_dropout) if variation.conditions else ()
-        conditions = self._conditions(number) if given else Conditions()  # rows take long to read
-        song, conditions = self._augment(song, conditions, rng)
+        draws, length = self._draws_of(epoch), len(song)
+        has_conditions, is_rearranged = draws.has_conditions[number], draws.is_rearranged[number]
+        conditions = self._conditions(number) if has_conditions else Conditions()
+        moves = int(draws.semitones[number]), int(draws.tempo_bins[number])
+        song, conditions = self._move(song, conditions, *moves)
+        if not (has_conditions or is_rearranged or draws.drops_parts[number]):
+            return Stream(song)
+        rng = np.random.default_rng([self.variation.seed, epoch, number])
+        if draws.drops_parts[number]:
+            song, conditions = self._drop_parts(song, conditions, rng)
         codes = NO_CONDITIONS
-        if given:
+        if has_conditions:
+            given = draw_given(rng, self.variation.condition_dropout)
             codes = encode_conditions(only(conditions, given), self.dataset.vocabulary)
-        if rng.random() >= variation.rearranged:
+        if not is_rearranged:
             return Stream.plain(song, codes)
         plan, parts = draw_plan(song, rng), parts_of(song)
         written_codes = with_parts(codes, parts[plan.hidden[parts]])
@@ -209,14 +251,19 @@ class Streams:
         cut = Rearranged(song, kinds[:length], stops[:length])
         return Stream.of_sections(cut, codes, written_codes)
 
-    def _augment(
-        self, song: EncodedSong, conditions: Conditions, rng: np.random.Generator
+    def _draws_of(self, epoch: int) -> Draws:
+        if epoch not in self._draws:
+            known = sorted(self._draws)[-MAX_EPOCHS + 1 :]  # lanes end one after the other
+            self._draws = {each: self._draws[each] for each in known}
+            self._draws[epoch] = Draws.of(self.variation, epoch, len(self.dataset.index))
+        return self._draws[epoch]
+
+    def _move(
+        self, song: EncodedSong, conditions: Conditions, semitones: int, bins: int
     ) -> tuple[EncodedSong, Conditions]:
-        """Change a song, and what it is said to be."""
-        variation, vocabulary = self.variation, self.dataset.vocabulary
-        semitones = int(rng.integers(-DOWN, UP + 1))
-        bins = int(rng.integers(-variation.tempo_range, variation.tempo_range + 1))
-        if variation.transpose and semitones:
+        """Move a song's pitches and tempos, and those that it is said to have."""
+        vocabulary = self.dataset.vocabulary
+        if semitones:
             changed = transpose(song, vocabulary, semitones)
             if changed is not song:
                 conditions = replace(conditions, key=transposed_key(conditions.key, semitones))
@@ -227,19 +274,24 @@ class Streams:
                 factor = 2 ** (bins / (2 * TEMPOS_PER_OCTAVE))
                 conditions = replace(conditions, tempo=conditions.tempo * factor)
             song = changed
-        if rng.random() < variation.drop_parts:
-            parts = parts_of(song)
-            dropped = parts[rng.random(len(parts)) < 0.5]
-            song = drop_parts(song, self.dataset.codec, hidden_classes(dropped))
-            left = parts_of(song)
-            bars = int(song.bars[-1]) + 1
-            conditions = replace(
-                conditions,
-                bars=bars,
-                notes_per_bar=int(vocabulary.is_note(song.tokens).sum()) / bars,
-                programs=tuple(left[left < PROGRAMS].tolist()),
-                drums=bool((left == PROGRAMS).any()),
-            )
+        return song, conditions
+
+    def _drop_parts(
+        self, song: EncodedSong, conditions: Conditions, rng: np.random.Generator
+    ) -> tuple[EncodedSong, Conditions]:
+        """Leave out each part with one half, and say so."""
+        parts = parts_of(song)
+        dropped = parts[rng.random(len(parts)) < 0.5]
+        song = drop_parts(song, self.dataset.codec, hidden_classes(dropped))
+        left = parts_of(song)
+        bars = int(song.bars[-1]) + 1
+        conditions = replace(
+            conditions,
+            bars=bars,
+            notes_per_bar=int(self.dataset.vocabulary.is_note(song.tokens).sum()) / bars,
+            programs=tuple(left[left < PROGRAMS].tolist()),
+            drums=bool((left == PROGRAMS).any()),
+        )
         return song, conditions
 
     def _conditions(self, number: int) -> Conditions:

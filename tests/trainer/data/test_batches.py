@@ -34,7 +34,7 @@ def defined_batch(streams, vocabulary, lanes, block):
 
     def columns(stream, at, segment_id):
         song = stream.song
-        target, bits = int(song.tokens[at + 1]), stream.band(slice(at, at + 1))[:, 0]
+        target, bits = int(song.tokens[at + 1]), np.ravel(stream.band(slice(at, at + 1)))
         is_note, has_instrument = vocabulary.is_note(target), vocabulary.has_instrument(target)
         fields = np.broadcast_to(stream.condition_fields(slice(at, at + 1)), 1)
         instrument, velocity = song.instruments[at], song.velocities[at]

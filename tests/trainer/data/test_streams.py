@@ -11,7 +11,7 @@ from trainer.data.conditions import GIVEN, SHIFTS, WRITTEN, bars_left_field
 from trainer.data.prefetch import Loader
 from trainer.data.sampler import ContiguousBatchSampler
 from trainer.data.sections import merge_sections
-from trainer.data.streams import Streams, Variation
+from trainer.data.streams import DOWN, UP, Draws, Streams, Variation
 
 CPU = torch.device("cpu")
 VARIED = Variation(
@@ -37,6 +37,19 @@ def test_a_playing_is_a_function_of_seed_epoch_and_song_alone(twin):
     assert not all(same(first.get(n % 8, n), first.get(n % 8, n + 8)) for n in range(40))
     other = streams_of(twin, seed=1)
     assert not all(same(first.get(n % 8, n), other.get(n % 8, n)) for n in range(8))
+
+
+def test_draws_have_the_frequencies_that_are_asked_for():
+    draws = Draws.of(Variation(**vars(VARIED) | {"condition_dropout": 0.85}), 3, 100_000)
+    flags = (draws.has_conditions, draws.drops_parts, draws.is_rearranged)
+    assert [each.mean() for each in flags] == pytest.approx([0.15, 0.3, 0.5], abs=0.01)
+    both = np.mean(draws.has_conditions & draws.is_rearranged)
+    assert both == pytest.approx(0.15 * 0.5, abs=0.01)
+    for moves, low, high in ((draws.semitones, -DOWN, UP), (draws.tempo_bins, -2, 2)):
+        shares = np.bincount(moves - low, minlength=high - low + 1) / len(moves)
+        assert shares == pytest.approx(np.full(high - low + 1, 1 / (high - low + 1)), abs=0.01)
+    none = Draws.of(Variation(seed=1), 0, 1000)
+    assert not any(column.any() for column in none)
 
 
 def test_no_playing_is_longer_than_its_song(twin):

@@ -146,7 +146,7 @@ def test_the_model_is_fed_what_training_feeds_it(make_model, codec, encoded, acc
     written_codes = with_parts(codes, parts[plan.hidden[parts]])
     stream = Stream.of_sections(sampler.stream, codes, written_codes)
     assert inputs[5].tolist() == stream.condition_fields(slice(count)).tolist()
-    assert inputs[6:].tolist() == stream.band(slice(count)).tolist()
+    assert inputs[6:].tolist() == np.array(stream.band(slice(count))).tolist()
 
 
 def test_one_program_is_written_for_a_name_that_selects_several(codec, encoded):
