@@ -4,8 +4,6 @@ Each works on an encoded song and gives an encoded song: what its decoded and ch
 encode to. The order of notes, by class and then by pitch, stays as it is.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from shards.codec import Codec, EncodedSong
@@ -13,24 +11,22 @@ from shards.vocabulary import PITCHES, Kind, Vocabulary
 from trainer.data.sections import is_item, write_sections
 
 LOWEST_PITCH, HIGHEST_PITCH = 21, 108
-"""The range of a piano. Transposition takes no note out of it that was in."""
+"""The range of a piano."""
 
 
 def transpose(song: EncodedSong, vocabulary: Vocabulary, semitones: int) -> EncodedSong:
     """Move all melodic notes by semitones; drums stay.
 
     Returns:
-        The song as it is where a note would leave the range of a piano, or of MIDI.
+        The song as it is where a note would leave the range of a piano, or go further out of it.
     """
+    last = np.uint16(PITCHES - 1)
     pitches = song.tokens - np.uint16(vocabulary.pitch0)  # of other tokens PITCHES and above
-    down, up = max(-semitones, 0), max(semitones, 0)
-    leaves_the_piano = _any_within(pitches, LOWEST_PITCH, down)
-    leaves_the_piano |= _any_within(pitches, HIGHEST_PITCH + 1 - up, up)
-    leaves_midi = _any_within(pitches, 0, down) or _any_within(pitches, PITCHES - up, up)
-    if leaves_the_piano or leaves_midi:
+    low, high = int(pitches.min()), int(last) - int((last - pitches).min())  # below 0 wraps
+    if low + semitones < min(low, LOWEST_PITCH) or high + semitones > max(high, HIGHEST_PITCH):
         return song
-    moved = (pitches < PITCHES) * np.uint16(semitones % 2**16)
-    return replace(song, tokens=song.tokens + moved)
+    moved = (pitches <= last) * np.uint16(semitones % 2**16)
+    return _with_tokens(song, song.tokens + moved)
 
 
 def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> EncodedSong:
@@ -46,7 +42,7 @@ def change_tempo(song: EncodedSong, vocabulary: Vocabulary, bins: int) -> Encode
         return song
     tokens = song.tokens.copy()
     tokens[at] = vocabulary.tempo0 + moved
-    return replace(song, tokens=tokens)
+    return _with_tokens(song, tokens)
 
 
 def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedSong:
@@ -60,7 +56,7 @@ def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedS
     Returns:
         The song as it is where no note would be left.
     """
-    is_kept = is_item(song.tokens, codec.vocabulary) & ~dropped[song.instruments]
+    is_kept = is_item(song.tokens, codec.vocabulary) & ~dropped.take(song.instruments)
     items = np.flatnonzero(is_kept)
     notes = np.flatnonzero(codec.vocabulary.is_note(song.tokens[items]))
     if not len(notes):
@@ -72,6 +68,5 @@ def drop_parts(song: EncodedSong, codec: Codec, dropped: np.ndarray) -> EncodedS
     return write_sections(song, items[: last + 1], one, np.zeros(1, np.int64), codec)[0]
 
 
-def _any_within(values: np.ndarray, first: int, count: int) -> bool:
-    """Whether any is in [first, first + count); uint16, where less than 0 is more than that."""
-    return bool((values - np.uint16(first % 2**16) < count).any())
+def _with_tokens(song: EncodedSong, tokens: np.ndarray) -> EncodedSong:
+    return EncodedSong(tokens, song.instruments, song.velocities, song.bars, song.steps)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from shards.codec import EncodedSong
 from shards.reader import SongSource
 from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, VELOCITY_BINS
 from trainer.data.sampler import NO_SONG, PADDING, ContiguousBatchSampler, Span
@@ -146,15 +147,9 @@ class Blocks(Dataset[BatchBuffer]):
         self.dataset, self.block_size = dataset, block_size
         self.streams = Streams(dataset, numbers, variation)
         self._counting = np.arange(block_size)
-        ids = np.arange(len(dataset.vocabulary))
-        is_target = {
-            "instrument_targets": dataset.vocabulary.has_instrument(ids),
-            "velocity_targets": dataset.vocabulary.is_note(ids),
-        }
-        self._most = {
-            name: np.where(tokens, CLASSES, IGNORED).astype(np.int32)
-            for name, tokens in is_target.items()
-        }
+        has_target = dataset.vocabulary.has_instrument(np.arange(len(dataset.vocabulary)))
+        self._most_instruments = np.where(has_target, CLASSES, IGNORED).astype(np.int32)
+        self._padding = _padding(block_size)
 
     def __getitem__(self, spans: tuple[Span, ...] | None) -> BatchBuffer:
         """One lane's block, as a batch of one lane."""
@@ -174,61 +169,87 @@ class Blocks(Dataset[BatchBuffer]):
             lanes: the spans of each lane, in order; None for an idle lane. What they leave of the
                 buffer becomes padding.
         """
-        width, of_conditions = buffer.wide.shape[2], buffer.wide.numpy()[buffer.OF_CONDITIONS]
-        columns = {name: array.reshape(-1) for name, array in buffer.arrays.items()}
+        of_conditions = buffer.wide.numpy()[buffer.OF_CONDITIONS]
+        pieces: list[_Piece] = []
         for lane, spans in enumerate(lanes):
-            at, stop = lane * width, (lane + 1) * width
             if buffer.has_conditions[lane]:  # few have: most lanes' zeros are left as they are
                 of_conditions[:, lane] = 0
-            has_conditions = False
-            for span in spans or ():
-                has_conditions |= self._copy(columns, at, span)
-                at += span.stop - span.start
-            _pad(columns, slice(at, stop))
+            lane_pieces, has_conditions = self._lane(spans or (), of_conditions[:, lane])
+            pieces += lane_pieces
             buffer.has_conditions[lane] = has_conditions
+        columns = {name: array.reshape(-1) for name, array in buffer.arrays.items()}
+        for name, *arrays in zip(_Piece._fields, *pieces, strict=True):
+            if name != "segment_id":
+                np.concatenate(arrays, out=columns[name])
+        segment_ids = [piece.segment_id for piece in pieces]
+        columns["segment_ids"][:] = np.repeat(segment_ids, [len(piece.tokens) for piece in pieces])
         self._map_missing(columns)
 
-    def _copy(self, columns: dict[str, np.ndarray], at: int, span: Span) -> bool:
-        """Copy one span as it is in the dataset; conditions only where it has any, else False."""
-        song, start, stop, segment_id = span
-        end = at + stop - start
-        if song == NO_SONG:
-            _pad(columns, slice(at, end))
-            return False
-        stream = self.streams.get(song, segment_id)
-        played = stream.song
-        if stop >= len(played):  # a varied song may be shorter
-            stop = max(len(played) - 1, start)
-            _pad(columns, slice(at + stop - start, end))
-            end = at + stop - start
-        here, now, after = slice(at, end), slice(start, stop), slice(start + 1, stop + 1)
-        columns["segment_ids"][here] = segment_id
-        columns["positions"][here] = self._count_to(stop)[now]
-        columns["tokens"][here], columns["targets"][here] = played.tokens[now], played.tokens[after]
-        columns["instruments"][here] = played.instruments[now]
-        columns["instrument_targets"][here] = played.instruments[after]
-        columns["velocities"][here] = played.velocities[now]
-        columns["velocity_targets"][here] = played.velocities[after]
-        columns["bars"][here], columns["steps"][here] = played.bars[now], played.steps[now]
-        if stream.has_conditions:
-            columns["conditions"][here] = stream.condition_fields(now)
-            columns["band_low"][here], columns["band_high"][here] = stream.band(now)
-        return stream.has_conditions
+    def _lane(
+        self, spans: Sequence[Span], of_conditions: np.ndarray
+    ) -> tuple[list["_Piece"], bool]:
+        """What one lane holds.
+
+        Args:
+            spans: in order.
+            of_conditions: shape (3, tokens), int64, zeros; conditions are written to it.
+
+        Returns:
+            Its pieces, as many tokens as the lane has, and whether it has conditions.
+        """
+        pieces, at, tokens, has_conditions = [], 0, of_conditions.shape[1], False
+        for song, first, last, segment_id in spans:
+            if song == NO_SONG:
+                pieces.append(self._pad(last - first))
+            else:
+                stream = self.streams.get(song, segment_id)
+                end = min(last, max(len(stream.song) - 1, first))  # a varied one may be shorter
+                pieces.append(self._piece(stream.song, first, end, segment_id))
+                if end < last:
+                    pieces.append(self._pad(last - end))
+                if stream.has_conditions:
+                    here, now = slice(at, at + end - first), slice(first, end)
+                    of_conditions[0, here] = stream.condition_fields(now)
+                    of_conditions[1, here], of_conditions[2, here] = stream.band(now)
+                    has_conditions = True
+            at += last - first
+        if at < tokens:
+            pieces.append(self._pad(tokens - at))
+        return pieces, has_conditions
+
+    def _piece(self, song: EncodedSong, first: int, end: int, segment_id: int) -> "_Piece":
+        """Some tokens of a song, as they are in the dataset."""
+        now, after = slice(first, end), slice(first + 1, end + 1)
+        return _Piece(
+            song.tokens[now], song.tokens[after],
+            song.instruments[now], song.instruments[after],
+            song.velocities[now], song.velocities[after],
+            song.bars[now], song.steps[now],
+            self._count_to(end)[now], segment_id,
+        )  # fmt: skip
+
+    def _pad(self, tokens: int) -> "_Piece":
+        """Padding."""
+        if tokens > len(self._padding.tokens):
+            self._padding = _padding(2 * tokens)
+        return _Piece(*(array[:tokens] for array in self._padding[:-1]), segment_id=PADDING)
 
     def _map_missing(self, columns: dict[str, np.ndarray]) -> None:
         """Give inputs without instrument or velocity the class for none; ignore such targets.
 
         Both are stored as a number above all others. Only notes have a velocity, which
-        `shards.check.id_fault` has seen to.
+        `shards.check.id_fault` has seen to; a duration has the instrument of its note.
         """
         for name, none in (
             ("instruments", self.dataset.vocabulary.instruments),
             ("velocities", VELOCITY_BINS),
         ):
             np.minimum(columns[name], none, out=columns[name])
-        for name, most in self._most.items():
-            # clip takes IGNORED to token 0, <pad>, which has neither
-            np.minimum(columns[name], most.take(columns["targets"], mode="clip"), out=columns[name])
+        velocities, instruments = columns["velocity_targets"], columns["instrument_targets"]
+        velocities -= (velocities == NO_VELOCITY) * np.int32(NO_VELOCITY - IGNORED)
+        # clip takes IGNORED to token 0, <pad>, which has no instrument
+        most = self._most_instruments.take(columns["targets"], mode="clip")
+        np.minimum(instruments, most, out=instruments)
 
     def _count_to(self, stop: int) -> np.ndarray:
         """0, 1, 2 … to at least `stop` - 1."""
@@ -259,14 +280,23 @@ def one_epoch(
         yield buffer.to(device)
 
 
-def _pad(columns: dict[str, np.ndarray], here: slice) -> None:
-    """Write padding, to columns of conditions that are 0."""
-    if here.start == here.stop:
-        return
-    for name, column in columns.items():
-        if name not in BatchBuffer.WIDE[BatchBuffer.OF_CONDITIONS]:
-            column[here] = 0
-    columns["segment_ids"][here] = PADDING
-    columns["targets"][here] = IGNORED
-    columns["instruments"][here] = NO_INSTRUMENT
-    columns["velocities"][here] = columns["velocity_targets"][here] = NO_VELOCITY
+class _Piece(NamedTuple):
+    """Consecutive tokens of a lane: columns of a batch as the dataset holds them, of any type."""
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    instruments: np.ndarray
+    instrument_targets: np.ndarray
+    velocities: np.ndarray
+    velocity_targets: np.ndarray
+    bars: np.ndarray
+    steps: np.ndarray
+    positions: np.ndarray
+    segment_id: int
+
+
+def _padding(tokens: int) -> _Piece:
+    zeros, none = np.zeros(tokens, np.uint8), np.full(tokens, NO_INSTRUMENT, np.uint8)
+    ignored, positions = np.full(tokens, IGNORED, np.int32), np.zeros(tokens, np.int64)
+    silent = np.full(tokens, NO_VELOCITY, np.uint8)
+    return _Piece(zeros, ignored, none, zeros, silent, silent, zeros, zeros, positions, PADDING)

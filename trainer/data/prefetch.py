@@ -17,11 +17,12 @@ import torch
 from trainer.data.batches import Batch, BatchBuffer, Blocks, widened
 from trainer.data.sampler import ContiguousBatchSampler
 
-AHEAD = 4
-"""Buffers: one is read, the others bridge the time in which a shard is mapped or an epoch planned.
-The thread is a hundred times as fast as a step."""
+BUFFERS = 2
+"""One is read while the other is filled, which takes a hundredth of the time. More would bridge the
+moment in which an epoch is planned, but the thread is up to a sixth slower with four: less of them
+stays in the caches."""
 
-FETCH_TOKENS, FETCH_LENGTH = 1 << 16, 1 << 10
+FETCH_TOKENS, FETCH_LENGTH = 1 << 16, 1 << 12
 """Tokens of a buffer, and of each lane, at least. Looking up a short block takes as long as a long
 one, so the thread fetches several steps together."""
 
@@ -79,7 +80,7 @@ class Loader(Iterator[tuple[Batch, Position]]):
         self._ready: queue.SimpleQueue[Ready] = queue.SimpleQueue()
         length = max(FETCH_LENGTH, FETCH_TOKENS // count)
         steps = max(1, length // blocks.block_size)
-        for _ in range(AHEAD):
+        for _ in range(BUFFERS):
             event = torch.cuda.Event() if on_gpu else None
             self._free.put(_Slot(blocks.buffer(count, blocks=steps, pinned=on_gpu), event))
         self._batches: Iterator[tuple[Batch, Position]] = iter(())

@@ -229,17 +229,17 @@ class Streams:
         if not self._is_varied:
             return Stream(song)
         draws, length = self._draws_of(epoch), len(song)
-        has_conditions, is_rearranged = draws.has_conditions[number], draws.is_rearranged[number]
-        conditions = self._conditions(number) if has_conditions else Conditions()
+        drops_parts, is_rearranged = draws.drops_parts[number], draws.is_rearranged[number]
+        conditions = self._conditions(number) if draws.has_conditions[number] else None
         moves = int(draws.semitones[number]), int(draws.tempo_bins[number])
         song, conditions = self._move(song, conditions, *moves)
-        if not (has_conditions or is_rearranged or draws.drops_parts[number]):
+        if conditions is None and not (drops_parts or is_rearranged):
             return Stream(song)
         rng = np.random.default_rng([self.variation.seed, epoch, number])
-        if draws.drops_parts[number]:
+        if drops_parts:
             song, conditions = self._drop_parts(song, conditions, rng)
         codes = NO_CONDITIONS
-        if has_conditions:
+        if conditions:
             given = draw_given(rng, self.variation.condition_dropout)
             codes = encode_conditions(only(conditions, given), self.dataset.vocabulary)
         if not is_rearranged:
@@ -259,30 +259,32 @@ class Streams:
         return self._draws[epoch]
 
     def _move(
-        self, song: EncodedSong, conditions: Conditions, semitones: int, bins: int
-    ) -> tuple[EncodedSong, Conditions]:
+        self, song: EncodedSong, conditions: Conditions | None, semitones: int, bins: int
+    ) -> tuple[EncodedSong, Conditions | None]:
         """Move a song's pitches and tempos, and those that it is said to have."""
         vocabulary = self.dataset.vocabulary
         if semitones:
             changed = transpose(song, vocabulary, semitones)
-            if changed is not song:
+            if conditions and changed is not song:
                 conditions = replace(conditions, key=transposed_key(conditions.key, semitones))
             song = changed
         if bins:
             changed = change_tempo(song, vocabulary, bins)
-            if changed is not song and conditions.tempo:
+            if conditions and conditions.tempo and changed is not song:
                 factor = 2 ** (bins / (2 * TEMPOS_PER_OCTAVE))
                 conditions = replace(conditions, tempo=conditions.tempo * factor)
             song = changed
         return song, conditions
 
     def _drop_parts(
-        self, song: EncodedSong, conditions: Conditions, rng: np.random.Generator
-    ) -> tuple[EncodedSong, Conditions]:
+        self, song: EncodedSong, conditions: Conditions | None, rng: np.random.Generator
+    ) -> tuple[EncodedSong, Conditions | None]:
         """Leave out each part with one half, and say so."""
         parts = parts_of(song)
         dropped = parts[rng.random(len(parts)) < 0.5]
         song = drop_parts(song, self.dataset.codec, hidden_classes(dropped))
+        if conditions is None:
+            return song, None
         left = parts_of(song)
         bars = int(song.bars[-1]) + 1
         conditions = replace(
