@@ -1,8 +1,19 @@
-"""How reports write numbers: counts, shares, lengths of time. report.json holds exact values."""
+"""How reports write numbers (counts, shares, lengths of time), and the names of stages and reasons.
+
+report.json holds exact values.
+"""
 
 import math
 from collections.abc import Mapping
 from typing import Any
+
+STAGES = {
+    "found": "files found",
+    "readable": "readable",
+    "kept": "kept",
+    "representative": "different songs",
+}
+"""Of the funnel, as pages and terminal call them."""
 
 
 def count(number: int) -> str:

@@ -1,12 +1,13 @@
 """Compare two datasets, A and B, from their report.json and dataset.json; nothing is measured."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.report.compute.histograms import MEASURES
-from pipeline.report.number_format import count, digits, hours, share, short, words
+from pipeline.report.number_format import STAGES, count, digits, hours, share, short, words
 from pipeline.report.read_report import read_report
 from pipeline.report.schema import Report, leaks
 from shards.layout import SPLITS
@@ -81,7 +82,7 @@ def _row(label: str, a: float, b: float, write: Callable[[Any], str] = count) ->
 
 def _files(a: Report, b: Report) -> Iterator[Row]:
     for in_a, in_b in zip(a["funnel"], b["funnel"], strict=True):
-        yield _row(words(in_a["stage"]), in_a["files"], in_b["files"])
+        yield _row(STAGES[in_a["stage"]], in_a["files"], in_b["files"])
         lost_a, lost_b = (
             {reason["rule"] or reason["outcome"]: reason["files"] for reason in stage["lost"]}
             for stage in (in_a, in_b)
@@ -104,7 +105,9 @@ def _medians(a: Report, b: Report) -> Iterator[Row]:
         in_a, in_b = (side["distributions"][measure.name]["median"] for side in (a, b))
         written = ["-" if value is None else digits(value) for value in (in_a, in_b)]
         numbers = None if in_a is None or in_b is None else (in_a, in_b)
-        yield Row(measure.title[0].lower() + measure.title[1:], written[0], written[1], numbers)
+        title = measure.title[0].lower() + measure.title[1:]
+        units = {*measure.unit.split("/")} - {"", *re.findall(r"\w+", title)}
+        yield Row(f"{title}, {measure.unit}" if units else title, *written, numbers)
 
 
 def _families(a: Report, b: Report) -> Iterator[Row]:

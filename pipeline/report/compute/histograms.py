@@ -173,7 +173,7 @@ MEASURES = (
         edges=even(0, 3.6, 0.1),
     ),
     Measure(
-        name="velocities", group="sound", title="Different velocity bins, of 32", unit="velocities",
+        name="velocities", group="sound", title="Different velocity bins, of 32", unit="bins",
         look_for="One or two means that velocities were filled in, not played.",
         edges=even(0, 33, 1), whole=True,
     ),

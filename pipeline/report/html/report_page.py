@@ -17,7 +17,7 @@ from pipeline.report.html.note_charts import (
 from pipeline.report.html.roll_chart import roll_chart
 from pipeline.report.html.svg import Chart, distribution_chart
 from pipeline.report.html.templating import render
-from pipeline.report.number_format import count, reason_name, words
+from pipeline.report.number_format import STAGES, count, reason_name, words
 from pipeline.report.schema import LOSSES, Example, Report
 from shards.gm import FAMILIES
 from shards.layout import OUTCOMES, SPLITS
@@ -49,12 +49,6 @@ LONGEST_NAME = 40
 MAX_METERS = 10
 MAX_SIZES = 8
 FIFTHS = ("F#", "C#", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B")
-STAGES = {
-    "found": "Files found",
-    "readable": "Readable",
-    "kept": "Kept",
-    "representative": "Different songs",
-}
 TIERS = {
     "strict": "read as they are",
     "tolerant": "read despite an error that loses nothing",
@@ -152,7 +146,7 @@ def _distribution_charts(report: Report) -> dict[str, list[Chart]]:
 def _funnel(report: Report) -> list[BarRow]:
     rows = []
     for stage in report["funnel"]:
-        rows.append((STAGES[stage["stage"]], stage["files"], "main"))
+        rows.append((STAGES[stage["stage"]].capitalize(), stage["files"], "main"))
         rows += [(reason_name(reason), reason["files"], "lost") for reason in stage["lost"]]
     return [*rows, *((split, report["totals"][split]["songs"], "part") for split in SPLITS)]
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pipeline.report import number_format
 from shards.text import visible
@@ -46,12 +46,17 @@ def width(share: float) -> str:
 
 
 def prose(text: str) -> Markup:
-    """A sentence whose commands stand between backquotes."""
-    pieces = text.split("`")
+    """A sentence whose commands stand between backquotes; a single word is not broken."""
+    code = Markup("<code>{}</code>"), Markup('<code class="word">{}</code>')
     return Markup("").join(
-        Markup("<code>{}</code>" if n % 2 else "{}").format(visible(piece))
-        for n, piece in enumerate(pieces)
+        code[" " not in piece].format(visible(piece)) if n % 2 else unbroken(piece)
+        for n, piece in enumerate(text.split("`"))
     )
+
+
+def unbroken(text: str) -> Markup:
+    """A text that no line breaks between a number and its per cent sign."""
+    return Markup(escape(visible(text)).replace(" %", Markup("&nbsp;%")))
 
 
 @cache
@@ -74,6 +79,7 @@ def _environment() -> Environment:
         number_format.short,
         number_format.words,
         prose,
+        unbroken,
         width,
     ):
         environment.filters[function.__name__] = function

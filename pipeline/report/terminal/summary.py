@@ -4,7 +4,15 @@ import textwrap
 from collections.abc import Sequence
 
 from pipeline.report.compute.histograms import MEASURES
-from pipeline.report.number_format import count, figure, hours, reason_name, share, short
+from pipeline.report.number_format import (
+    STAGES,
+    count,
+    figure,
+    hours,
+    reason_name,
+    share,
+    short,
+)
 from pipeline.report.schema import Reason, Report
 from pipeline.sources.members import passed_over
 from shards.layout import SPLITS
@@ -19,12 +27,6 @@ MAX_REASONS = 5
 """Reasons shown by name; the less frequent ones are added up in one line. Fewer are named where
 what was not read takes lines of its own."""
 MAX_FINDINGS = 3
-STAGES = {
-    "found": "files found",
-    "readable": "readable",
-    "kept": "kept",
-    "representative": "different songs",
-}
 LABELS = {
     "tokens": "tokens",
     "seconds": "seconds",

@@ -285,3 +285,39 @@ def test_pages_open_from_disk_whole_at_every_width(driver, request, which, width
         assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
         assert driver.execute_script("return window.hacked") is None
         assert console(driver) == []
+
+
+PRINTED = """
+const style = getComputedStyle(document.documentElement);
+return ["paper", "ink", "soft", "line", "accent", "quiet", "wash", "alert"]
+  .map((name) => style.getPropertyValue("--" + name).trim())
+  .concat(getComputedStyle(document.querySelector(".leakage")).backgroundColor);
+"""
+
+
+@needs_browser
+def test_a_page_prints_in_the_same_colours_from_dark_mode(driver, dataset):
+    printed = []
+    for dark in (False, True):
+        set_screen(driver, WIDE, dark=dark)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        media = {"media": "print", "features": [scheme]}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        driver.get((dataset.path / "report.html").as_uri())
+        printed.append(driver.execute_script(PRINTED))
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert printed[0] == printed[1]
+
+
+@needs_browser
+def test_a_narrow_page_breaks_no_option_and_no_percentage(driver, dataset):
+    set_screen(driver, NARROW)
+    driver.get((dataset.path / "report.html").as_uri())
+    script = """return [...document.querySelectorAll("code.word")]
+      .filter((code) => code.getClientRects().length > 1).map((code) => code.textContent)"""
+    assert driver.execute_script(script) == []
+    titles = driver.execute_script(
+        "return [...document.querySelectorAll('.findings')].map(list => list.textContent)"
+    )
+    assert any("\u00a0%" in text for text in titles)
+    assert not any(" %" in text for text in titles)

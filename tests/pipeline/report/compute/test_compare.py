@@ -115,6 +115,12 @@ def test_the_text_fits_a_terminal_and_the_page_is_whole(sides):
     assert not re.search(r"<script|https?:", page)
 
 
+def test_medians_have_their_unit_unless_the_name_says_it(sides):
+    labels = {*rows_of(sides, "median per song")}
+    assert {"tempo, beats/min", "length in time, s", "length in bars", "tokens per note"} <= labels
+    assert all(row.label.strip() != "representative" for row in compare(*sides)["files"])
+
+
 def test_a_hostile_folder_name_stays_text(dataset, tmp_path):
     evil = tmp_path / "\x1b[31m<img src=x onerror=alert(1)>\u202e"
     evil.symlink_to(dataset.path)
