@@ -10,6 +10,7 @@ globalThis.trustedTypes?.createPolicy("default", {createHTML: (text) => text.rep
 
 const FIRST_SHOWN = ["song", "path", "split", "seconds", "bars", "bpm", "meter", "instruments", "notes",
   "row", "outcome", "rule", "value", "threshold", "detail"];
+const WIDE = {path: 260, rule: 190, detail: 260}; // pixels of what has long values
 const WAIT = 250; // milliseconds after the last key, before asking the server
 const wanted = new URLSearchParams(location.hash.slice(1));
 const shown = wanted.get("of") === "files" ? "files" : "songs"; // which table
@@ -106,8 +107,8 @@ function columnOf({name, kind}) {
     headerFilterPlaceholder: {number: ">=", map: ">=", boolean: "yes"}[kind] || "",
     hozAlign: kind === "number" ? "right" : "left", headerHozAlign: kind === "number" ? "right" : "left",
     formatter: kind === "boolean" ? (cell) => (cell.getValue() ? "yes" : "no") : text,
-    minWidth: name === "path" ? 260 : 72 + 8.5 * name.length, widthGrow: name === "path" ? 4 : 1,
-    tooltip: name === "path" && ((event, cell) => text(cell)),
+    minWidth: Math.max(WIDE[name] || 0, 72 + 8.5 * name.length), widthGrow: name in WIDE ? 4 : 1,
+    tooltip: kind === "text" && ((event, cell) => text(cell)),
   };
 }
 
@@ -147,6 +148,7 @@ async function start() {
     initialSort: names.includes(sort) ? [{column: sort, dir: wanted.get("order") || "asc"}] : [],
     index: numbered, rowFormatter: mark, headerSortElement: () => element("div", "", "tabulator-arrow"),
   });
+  for (const event of ["scrollHorizontal", "renderComplete", "columnResized", "columnVisibilityChanged"]) table.on(event, markHidden);
   table.on("rowClick", (event, row) => open(row.getData()[numbered]).catch(showError));
   table.on("tableBuilt", () => {
     nameParts();
@@ -161,6 +163,12 @@ async function start() {
     clearTimeout(waiting);
     waiting = setTimeout(() => table.setPage(1), WAIT);
   });
+}
+
+// A shadow at the right edge says that there are more columns.
+function markHidden() {
+  const {scrollLeft, clientWidth, scrollWidth} = document.querySelector(".tabulator-tableholder");
+  at("rows").classList.toggle("more", scrollLeft + clientWidth < scrollWidth - 1);
 }
 
 // What a screen reader needs beyond what the library writes.

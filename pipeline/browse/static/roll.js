@@ -2,7 +2,7 @@
 // Rolls of one page share zoom and place, so that duplicates lie side by side.
 "use strict";
 
-const GUTTER = 92, DRUM_ROW = 13, BAR_NUMBERS = 18, MOST_ROWS = 60, PROGRAM_COUNT = 128;
+const GUTTER = 92, HEAD = 16, DRUM_ROW = 13, BAR_NUMBERS = 18, MOST_ROWS = 60, PROGRAM_COUNT = 128;
 const HUES = [187, 16, 265, 42, 135, 336, 215, 80, 300, 0, 160, 240];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const rolls = []; // the first is that of the open song
@@ -29,7 +29,7 @@ class Roll {
     this.low = pitches.reduce((a, b) => Math.min(a, b), 127) - 1;
     this.high = Math.max(pitches.reduce((a, b) => Math.max(a, b), 0) + 1, this.low + 24);
     this.semitone = Math.min(Math.max(260 / (this.high - this.low + 1), 3), 7);
-    this.pitchedHeight = pitched.length ? this.semitone * (this.high - this.low + 1) : 0;
+    this.pitchedHeight = HEAD + (pitched.length ? this.semitone * (this.high - this.low + 1) : 0);
     this.height = Math.ceil(this.pitchedHeight + DRUM_ROW * this.drums.length + BAR_NUMBERS);
     this.box = element("div", "", "roll");
     this.sheet = element("div", "", "sheet");
@@ -90,7 +90,7 @@ class Roll {
     const floor = this.height - BAR_NUMBERS;
     this.drawBars(pen, width, floor, line, soft);
     pen.fillStyle = line;
-    for (let c = Math.ceil(this.low / 12) * 12; this.pitchedHeight && c <= this.high; c += 12)
+    for (let c = Math.ceil(this.low / 12) * 12; this.programs.length && c <= this.high; c += 12)
       pen.fillRect(GUTTER, this.y(c) + this.semitone, width, 1);
     this.drawNotes(pen, width, ink);
     pen.globalAlpha = 1;
@@ -117,12 +117,14 @@ class Roll {
       if (x < GUTTER - 1 || x > width) return;
       if (apart >= 5 || bar % every === 0) { pen.fillStyle = line; pen.fillRect(x, 0, 1, floor + 4); }
       if (bar % every) return;
+      const label = meters[meter][0] === step ? `${bar + 1}  ${meters[meter][1]}` : `${bar + 1}`;
+      if (x + 3 + pen.measureText(label).width > width) return;
       pen.fillStyle = soft;
-      pen.fillText(meters[meter][0] === step ? `${bar + 1}  ${meters[meter][1]}` : `${bar + 1}`, x + 3, floor + 10);
+      pen.fillText(label, x + 3, floor + 10);
     });
   }
 
-  y(pitch) { return (this.high - pitch) * this.semitone; }
+  y(pitch) { return HEAD + (this.high - pitch) * this.semitone; }
 
   drawNotes(pen, width, ink) {
     const scale = this.scale, first = this.box.scrollLeft / scale, last = first + (width - GUTTER) / scale;
@@ -150,7 +152,7 @@ class Roll {
     pen.fillRect(GUTTER - 1, 0, 1, this.height - BAR_NUMBERS);
     pen.fillStyle = soft;
     pen.textAlign = "right";
-    for (let c = Math.ceil(this.low / 12) * 12; this.pitchedHeight && c <= this.high; c += 12)
+    for (let c = Math.ceil(this.low / 12) * 12; this.programs.length && c <= this.high; c += 12)
       pen.fillText(`C${c / 12 - 1}`, GUTTER - 6, this.y(c) + this.semitone / 2);
     this.drums.forEach((key, n) =>
       pen.fillText(this.music.names[key], GUTTER - 6, this.pitchedHeight + (n + .5) * DRUM_ROW, GUTTER - 10));

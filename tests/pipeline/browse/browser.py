@@ -41,11 +41,16 @@ def chromium() -> Iterator[Any]:
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         driver.set_page_load_timeout(60)
-        signed_in = {"name": COOKIE, "value": TOKEN, "url": "http://127.0.0.1/"}
-        driver.execute_cdp_cmd("Network.setCookie", signed_in)
+        sign_in(driver)
         yield driver
     finally:
         driver.quit()
+
+
+def sign_in(driver: Any) -> None:
+    """Give the browser the cookie that opens the pages of the tests."""
+    cookie = {"name": COOKIE, "value": TOKEN, "url": "http://127.0.0.1/"}
+    driver.execute_cdp_cmd("Network.setCookie", cookie)
 
 
 def set_screen(driver: Any, width: int, *, dark: bool = False, height: int = 900) -> None:
@@ -65,6 +70,18 @@ def console(driver: Any) -> list[str]:
     entries = [entry for entry in driver.get_log("browser") if entry["level"] != "INFO"]
     messages = [entry["message"] for entry in entries]
     return [message for message in messages if "Data Load Response Blocked" not in message]
+
+
+def barriers(driver: Any) -> list[str]:
+    """What axe finds that keeps people from using the page: serious and critical violations."""
+    from axe_core_python.selenium import Axe
+
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:160]}"
+        for one in Axe().run(driver)["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
 
 
 OVERLAPS = """

@@ -26,10 +26,12 @@ from tests.pipeline.browse.browser import (
     OUTSIDE,
     TOKEN,
     WIDE,
+    barriers,
     chromium,
     console,
     needs_browser,
     set_screen,
+    sign_in,
 )
 from tests.shards.render.sound import needs_audio
 
@@ -492,6 +494,48 @@ def test_the_roll_zooms_scrolls_along_and_has_the_colours_of_the_page(driver, po
     driver.execute_script("zoomBy(0)")
     assert driver.execute_script("return rolls[0].sheet.clientWidth === rolls[0].box.clientWidth")
     assert console(driver) == []
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_keeps_people_from_using_the_page(driver, port, dark):
+    set_screen(driver, WIDE, dark=dark)
+    driver.get(f"http://127.0.0.1:{port}/nowhere")  # leaves the page, so that the next is loaded
+    console(driver)
+    driver.get(f"http://127.0.0.1:{port}/#f.notes=>=1")
+    until(lambda: rows_of(driver))
+    assert barriers(driver) == []
+    driver.execute_script("document.querySelector('[tabulator-field=notes] .ask').click(); open(3)")
+    until(lambda: driver.execute_script("return rolls.length && at('column').hidden === false"))
+    driver.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert barriers(driver) == []
+
+
+@needs_browser
+def test_a_page_without_its_token_keeps_nobody_from_reading_why(driver, port):
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.get(f"http://127.0.0.1:{port}/")
+    until(lambda: driver.execute_script("return !document.getElementById('problem').hidden"))
+    assert barriers(driver) == []
+    sign_in(driver)
+    console(driver)  # the refusal
+
+
+@needs_browser
+def test_a_shadow_says_that_there_are_more_columns(driver, port):
+    open_page(driver, port, width=NARROW)
+    is_marked = "return document.getElementById('rows').classList.contains('more')"
+    until(lambda: driver.execute_script(is_marked))
+    driver.execute_script("document.querySelector('.tabulator-tableholder').scrollLeft = 1e5")
+    until(lambda: not driver.execute_script(is_marked))
+
+
+@needs_browser
+def test_no_note_is_under_what_the_roll_says_about_silence(driver, port):
+    open_page(driver, port)
+    driver.execute_script("open(3)")
+    until(lambda: driver.execute_script("return rolls.length && rolls[0].pen && opened.music"))
+    assert driver.execute_script("return rolls[0].y(rolls[0].high)") >= 14  # letters of 11 pixels
 
 
 @needs_browser

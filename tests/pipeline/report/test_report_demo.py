@@ -28,6 +28,7 @@ from tests.pipeline.browse.browser import (
     OUTSIDE,
     OVERLAPS,
     WIDE,
+    barriers,
     chromium,
     console,
     needs_browser,
@@ -285,6 +286,18 @@ def test_pages_open_from_disk_whole_at_every_width(driver, request, which, width
         assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
         assert driver.execute_script("return window.hacked") is None
         assert console(driver) == []
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_keeps_people_from_using_the_pages(driver, dataset, dark, tmp_path):
+    both = tmp_path / "both.html"
+    both.write_text(compare_html(*[read_side(dataset.path)] * 2), encoding="utf-8")
+    set_screen(driver, WIDE, dark=dark)
+    for path in (dataset.path / "report.html", timings_page_path(dataset.path), both):
+        driver.get(path.as_uri())
+        driver.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert barriers(driver) == []
 
 
 PRINTED = """
