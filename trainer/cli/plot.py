@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 @click.command(name="plot")
-@click.argument("path", metavar="RUN", type=PATH)
+@click.argument("paths", metavar="RUN", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="Picture to write, .png.")
 @overwrite_option
-def plot_command(path: Path, out: Path, overwrite: bool) -> None:
+def plot_command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     """Plot the learning curves of a RUN.
 
-    Training and validation loss of both heads, and the unigram baseline.
+    Training and validation loss, as a whole and by head, and the unigram baseline. To draw several
+    runs in one picture: `trainer compare`.
 
     \b
     Example:
@@ -30,8 +31,12 @@ def plot_command(path: Path, out: Path, overwrite: bool) -> None:
     from trainer.run.folder import open_run
     from trainer.training import plot
 
+    if len(paths) > 1:
+        raise click.UsageError(
+            f"plot draws one RUN, got {len(paths)}; `trainer compare RUN... -o FILE` draws several"
+        )
     check_outputs([out], (".png",), overwrite=overwrite)
-    run = open_run(path)
+    run = open_run(paths[0])
     plot.save([run], out)
     _note_dropped_lines([run])
     click.echo(visible(out))

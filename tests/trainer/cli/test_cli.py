@@ -246,6 +246,24 @@ def test_plot_draws_the_curves_of_a_run(call, trained, tmp_path):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_plot_sends_who_names_several_runs_to_compare(call, trained, tmp_path):
+    result = call("plot", trained[0], trained[0], "-o", tmp_path / "curve.png")
+    assert result.exit_code == 2
+    assert "`trainer compare RUN... -o FILE` draws several" in result.stderr
+
+
+def test_a_plot_begins_with_the_loss_and_has_that_which_is_compared(trained):
+    run = open_run(trained[0])
+    axes = plot.draw([run]).axes
+    assert axes[0].get_title("left") == "Loss, nats per token"
+    heads = [each.get_title("left").partition(" ")[0] for each in axes[1:]]
+    assert heads in (["Next", "Instrument"], ["Next", "Instrument", "Velocity"])
+    (whole,) = [line for line in axes[0].lines if line.get_marker() == "D"]
+    assert list(whole.get_ydata()) == [compare.compare([run])[0]["valid_loss"]]
+    drawn = [loss for line in axes[0].lines for loss in line.get_ydata()]
+    assert axes[0].get_ylim()[1] > max(drawn)
+
+
 def test_compare_tells_what_differs_and_what_each_run_reached(call, trained, quicker, tmp_path):
     runs, out = (trained[0], quicker), tmp_path / "curves.png"
     result = call("compare", *runs, "-o", out)
@@ -308,8 +326,10 @@ def test_a_legend_tells_runs_apart_and_has_each_baseline_once(trained, quicker, 
     def legend(*chosen):
         figure = plot.draw([open_run(folder) for folder in chosen])
         texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-        assert texts.pop(1).startswith("unigram baseline ")
-        return [text.partition("  ")[2] for text in texts]
+        assert texts.pop(2).startswith("unigram baseline ")
+        kinds = ("validation ", "whole validation split ")
+        assert all(text.startswith(kinds[n % 2]) for n, text in enumerate(texts))
+        return [text.partition("  ")[2] for text in texts[::2]]
 
     assert legend(folders[0]) == [""]
     assert legend(folders[0], folders[2]) == ["run", "_$x$"]
