@@ -31,12 +31,13 @@ def plot_command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     from trainer.run.folder import open_run
     from trainer.training import plot
 
-    if len(paths) > 1:
+    path, *others = paths
+    if others:
         raise click.UsageError(
             f"plot draws one RUN, got {len(paths)}; `trainer compare RUN... -o FILE` draws several"
         )
     check_outputs([out], (".png",), overwrite=overwrite)
-    run = open_run(paths[0])
+    run = open_run(path)
     plot.save([run], out)
     _note_dropped_lines([run])
     click.echo(visible(out))

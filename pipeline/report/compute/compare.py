@@ -103,11 +103,11 @@ def _totals(a: Report, b: Report) -> Iterator[Row]:
 def _medians(a: Report, b: Report) -> Iterator[Row]:
     for measure in MEASURES:
         in_a, in_b = (side["distributions"][measure.name]["median"] for side in (a, b))
-        written = ["-" if value is None else digits(value) for value in (in_a, in_b)]
+        left, right = ("-" if value is None else digits(value) for value in (in_a, in_b))
         numbers = None if in_a is None or in_b is None else (in_a, in_b)
         title = measure.title[0].lower() + measure.title[1:]
         units = {*measure.unit.split("/")} - {"", *re.findall(r"\w+", title)}
-        yield Row(f"{title}, {measure.unit}" if units else title, *written, numbers)
+        yield Row(f"{title}, {measure.unit}" if units else title, left, right, numbers)
 
 
 def _families(a: Report, b: Report) -> Iterator[Row]:
