@@ -28,19 +28,25 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of both; `numbers` where a relative change makes sense."""
+    """One figure of both; `numbers` where there is a change to tell, `is_share` if of per cents."""
 
     label: str
     a: str
     b: str
     numbers: tuple[float, float] | None = None
+    is_share: bool = False
 
     @property
     def change(self) -> str:
-        """How much larger B is: in per cent of A, or times A; empty where they are equal."""
+        """How much larger B is: in per cent of A, or times A; empty where they are equal.
+
+        Of shares, in percentage points.
+        """
         if self.numbers is None or self.numbers[0] == self.numbers[1]:
             return ""
         a, b = self.numbers
+        if self.is_share:
+            return f"{100 * (b - a):+.1f} pp"
         if a and b / a >= MANY_TIMES:
             return f"{digits(b / a)} times"
         return f"{100 * (b - a) / a:+.1f} %" if a else "new"
@@ -64,7 +70,7 @@ def compare(a: Side, b: Side) -> dict[str, list[Row]]:
         "files": [*_files(*reports)],
         "different songs": [*_totals(*reports)],
         "median per song": [*_medians(*reports)],
-        "songs with": [*_families(*reports)],
+        "share of songs with": [*_families(*reports)],
         "tokens and grid": [*_fidelity(*reports)],
     }
 
@@ -114,7 +120,14 @@ def _families(a: Report, b: Report) -> Iterator[Row]:
     songs_a, songs_b = (side["totals"]["representative"]["songs"] for side in (a, b))
     in_a, in_b = (side["programs"]["family_songs"] for side in (a, b))
     for family in sorted(in_a, key=lambda family: -in_a[family])[:FAMILIES_SHOWN]:
-        yield Row(family, share(in_a[family], songs_a), share(in_b[family], songs_b))
+        shares = in_a[family] / (songs_a or 1), in_b[family] / (songs_b or 1)
+        yield Row(
+            family,
+            share(in_a[family], songs_a),
+            share(in_b[family], songs_b),
+            shares,
+            is_share=True,
+        )
 
 
 def _fidelity(a: Report, b: Report) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from pipeline.clean.rules import Limits
 from pipeline.cli import cli
 from pipeline.config import DataSettings, IngestSettings
-from pipeline.report.compute.compare import compare, read_side
+from pipeline.report.compute.compare import Row, compare, read_side
 from pipeline.report.compute.histograms import MEASURES, distribution
 from pipeline.report.html.compare_page import compare_html
 from pipeline.report.html.svg import distribution_chart, overlaid_chart
@@ -119,6 +119,11 @@ def test_medians_have_their_unit_unless_the_name_says_it(sides):
     labels = {*rows_of(sides, "median per song")}
     assert {"tempo, beats/min", "length in time, s", "length in bars", "tokens per note"} <= labels
     assert all(row.label.strip() != "representative" for row in compare(*sides)["files"])
+
+
+def test_shares_differ_in_percentage_points():
+    assert Row("Piano", "50 %", "37.5 %", (0.5, 0.375), is_share=True).change == "-12.5 pp"
+    assert Row("Piano", "50 %", "50 %", (0.5, 0.5), is_share=True).change == ""
 
 
 def test_a_hostile_folder_name_stays_text(dataset, tmp_path):
