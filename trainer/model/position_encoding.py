@@ -112,9 +112,8 @@ class MusicRope(Rope):
 
 def _wavelengths(count: int, shortest: float, longest: float) -> Tensor:
     """Wavelengths from the shortest to the longest, in equal ratios, shape (count,), float64."""
-    return torch.logspace(
-        math.log2(shortest), math.log2(longest), count, base=2.0, dtype=torch.float64
-    )
+    ends, cpu = (math.log2(shortest), math.log2(longest)), torch.device("cpu")
+    return torch.logspace(*ends, count, base=2.0, device=cpu, dtype=torch.float64)
 
 
 def _parts(radians: Tensor) -> Tensor:

@@ -5,9 +5,12 @@ numbers; the settings' own bounds keep even that small.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from shards.errors import LakhxlError
 from trainer.config import Config
@@ -55,7 +58,7 @@ def check_tensors(path: Path, config: Config) -> None:
 
 def _weights_and_memory(config: Config) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
     """What the model and all lanes' memory consist of."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialized():
         model = TransformerXL(config.model)
         memory = model.empty_memory(config.train.batch_size)
         tensors = memory_tensors(memory)
@@ -64,6 +67,20 @@ def _weights_and_memory(config: Config) -> tuple[dict[str, TensorInfo], dict[str
         for each in (checkpoint.model_tensors(model), tensors)
     ]
     return infos[0], infos[1]
+
+
+class _Uninitialized(TorchFunctionMode):
+    """Leaves new parameters without values: to draw them on `meta`, torch loads its compiler."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        is_init = getattr(func, "__module__", None) == "torch.nn.init"
+        return None if is_init else func(*args, **(kwargs or {}))
 
 
 def _of_optimizer(name: str, info: TensorInfo, weights: dict[str, TensorInfo]) -> TensorInfo | None:
