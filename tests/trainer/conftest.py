@@ -14,6 +14,7 @@ from shards.check import counts
 from shards.codec import Codec, EncodedSong
 from shards.song import COMMON_TIME, DEFAULT_TEMPO, METER, NOTE, TEMPO, Song, sort_notes
 from shards.vocabulary import Vocabulary
+from tests.trainer.charts import CHARTS, draw_none
 from trainer.config import Config, ModelConfig, TrainConfig
 from trainer.model import linear
 from trainer.model.transformer import TransformerXL
@@ -132,15 +133,10 @@ def write_dataset(folder, songs, splits):
     return folder
 
 
-CHARTS = {name: getattr(MetricsLog, name) for name in ("draw_loss_by_position", "draw_song")}
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _no_charts():
-    """Charts for TensorBoard would take most of the time of a training of a few steps."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in CHARTS:
-            patch.setattr(MetricsLog, name, lambda *_: None)
+        draw_none(patch.setattr)
         yield
 
 

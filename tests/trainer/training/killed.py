@@ -9,6 +9,7 @@ processes are forks of one, because importing torch takes longer than training.
 """
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import torch
 import torch._dynamo  # which an optimizer's first step imports: seconds in every fork
 
 from shards import open_dataset
+from tests.trainer.charts import draw_none
 from tests.trainer.training.small_runs import CONFIG, start_or_resume
 from trainer.run import checkpoint
 
@@ -78,7 +80,9 @@ def train_killed(dataset, folder, model, steps, kills):
 
 
 if __name__ == "__main__":
+    draw_none()
     torch.set_num_threads(1)
+    gc.freeze()  # forks need not search what the libraries made
     songs = open_dataset(sys.argv[1])
     for options in json.loads(sys.argv[2]):
         train_killed(songs, **options)

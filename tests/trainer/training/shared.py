@@ -1,13 +1,14 @@
-"""Train runs up to a step, in one process or in those that torchrun starts.
+"""Train runs up to a step, in one process or in two.
 
-    python shared.py DATASET RUN UNTIL …
-    python -m torch.distributed.run --standalone --nproc-per-node 2 shared.py DATASET RUN UNTIL …
+    MASTER_ADDR=… MASTER_PORT=… python shared.py DATASET RUN UNTIL …
 
-Several runs, because starting the processes takes longer than training. A run that exists is
-resumed.
+Two processes train, with the variables that torchrun gives its processes; they meet in a store
+at that address. They are forks of one, and train several runs, because starting them takes longer
+than training. A run that exists is resumed.
 """
 
 import dataclasses
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 
 from shards import open_dataset
+from tests.trainer.charts import draw_none
 from tests.trainer.training.small_runs import CONFIG, start_or_resume
 from trainer.training.distributed import process_group
 
@@ -57,7 +59,19 @@ def threads() -> list[str]:
     return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 
 
-if __name__ == "__main__":
+def main_by_two(data: str, *runs: tuple[Path, int]) -> None:
+    """Train each run up to its step by two processes, this one and a fork."""
+    child = os.fork()
+    rank = str(int(child == 0))
+    os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # neither opens the store
     signal.alarm(SECONDS)
+    main(data, *runs)
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+
+
+if __name__ == "__main__":
+    draw_none()
     arguments = sys.argv[2:]
-    main(sys.argv[1], *zip(map(Path, arguments[::2]), map(int, arguments[1::2]), strict=True))
+    main_by_two(sys.argv[1], *zip(map(Path, arguments[::2]), map(int, arguments[1::2]), strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import TCPStore
 
 from shards.errors import LakhxlError
 from trainer.run import checkpoint
@@ -16,7 +17,6 @@ from trainer.training.metrics_log import read_metrics
 
 from . import shared
 
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ROOT = Path(__file__).parents[3]
 
 
@@ -32,11 +32,13 @@ def alone(dataset_folder, tmp_path_factory):
 def by_two(dataset_folder, tmp_path_factory):
     """Two runs of two processes: of fifty steps, and of twenty-three."""
     whole, part = (tmp_path_factory.mktemp(name) / "run" for name in ("whole", "part"))
-    command = [sys.executable, *TORCHRUN, shared.__file__, dataset_folder, whole, "50", part, "23"]
+    command = [sys.executable, shared.__file__, dataset_folder, whole, "50", part, "23"]
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": store.host, "MASTER_PORT": str(store.port)}
     done = subprocess.run(
         list(map(str, command)),
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **place, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=280,
