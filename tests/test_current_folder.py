@@ -19,7 +19,13 @@ TINY = ["--set=layers=1", "--set=d_model=16", "--set=heads=2", "--set=memory=8"]
 
 
 def called(folder: Path, package: str, *arguments: object, **variables: str) -> str:
-    """Run a command as its console script does: the current folder is not on the import path."""
+    """What a command prints, run as by its console script: without the current folder's path."""
+    return finished(folder, package, *arguments, **variables).stdout
+
+
+def finished(
+    folder: Path, package: str, *arguments: object, **variables: str
+) -> subprocess.CompletedProcess[str]:
     code = f"import sys; sys.path.insert(0, {ROOT!r}); from {package}.cli import cli; cli()"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, *map(str, arguments)],
@@ -32,7 +38,7 @@ def called(folder: Path, package: str, *arguments: object, **variables: str) -> 
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    return done.stdout
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +65,13 @@ def said(folder):
 
 
 @pytest.mark.usefixtures("said")
-def test_nor_do_training_ranks_and_the_prompt(folder):
-    song = next((folder / "my midi").rglob("001*.mid"))
-    called(folder, "trainer", "generate", "a run", "-o", "s.mid", "--bars=1", "--prompt", song)
+def test_nor_do_training_ranks_and_the_prompt_and_the_compiler_is_not_needed(folder):
+    prompt = ["--prompt", next((folder / "my midi").rglob("001*.mid")), "--prompt-bars=4"]
+    words = ["generate", "a run", "-o", "s.mid", "--bars=1", *prompt]
+    imports = finished(folder, "trainer", *words, PYTHONPROFILEIMPORTTIME="1").stderr
     assert (folder / "s.mid").stat().st_size
+    assert "torch.nn" in imports
+    assert "torch._dynamo" not in imports  # which takes as long as all of torch
 
 
 def test_python_m_skips_a_folder_called_shards(folder, tmp_path):

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 def command(*arguments):
     quick = QUICK if "--resume" not in arguments else []
     words = [sys.executable, "-m", "trainer", "fit", *arguments, "--device=cpu", *quick]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return {"args": list(map(str, words)), "env": environment}
 
 

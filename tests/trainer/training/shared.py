@@ -74,4 +74,6 @@ def main_by_two(data: str, *runs: tuple[Path, int]) -> None:
 if __name__ == "__main__":
     draw_none()
     arguments = sys.argv[2:]
-    main_by_two(sys.argv[1], *zip(map(Path, arguments[::2]), map(int, arguments[1::2]), strict=True))
+    main_by_two(
+        sys.argv[1], *zip(map(Path, arguments[::2]), map(int, arguments[1::2]), strict=True)
+    )

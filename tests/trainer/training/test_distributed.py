@@ -38,7 +38,7 @@ def by_two(dataset_folder, tmp_path_factory):
     done = subprocess.run(
         list(map(str, command)),
         cwd=ROOT,
-        env={**os.environ, **place, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **place, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=280,
