@@ -32,7 +32,7 @@ from trainer.training.distributed import (
     Ranks,
     check_devices,
     process_group,
-    restart_under_torchrun,
+    run_under_torchrun,
     under_torchrun,
 )
 from trainer.training.loop import TrainingLoop, has_ended
@@ -76,7 +76,7 @@ def train(
         if devices > 1:
             Ranks(count=devices).check(config)
             check_devices(devices, device)
-            restart_under_torchrun(devices)
+            run_under_torchrun(devices)
     with process_group(device) as (ranks, device), ExitStack() as locked:
         lock = None
         if run and ranks.is_first:

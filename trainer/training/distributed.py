@@ -29,7 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from shards.console import STOPPED
 from shards.errors import LakhxlError
-from shards.python_process import child_environment
+from shards.python_process import child_environment, environment
 from trainer.config import Config
 
 FAILED = "failed"
@@ -146,26 +146,20 @@ def check_devices(devices: int, device: str | None) -> None:
         )
 
 
-def restart_under_torchrun(devices: int) -> NoReturn:
-    """Replace this process by `torchrun`, which runs the same command in `devices` processes.
+def run_under_torchrun(devices: int) -> NoReturn:
+    """Run this command in `devices` processes; exit with the status of the first that failed.
 
-    Its own account of a process that failed is left out: that process has said why.
+    torchrun's own account of a process that failed is left out: that process has said why.
     """
-    options = ["--standalone", f"--nproc-per-node={devices}"]
-    arguments = [*options, "-m", "--", "trainer", *sys.argv[1:]]
-    code = f"from trainer.training import distributed; distributed.run_torchrun({arguments!r})"
-    os.execve(sys.executable, [sys.executable, "-c", code], os.environ | child_environment())
-
-
-def run_torchrun(arguments: list[str]) -> NoReturn:
-    """Run `torchrun`; exit with the status of the first process that failed."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
     logging.disable()
+    options = ["--standalone", f"--nproc-per-node={devices}"]
     try:
-        main(arguments)
+        with environment(child_environment()):
+            main([*options, "-m", "--", "trainer", *sys.argv[1:]])
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
