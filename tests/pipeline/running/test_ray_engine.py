@@ -38,7 +38,10 @@ def assert_same_bytes(made, dataset) -> None:
         assert (made.path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_cluster_in_use_is_waited_for_and_the_user_told(demo, dataset, cluster, tmp_path):
+def test_a_cluster_in_use_is_waited_for_and_the_user_told(
+    demo, dataset, cluster, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ray_engine, "WAIT_SECONDS", 1.0)
     cluster, _ = cluster
     run = prepare([demo[0]], tmp_path / "lakh", SETTINGS, restart=False)
     seconds, notes = time.monotonic(), []

@@ -18,7 +18,7 @@ KNN = {"model": "knn", "steps": 30}
 MACHINE = {"unix_time", "tokens_per_second", "data_wait", "memory_mb", "search_ms"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def folders(dataset_folder, tmp_path_factory):
     """Two runs that were killed and two that were not, trained by one process that forks."""
     random = np.random.default_rng(0)
@@ -66,9 +66,11 @@ def test_a_run_killed_at_twenty_random_steps_ends_bit_for_bit_as_one_that_was_no
     unbroken = result(folders / "unbroken", STEPS)
     assert unbroken[2]["position"]["epoch"] > 3
     assert_same(result(folders / "killed", STEPS), unbroken)
+    assert_same_with_a_knn_memory(folders)
 
 
-def test_so_does_one_with_a_knn_memory_and_its_file_on_disk(folders):
+def assert_same_with_a_knn_memory(folders):
+    """The same of runs with a kNN memory, and of its file on disk."""
     unbroken = result(folders / "knn-unbroken", KNN["steps"])
     assert max(line.get("knn_queries", 0) for line in unbroken[0]) > 0
     assert unbroken[2]["knn_checksum"]
