@@ -40,7 +40,6 @@ ROOMS = {
         "knn-far-songs": "the kNN memory and reverse teacher forcing on long songs",
         "copy-task": "whether the kNN memory retrieves what left the memory",
         "steering": "whether a model does what it is asked, and uses what it is given",
-        "bits-per-note": "token streams by the loss of whole songs, at equal processor time",
         "versus-x-transformers": "the loss at equal tokens versus x-transformers",
     },
 }

@@ -2,6 +2,10 @@
 
 A gain is claimed with three seeds or more, where the mean difference from the first variant, seed
 by seed, is more than twice its standard deviation. A short run says nothing of what many epochs do.
+
+Bits per note compare token streams, whose losses per token say nothing of each other: make a
+dataset of each from one corpus, with one percussion map, run each where its format is read, with
+the same --seconds, and put the lines of RESULTS together.
 """
 
 import json
@@ -103,7 +107,8 @@ def table(results: Path) -> None:
     """Print the variants of RESULTS: means over seeds, their spread, and what can be claimed."""
     runs = by_variant(_rows(results))
     first = next(iter(runs.values()))
-    titles = ("variant", "seeds", "steps", "ms per step", "loss", "spread", "difference", "claim")
+    titles = ("variant", "seeds", "steps", "ms per step", "bits per note", "loss", "spread",
+              "difference", "claim")  # fmt: skip
     click.echo(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for name, rows in runs.items():
         losses = [row["loss"] for row in rows.values()]
@@ -112,6 +117,7 @@ def table(results: Path) -> None:
             str(len(rows)),
             f"{statistics.fmean(row['steps'] for row in rows.values()):,.0f}",
             f"{statistics.fmean(row['ms_per_step'] for row in rows.values()):,.1f}",
+            f"{statistics.fmean(row['bits_per_note'] for row in rows.values()):.3f}",
             f"{statistics.fmean(losses):.3f}",
             f"{max(losses) - min(losses):.3f}",
             *difference(first, rows),
