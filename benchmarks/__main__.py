@@ -37,7 +37,6 @@ ROOMS = {
     },
     "ablations": {
         "compare": "any settings at equal steps or time, over seeds, on a CPU or a GPU",
-        "knn-far-songs": "the kNN memory and reverse teacher forcing on long songs",
         "copy-task": "whether the kNN memory retrieves what left the memory",
         "steering": "whether a model does what it is asked, and uses what it is given",
         "versus-x-transformers": "the loss at equal tokens versus x-transformers",

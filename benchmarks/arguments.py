@@ -10,13 +10,12 @@ EXAMPLES = {
     "folder": "/tmp/large",
     "image": "out.png",
     "knn": "on",
-    "name": "m64-s1",
+    "name": "ours",
     "results": "results.jsonl",
     "run": "runs/lakh-tiny",
     "settings": "memory=64 seed=1",
     "song": '"251 Silver Tide"',
     "titles": "songs.csv",
-    "what": "knn",
 }
 """A value for every argument."""
 

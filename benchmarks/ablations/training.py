@@ -42,7 +42,10 @@ def train(trainer: Trainer, steps: int | None = None) -> float:
 
 
 def scores(trainer: Trainer, batches: int | None) -> dict[str, Any]:
-    """Validation losses of the first batches, in nats per token, overall and by position."""
+    """Validation losses of the first batches, in nats per token, overall and by position.
+
+    And the metrics of a kNN memory, if there is one.
+    """
     found = trainer.evaluate(batches=batches)
     assert found is not None
     by_position = mean_loss_by_position(found.by_position)
@@ -50,4 +53,5 @@ def scores(trainer: Trainer, batches: int | None) -> dict[str, Any]:
         "steps": trainer.step,
         **found.means(),
         "by_position": dict(zip(POSITION_NAMES, by_position, strict=True)),
+        **trainer.knn_metrics(),
     }
