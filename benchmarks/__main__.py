@@ -32,7 +32,6 @@ ROOMS = {
         "bounds": "what lies near the bounds of the rules",
         "duplicates": "recall and false merges of duplicate detection",
         "compare-rendering": "a rendered song versus its file",
-        "intervals": "how often a confidence interval holds the true loss",
         "survive": "kills, lethal files and flipped bits",
     },
     "ablations": {
