@@ -31,7 +31,6 @@ ROOMS = {
         "beat": "what repairs do to beats, and which meters are told apart",
         "bounds": "what lies near the bounds of the rules",
         "duplicates": "recall and false merges of duplicate detection",
-        "compare-rendering": "a rendered song versus its file",
         "survive": "kills, lethal files and flipped bits",
     },
     "ablations": {

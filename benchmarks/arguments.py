@@ -8,13 +8,12 @@ EXAMPLES = {
     "corpus": "~/midi/songs",
     "dataset": "shards/lakh",
     "folder": "/tmp/large",
-    "image": "out.png",
+    "image": "losses.png",
     "knn": "on",
     "name": "ours",
     "results": "results.jsonl",
     "run": "runs/lakh-tiny",
     "settings": "memory=64 seed=1",
-    "song": '"251 Silver Tide"',
     "titles": "songs.csv",
 }
 """A value for every argument."""
