@@ -29,7 +29,6 @@ ROOMS = {
         "hostile-runs": "mutated run folders: a good run or one line",
         "hostile-datasets": "datasets changed at random",
         "beat": "what repairs do to beats, and which meters are told apart",
-        "bounds": "what lies near the bounds of the rules",
         "duplicates": "recall and false merges of duplicate detection",
         "survive": "kills, lethal files and flipped bits",
     },
