@@ -30,7 +30,7 @@ ROOMS = {
         "hostile-datasets": "datasets changed at random",
         "beat": "what repairs do to beats, and which meters are told apart",
         "duplicates": "recall and false merges of duplicate detection",
-        "survive": "kills, lethal files and flipped bits",
+        "survive": "kills, and lethal files among good ones",
     },
     "ablations": {
         "compare": "any settings at equal steps or time, over seeds, on a CPU or a GPU",

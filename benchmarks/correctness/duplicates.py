@@ -1,4 +1,4 @@
-"""Duplicate detection: recall on edited songs, false merges, and songs that change their split."""
+"""Duplicate detection: recall on edited songs, and false merges."""
 
 import csv
 import re
@@ -30,15 +30,13 @@ from pipeline.duplicates.columns import numbers, signatures
 from pipeline.duplicates.lines import lines
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.signature import KINDS, SIGNATURE
-from pipeline.duplicates.splits import SplitSettings, splits
 from pipeline.midi import read_midi
 from pipeline.process_file import FileProcessor, warm_up
 from pipeline.running.fragments import INDEX_FRAGMENT_SCHEMA
 from pipeline.sources.listing import SourceFile
-from shards.layout import SPLITS
 
-EVERY, HALVES = 6, 50
-"""One kept song in EVERY is edited; splits are drawn for so many halves of the corpus."""
+EVERY = 6
+"""One kept song in so many is edited."""
 
 Row = dict[str, Any]
 
@@ -207,51 +205,3 @@ def merges(corpus: Path, titles: Path) -> None:
         print(f"| {names[0]} | {names[1]} | {similarity} | {shared} | {files} |")
     every = len(rows) * (len(rows) - 1) // 2
     print(f"\n{len(rows)} different files, {every} pairs, {len(pairs)} in one cluster")
-
-
-def moved_by(
-    rows: Sequence[Row], earlier: Sequence[int], settings: SplitSettings, *, keep: bool
-) -> tuple[int, int]:
-    """Count the songs of an earlier dataset that another one, of all rows, puts in another split.
-
-    Args:
-        rows: all.
-        earlier: numbers of those in the earlier dataset.
-        settings: of both.
-        keep: as with `--keep-splits`.
-
-    Returns:
-        How many moved, and how many of them although none of their clusters merged.
-    """
-    rows_before = [rows[n] for n in earlier]
-    clusters_before, clusters_now = clustered(rows_before), clustered(rows)
-    min_hashes = np.array([row["min_hash"] for row in rows], np.uint64)
-    before = np.full(len(rows), len(SPLITS))
-    before[[*earlier]] = splits(min_hashes[[*earlier]], clusters_before, settings)
-    now = splits(min_hashes, clusters_now, settings, before if keep else None)
-    merged = defaultdict(set)
-    for n, cluster in zip(earlier, clusters_before.tolist(), strict=True):
-        merged[clusters_now[n]].add(cluster)
-    moved = [n for n in earlier if now[n] != before[n]]
-    return len(moved), sum(len(merged[clusters_now[n]]) == 1 for n in moved)
-
-
-@command.command("splits")
-@corpus_argument
-def splits_command(corpus: Path) -> None:
-    """Print how many songs of random halves change their split once all files are there.
-
-    Each half has its own salt: one draw of so few clusters of duplicates says little.
-    """
-    random = np.random.default_rng(0)
-    rows = [row for row, _ in Rows().of_corpus(corpus)]
-    totals = {keep: np.zeros(2, np.int64) for keep in (False, True)}
-    for half in range(HALVES):
-        settings = SplitSettings(split_salt=str(half))
-        earlier = np.flatnonzero(random.random(len(rows)) < 0.5).tolist()
-        for keep, total in totals.items():
-            total += moved_by(rows, earlier, settings, keep=keep)
-    for keep, (moved, unmerged) in totals.items():
-        print(f"{'with' if keep else 'without'} --keep-splits: {moved / HALVES:.2f} of "
-              f"{len(rows) / 2:.0f} songs move, {unmerged / HALVES:.2f} of them although no "
-              f"clusters merge; mean of {HALVES} halves")  # fmt: skip

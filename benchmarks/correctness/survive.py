@@ -1,4 +1,4 @@
-"""What a run survives: kills, lethal files, flipped bits, and workers that cannot start."""
+"""What a run survives: kills, and lethal files among good ones."""
 
 import os
 import random
@@ -19,14 +19,9 @@ from benchmarks.corpus import midi_files
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
 from pipeline.running.execute import execute
-from pipeline.running.messages import RunContext
-from pipeline.running.pool import SlicePool
 from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.prepare import prepare
-from pipeline.running.worker_processes import PoolError
-from shards.errors import LakhxlError
 from shards.reader import Dataset
-from shards.verify import verify
 from tests.pipeline.running import faults
 
 FAULTS = {
@@ -40,13 +35,11 @@ FAULTS = {
 
 QUICK = PoolSettings(workers=2, file_timeout=3.0, soft_timeout=0.5, memory_limit=600)
 
-times_option = click.option("--times", default=50, show_default=True)
-
 
 @click.group(cls=Measurements)
 @click.pass_context
 def command(context: click.Context) -> None:
-    """Damage runs and datasets, and count what is recovered or found."""
+    """Damage runs, and count what is recovered."""
     context.obj = Path(context.with_resource(tempfile.TemporaryDirectory()))
 
 
@@ -77,7 +70,7 @@ def wait_for_workers(group: int) -> None:
 
 
 @command.command()
-@times_option
+@click.option("--times", default=50, show_default=True)
 @click.pass_obj
 def kills(work: Path, times: int) -> None:
     """Kill runs and resume them: are the bytes those of an undisturbed run?
@@ -151,76 +144,3 @@ def chaos(work: Path, corpus: Path, files: int) -> None:
     print(f"{files} files and {len(bad)} bad ones ({dict(Counter(bad.values()))}), {seconds:.0f} s")
     print(f"rows {len(rows)}; bad files with the right outcome {right} of {len(bad)}")
     print(f"good files with the outcome they have without the bad ones {same} of {len(good)}")
-
-
-@command.command()
-@times_option
-@click.pass_obj
-def flips(work: Path, times: int) -> None:
-    """Flip one bit of a dataset at a time, in each file equally often: does verify find it?"""
-    compose_corpus(work / "midi", DemoSettings(songs=20))
-    folder = run(work / "midi", work / "lakh", DataSettings()).path
-    rng, found, named = random.Random(0), 0, 0
-    files = sorted(folder.iterdir())
-    for number in range(times):
-        path = files[number % len(files)]
-        good = path.read_bytes()
-        bad = bytearray(good)
-        bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
-        path.write_bytes(bad)
-        try:
-            messages = list(verify(folder))
-        except LakhxlError as error:
-            messages = [str(error)]
-        found += bool(messages)
-        named += any(path.name in message for message in messages)
-        path.write_bytes(good)
-    assert list(verify(folder)) == []
-    print(f"{times} bits flipped in {len(files)} files: found {found}, file named {named}")
-
-
-@command.command()
-@times_option
-@click.pass_obj
-def startup(work: Path, times: int) -> None:
-    """Start workers that fail, or die, while they start: how soon does the run report it?"""
-    compose_corpus(work / "midi", DemoSettings(songs=20))
-    settings, seconds = DataSettings(), []
-    for number in range(times):
-        prepared = prepare([work / "midi"], work / f"run{number}", settings, restart=False)
-        set_up = (faults.set_up_badly, faults.set_up_and_die)[number % 2]
-        context = RunContext(prepared.partial, settings, QUICK)
-        pool = SlicePool(context, lambda status: None, set_up=set_up)
-        begun = time.perf_counter()
-        try:
-            pool.run(prepared.slices, lambda: None)
-        except PoolError:
-            seconds.append(time.perf_counter() - begun)
-    print(f"{len(seconds)} of {times} reported")
-    print(f"first after {seconds[0]:.2f} s, with the start of the workers' server")
-    print(f"slowest of the others after {max(seconds[1:]):.2f} s")
-
-
-@command.command()
-@click.option("--times", default=20, show_default=True)
-@click.pass_obj
-def starts(work: Path, times: int) -> None:
-    """Start two runs of one name at once: does one work, and is the other refused?"""
-    compose_corpus(work / "midi", DemoSettings(songs=80))
-    right = 0
-    for number in range(times):
-        out = work / f"run{number}"
-        both = [
-            subprocess.Popen(
-                run_command(work / "midi", out),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
-        errors = [run.communicate()[1] for run in both]
-        refused = [text for text in errors if "another run is working there" in text]
-        codes = sorted(run.returncode for run in both)
-        right += codes == [0, 1] and len(refused) == 1 and not list(verify(out / "lakh"))
-    print(f"one worked and one was refused: {right} of {times}")
