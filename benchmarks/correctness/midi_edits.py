@@ -1,6 +1,6 @@
 """Edits of MIDI files as people make them, from bytes to bytes: what duplicates look like.
 
-Only for files without a fault: `read` refuses a file that it cannot represent without loss.
+Only for files without a fault: `read` refuses what mido does not read.
 
 Conventions
     event   (tick, bytes): absolute time; status and data, running status written out; meta events
@@ -8,11 +8,13 @@ Conventions
     note    on and off are paired by channel and key, first on, first off
 """
 
+import io
 import struct
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import mido
 import numpy as np
 
 from pipeline.demo.score import variable_length
@@ -39,63 +41,29 @@ Edit = Callable[[File, np.random.Generator], File]
 
 
 def read(data: bytes) -> File:
-    """Parse a file.
+    """Parse a file by mido.
 
     Raises:
-        NotSimple: it is damaged, unusual, or counts time in frames.
+        NotSimple: it is damaged, or counts time in frames.
     """
-    if data[:4] != b"MThd" or len(data) < 14:
-        raise NotSimple("no header")
-    size, kind, count, division = struct.unpack(">IHHH", data[4:14])
-    offset, tracks = 8 + size, []
-    while offset + 8 <= len(data) and data[offset : offset + 4] == b"MTrk":
-        end = offset + 8 + struct.unpack(">I", data[offset + 4 : offset + 8])[0]
-        tracks.append(_events(data, offset + 8, end))
-        offset = end
-    if len(tracks) != count or division >= 0x8000 or not division:
-        raise NotSimple("another number of tracks than stated, or time in frames")
-    return File(kind, division, tracks)
-
-
-def _events(data: bytes, offset: int, end: int) -> list[Event]:
-    events, tick, status = [], 0, 0
     try:
-        while offset < end:
-            delta, offset = _number(data, offset)
-            tick += delta
-            if data[offset] >= 0x80:
-                status, offset = data[offset], offset + 1
-            if status == 0:
-                raise NotSimple("data without a status")
-            if status >= 0xF0:
-                start = offset - 1
-                offset += status == 0xFF
-                length, offset = _number(data, offset)
-                offset += length
-                events.append((tick, data[start:offset]))
-                if data[start : start + 2] == END:
-                    break
-                status = 0
-            else:
-                length = 1 if 0xC0 <= status < 0xE0 else 2
-                if max(data[offset : offset + length]) > 0x7F:
-                    raise NotSimple("data over 127")
-                events.append((tick, bytes([status]) + data[offset : offset + length]))
-                offset += length
-    except IndexError:
-        raise NotSimple("cut off") from None
-    if offset != end or end > len(data):
-        raise NotSimple("a track that does not end where its length says")
+        midi = mido.MidiFile(file=io.BytesIO(data))
+    except Exception as error:
+        raise NotSimple("mido does not read it") from error
+    if midi.ticks_per_beat <= 0:
+        raise NotSimple("time in frames")
+    return File(midi.type, midi.ticks_per_beat, [_events(track) for track in midi.tracks])
+
+
+def _events(track: mido.MidiTrack) -> list[Event]:
+    events, tick = [], 0
+    for message in track:
+        tick += message.time
+        event = bytes(message.bin())
+        if message.type == "sysex":
+            event = event[:1] + variable_length(len(event) - 1) + event[1:]
+        events.append((tick, event))
     return events
-
-
-def _number(data: bytes, offset: int) -> tuple[int, int]:
-    value = 0
-    while True:
-        value = value << 7 | data[offset] & 0x7F
-        offset += 1
-        if data[offset - 1] < 0x80:
-            return value, offset
 
 
 def write(file: File) -> bytes:
@@ -163,9 +131,8 @@ def title(file: File, random: np.random.Generator) -> File:
     return replace(named, tracks=[[(0, name), *events] for events in named.tracks])
 
 
-def tempo(file: File, random: np.random.Generator) -> File:
-    """Every tempo, stated or not, by a factor of 0.8 to 1.25."""
-    factor = random.uniform(0.8, 1.25)
+def slowed(file: File, factor: float) -> File:
+    """Every tempo, stated or not, with so many times the microseconds per quarter note."""
 
     def change(event: bytes) -> bytes:
         if event[:2] != TEMPO or len(event) != 6:
@@ -176,6 +143,11 @@ def tempo(file: File, random: np.random.Generator) -> File:
     first, *rest = each(file, change).tracks
     stated = TEMPO + b"\x03" + int(500_000 * factor).to_bytes(3, "big")
     return replace(file, tracks=[[(0, stated), *first], *rest])
+
+
+def tempo(file: File, random: np.random.Generator) -> File:
+    """Every tempo by a factor of 0.8 to 1.25."""
+    return slowed(file, random.uniform(0.8, 1.25))
 
 
 def velocities(file: File, random: np.random.Generator) -> File:
@@ -251,37 +223,17 @@ def last_quarter(file: File, random: np.random.Generator) -> File:
     return without(file, lambda tick: tick >= border)
 
 
-def retimed(file: File, clock: Callable[[int], float], slower: float = 1.0) -> File:
-    """Every event at another tick, and every tempo by a factor, so that the song may sound alike.
-
-    Args:
-        file: the song.
-        clock: the new tick of an old one.
-        slower: factor of the microseconds per quarter note.
-    """
-
-    def change(event: bytes) -> bytes:
-        if event[:2] != TEMPO or len(event) != 6:
-            return event
-        return event[:3] + min(int(int.from_bytes(event[3:], "big") * slower), 0xFFFFFF).to_bytes(
-            3, "big"
-        )
-
-    tracks = each(file, change).tracks
-    return replace(file, tracks=[[(round(clock(t)), e) for t, e in events] for events in tracks])
+def retimed(file: File, clock: Callable[[int], float]) -> File:
+    """Every event at another tick: `clock` tells the new one of an old one."""
+    tracks = [[(round(clock(t)), e) for t, e in events] for events in file.tracks]
+    return replace(file, tracks=tracks)
 
 
 def notated_at(factor: float) -> Edit:
     """The same sound, notated with note values `factor` times as long."""
 
     def edit(file: File, random: np.random.Generator) -> File:
-        first, *rest = file.tracks
-        stated = TEMPO + b"\x03" + (500_000).to_bytes(3, "big")
-        return retimed(
-            replace(file, tracks=[[(0, stated), *first], *rest]),
-            lambda tick: tick * factor,
-            1 / factor,
-        )
+        return retimed(slowed(file, 1 / factor), lambda tick: tick * factor)
 
     return edit
 
