@@ -8,19 +8,16 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import pyarrow as pa
 import torch
-from click.testing import CliRunner
 from tqdm import tqdm
 
 from benchmarks.arguments import Measurement
-from benchmarks.correctness.hostile_files import mutated
+from benchmarks.correctness.damage import VALUES, damage_json, error_of, mutated, put_instead
 from pipeline.cli import cli
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.demo import DemoSettings, compose_corpus
@@ -45,11 +42,6 @@ COMMANDS = (
     ("audit",),
     ("show", "0"),
 )
-INTEGERS = (0, -1, 1, 127, 128, 255, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63))
-VALUES: tuple[Any, ...] = (
-    None, True, "", "\x1b[31m", "../../etc/passwd", -0.5, float("nan"), float("inf"), 10**400,
-    [], {}, [200], [None], [[1, -1]], "\ud800", *INTEGERS,
-)  # fmt: skip
 
 
 def change_bytes(folder: Path, rng: random.Random) -> Path:
@@ -59,26 +51,9 @@ def change_bytes(folder: Path, rng: random.Random) -> Path:
 
 
 def change_json(folder: Path, rng: random.Random) -> Path:
-    """Replace or drop a value anywhere in a JSON file."""
+    """Replace, delete, rename or repeat something in a JSON file."""
     path = folder / rng.choice([MANIFEST, VOCABULARY, REPORT])
-    data = json.loads(path.read_text())
-    parent, key = data, rng.choice(list(data))
-    while isinstance(parent[key], dict | list) and parent[key] and rng.random() < 0.8:
-        parent = parent[key]
-        key = rng.choice(list(parent) if isinstance(parent, dict) else range(len(parent)))
-    if rng.random() < 0.2:
-        del parent[key]
-    else:
-        parent[key] = nested(rng) if rng.random() < 0.1 else rng.choice(VALUES)
-    return replace(path, json.dumps(data).encode())
-
-
-def nested(rng: random.Random) -> list:
-    """Lists in lists, up to 500 of them."""
-    value: list = []
-    for _ in range(rng.randrange(500)):
-        value = [value]
-    return value
+    return replace(path, json.dumps(damage_json(json.loads(path.read_text()), rng)).encode())
 
 
 def change_table(folder: Path, rng: random.Random) -> Path:
@@ -135,19 +110,9 @@ def change_array(folder: Path, rng: random.Random) -> Path:
 
 
 def change_files(folder: Path, rng: random.Random) -> Path:
-    """Put a link, a pipe, a folder, nothing or an empty file where a file was."""
+    """Put something else where a file was."""
     path = rng.choice(sorted(folder.iterdir()))
-    path.unlink()
-    put: list[Callable[[], object]] = [
-        lambda: None,
-        lambda: path.symlink_to("/etc/passwd"),
-        lambda: path.symlink_to("/dev/zero"),
-        lambda: path.symlink_to(path.name),
-        lambda: os.mkfifo(path),
-        path.mkdir,
-        path.touch,
-    ]
-    rng.choice(put)()
+    put_instead(path, rng)
     return path
 
 
@@ -214,24 +179,17 @@ def outcome(folder: Path) -> str:
         AssertionError: one stumbles over what verify does not find, or ends in a traceback.
     """
     rendered = ("render", "1", "-o", str(folder.with_name("song.mid")), "--overwrite")
-    status = {words[0]: run(folder, *words) for words in (("verify",), *COMMANDS, rendered)}
+    status = {
+        name: error_of(cli, [name, str(folder), *words])
+        for name, *words in (("verify",), *COMMANDS, rendered)
+    }
     try:
         train(folder)
-    except LakhxlError:
-        status["train"] = 1
-    stumbled = [name for name, code in status.items() if code]
+    except LakhxlError as error:
+        status["train"] = str(error)
+    stumbled = [name for name, error in status.items() if error]
     assert not stumbled or "verify" in stumbled, f"{stumbled} found what verify did not"
     return "found" if stumbled else "harmless"
-
-
-def run(folder: Path, name: str, *words: str) -> int:
-    """Exit status of one command; 1 comes with one line on stderr."""
-    result = CliRunner().invoke(cli, [name, str(folder), *words])
-    if not isinstance(result.exception, SystemExit | None):
-        raise AssertionError(f"{name} ends in a traceback") from result.exception
-    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == bool(result.exit_code), result.stderr
-    return result.exit_code
 
 
 def small_dataset(folder: Path) -> Path:

@@ -11,47 +11,9 @@ import click
 import numpy as np
 
 from benchmarks.arguments import Measurements, corpus_argument
+from benchmarks.correctness.damage import mutated
 from pipeline.midi import Recording, UnreadableMidi, read_midi, warm_up
 from pipeline.midi.events import MAX_TICK
-
-
-def flip(data: bytearray, rng: random.Random) -> None:
-    """Replace one byte."""
-    data[rng.randrange(len(data))] = rng.randrange(256)
-
-
-def flip_bit(data: bytearray, rng: random.Random) -> None:
-    """Flip one bit."""
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-
-
-def cut(data: bytearray, rng: random.Random) -> None:
-    """Drop everything after some byte."""
-    del data[rng.randrange(1, len(data) + 1) :]
-
-
-def insert(data: bytearray, rng: random.Random) -> None:
-    """Insert up to 64 random bytes anywhere."""
-    at = rng.randrange(len(data))
-    data[at:at] = rng.randbytes(rng.randrange(1, 65))
-
-
-def delete(data: bytearray, rng: random.Random) -> None:
-    """Delete up to 64 bytes anywhere."""
-    at = rng.randrange(len(data))
-    del data[at : at + rng.randrange(1, 65)]
-
-
-MUTATIONS = (flip, flip_bit, cut, insert, delete)
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """A copy with one to eight mutations."""
-    changed = bytearray(data)
-    for _ in range(rng.randrange(1, 9)):
-        if changed:
-            rng.choice(MUTATIONS)(changed, rng)
-    return bytes(changed)
 
 
 def mutants(files: list[bytes], count: int, seed: int) -> Iterator[bytes]:

@@ -1,7 +1,6 @@
 """Run folders damaged at random: does every command end in a good run or in one line?"""
 
 import json
-import os
 import random
 import resource
 import shutil
@@ -9,11 +8,10 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 import torch
@@ -21,49 +19,12 @@ from click.testing import CliRunner
 from tqdm import tqdm
 
 from benchmarks.arguments import Measurement, dataset_argument
+from benchmarks.correctness.damage import damage_json, error_of, mutated, put_instead
 from trainer.cli import cli
 
-VALUES: tuple[Callable[[random.Random], Any], ...] = (
-    lambda rng: rng.choice([0, -1, 1, 2, 3, 7, 10**9, 2**31, 2**62, 2**63, 10**30, 10**400]),
-    lambda rng: rng.choice([0.5, -1.5, 1e300, 1e-300, float("inf"), float("nan")]),
-    lambda rng: rng.choice(["", "x", "a" * 100_000, "\ud800", "\0", "../..", "none", "knn"]),
-    lambda rng: rng.choice([None, True, False, [], {}, [1] * 10_000, {"a": {"b": {}}}]),
-    lambda rng: json.loads("[" * 400 + "]" * 400),
-)
-"""What a value in a JSON file is replaced by."""
 CPU_SECONDS, SECONDS, MEGABYTES = 10, 600, 1000
 """What a command may take at most: of CPU time; from its start, on a machine that may be busy; and
 memory more than before."""
-
-
-def damage_json(value: Any, rng: random.Random) -> Any:
-    """Replace, delete, rename or repeat something in a JSON value, at any depth."""
-    if not isinstance(value, (dict, list)) or not value or rng.random() < 0.05:
-        return rng.choice(VALUES)(rng)
-    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
-    key, action = rng.choice(keys), rng.random()
-    if action < 0.1:
-        del value[key]
-    elif action < 0.2 and isinstance(value, dict):
-        value[rng.choice([*keys, "x"])] = value[key]
-    else:
-        value[key] = damage_json(value[key], rng)
-    return value
-
-
-def damage_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Flip, cut, insert or repeat bytes."""
-    changed, at = bytearray(data), rng.randrange(len(data) or 1)
-    kind = rng.randrange(4)
-    if kind == 0 and changed:
-        changed[at] ^= 1 << rng.randrange(8)
-    elif kind == 1:
-        del changed[at : at + rng.choice([1, 64, len(data)])]
-    elif kind == 2:
-        changed[at:at] = rng.randbytes(rng.randrange(1, 64))
-    else:
-        changed[at : at + 16] = b"\xff" * 16  # NaN, in any float type
-    return bytes(changed)
 
 
 def damage_safetensors(data: bytes, rng: random.Random) -> bytes:
@@ -79,30 +40,15 @@ def damage_safetensors(data: bytes, rng: random.Random) -> bytes:
     return len(text).to_bytes(8, "little") + text + rest
 
 
-def replace_file(path: Path, rng: random.Random) -> None:
-    """Put something in a file's place that is no plain file, or is too large, or nothing."""
-    path.unlink()
-    kind = rng.choice(["nothing", "pipe", "folder", "zeros", "itself", "terabyte", "empty"])
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind in ("zeros", "itself"):
-        path.symlink_to("/dev/zero" if kind == "zeros" else path)
-    elif kind in ("terabyte", "empty"):
-        with path.open("wb") as file:
-            file.truncate(2**40 if kind == "terabyte" else 0)
-
-
 def damage(folder: Path, rng: random.Random) -> Path:
     """Damage one file of a run folder; returns which."""
     files = [folder / name for name in ("config.json", "vocabulary.json", "metrics.jsonl")]
     path = rng.choice([*files, *files[:1], *sorted((folder / "checkpoints").iterdir())])
     kind = rng.random()
     if kind < 0.1:
-        replace_file(path, rng)
+        put_instead(path, rng)
     elif kind < 0.4:
-        path.write_bytes(damage_bytes(path.read_bytes(), rng))
+        path.write_bytes(mutated(path.read_bytes(), rng))
     elif path.suffix == ".safetensors":
         path.write_bytes(damage_safetensors(path.read_bytes(), rng))
     elif path.suffix == ".json":
@@ -153,17 +99,10 @@ def outcome(arguments: list[str]) -> str:
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with limited(), torch.compiler.set_stance("force_eager"):  # compiling may well take minutes
-        result = CliRunner().invoke(cli, arguments)
+        error = error_of(cli, arguments)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000
     assert grown < MEGABYTES, f"{grown:.0f} MB more than before"
-    if result.exit_code == 0:
-        return "good"
-    if not isinstance(result.exception, SystemExit):
-        raise AssertionError(f"a traceback: {result.exception!r}") from result.exception
-    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert result.exit_code == 1, result.output
-    assert len(lines) == 1, result.output
-    return lines[0]
+    return error or "good"
 
 
 def try_case(sound: Path, dataset: Path, work: Path, number: int) -> tuple[str, str, str]:

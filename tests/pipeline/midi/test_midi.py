@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.correctness.hostile_files import check_bounds, mutated
+from benchmarks.correctness.damage import mutated
+from benchmarks.correctness.hostile_files import check_bounds
 from pipeline.midi import UnreadableMidi, read_midi
 from pipeline.midi.controls import CHANNEL_PRESSURE, PITCH_BEND
 from pipeline.midi.events import MAX_TICK
