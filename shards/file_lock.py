@@ -22,7 +22,6 @@ import socket
 import time
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from shards.errors import LakhxlError
@@ -137,12 +136,7 @@ class FileLock:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
 

@@ -5,7 +5,6 @@ what is to be written is sampled, section by section.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -29,13 +28,11 @@ from trainer.data.sections import (
 )
 from trainer.data.streams import section_fields, with_parts
 from trainer.generation.asked import asked_conditions
-from trainer.generation.generate import write_songs
 from trainer.generation.instruments import choose_instruments, parse_instruments
 from trainer.generation.prompt import first_bars
 from trainer.generation.settings import SampleConfig
 from trainer.generation.token_sampler import Sampler
 from trainer.generation.writer import Constraints, SongWriter, prefer
-from trainer.model.transformer import TransformerXL
 
 BARS_AT_A_TIME = 2
 """Bars that are given before an accompaniment of them is written; training has 1, 2 and 4."""
@@ -93,40 +90,17 @@ def _hidden(parts: str | None, vocabulary: Vocabulary, option: str) -> np.ndarra
     return hidden
 
 
-def rewrite(
-    model: TransformerXL,
-    codec: Codec,
-    config: SampleConfig,
-    song: EncodedSong,
-    plan: Plan,
-    *,
-    block_size: int,
-    progress: Callable[[float], object] = lambda written: None,
-) -> list[EncodedSong]:
-    """Write the hidden notes of a song anew.
-
-    Args:
-        model: in evaluation mode, trained on rearranged songs.
-        codec: of its vocabulary.
-        config: how to sample, how many songs; its lengths are not read.
-        song: the song.
-        plan: what is hidden, and in which order it is written.
-        block_size: T of the training.
-        progress: called after each step with how many bars of all songs are written.
-
-    Returns:
-        `config.count` songs, equal to the given one but for the hidden notes.
-    """
-    samplers = rewrite_samplers(codec, config, song, plan)
-    for written in write_songs(samplers, model, config, block_size=block_size):
-        progress(written)
-    return [sampler.finish() for sampler in samplers]
-
-
 def rewrite_samplers(
     codec: Codec, config: SampleConfig, song: EncodedSong, plan: Plan
 ) -> "list[RewriteSampler]":
-    """The samplers of `rewrite`."""
+    """Samplers that write the hidden notes of a song anew.
+
+    Args:
+        codec: of the model's vocabulary.
+        config: how to sample, how many songs; its lengths are not read.
+        song: the song.
+        plan: what is hidden, and in which order it is written.
+    """
     stream = rearrange(song, plan, codec)
     return [RewriteSampler(codec, config, n, song, stream, plan) for n in range(config.count)]
 

@@ -18,13 +18,19 @@ from trainer.generation.rewrite import (
     accompaniment,
     bars_ahead,
     infilling,
-    rewrite,
     rewrite_samplers,
     written_bars,
 )
 from trainer.generation.settings import SampleConfig
 
 FLAT = {"temperature": 2.0, "instrument_top_p": 1.0, "velocity_top_p": 1.0, "tokens": 60}
+
+
+def rewrite(model, codec, config, song, plan, *, block_size, progress=lambda written: None):
+    samplers = rewrite_samplers(codec, config, song, plan)
+    for written in write_songs(samplers, model, config, block_size=block_size):
+        progress(written)
+    return [sampler.finish() for sampler in samplers]
 
 
 @pytest.fixture(scope="module")
