@@ -16,7 +16,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,7 +32,7 @@ from pipeline.sources.members import (
     is_midi,
     passed_over,
 )
-from pipeline.sources.plain_file import open_plain
+from pipeline.sources.plain_file import open_plain, read_whole
 from shards.mapped_files import read_table
 from shards.text import escape_bytes
 from shards.writer import write_table
@@ -372,12 +371,4 @@ def read_bytes(path: str, max_size: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > max_size:
             raise Refused("too_large", "larger than max_file_size", size, max_size)
-        return _whole(file, size)
-
-
-def _whole(file: FileIO, size: int) -> bytes:
-    """Read a file that had `size` bytes when it was opened; one unbuffered read may give fewer."""
-    data = file.read(size)
-    while len(data) < size and (more := file.read(size - len(data))):
-        data += more
-    return data
+        return read_whole(file, size)

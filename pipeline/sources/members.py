@@ -66,8 +66,8 @@ class Member:
     crc: int | None = None
 
 
-class Refused(Exception):
-    """A file that must not or cannot be opened. It becomes a row of the ledger, not an error.
+class Fault(Exception):
+    """What is wrong with a file or an archive.
 
     Attributes:
         rule: the code in the ledger.
@@ -82,22 +82,15 @@ class Refused(Exception):
         self.rule, self.detail, self.value, self.threshold = rule, detail, value, threshold
 
     def __reduce__(self) -> tuple:
-        return Refused, (self.rule, self.detail, self.value, self.threshold)
+        return type(self), (self.rule, self.detail, self.value, self.threshold)
 
 
-class Damaged(Exception):
-    """An archive that cannot be read further.
+class Refused(Fault):
+    """A file that must not or cannot be opened. It becomes a row of the ledger, not an error."""
 
-    Attributes:
-        rule: `damaged_archive` or `bomb`.
-        value, threshold: the measured number and its bound, if there is one.
-    """
 
-    def __init__(
-        self, rule: str, detail: str, value: float | None = None, threshold: float | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.rule, self.value, self.threshold = rule, value, threshold
+class Damaged(Fault):
+    """An archive that cannot be read further; by the rule `damaged_archive` or `bomb`."""
 
 
 def is_midi(name: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.sources.members import Refused
 
@@ -40,3 +41,11 @@ def open_plain(path: str) -> Iterator[FileIO]:
         if error.errno == errno.ELOOP or Path(path).is_symlink():
             raise Refused("link", "a link is not followed") from None
         raise Refused(rule, error.strerror or str(error)) from None
+
+
+def read_whole(file: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes, or as many as there are; one unbuffered read may give fewer."""
+    data = file.read(size)
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data

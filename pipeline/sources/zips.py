@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.sources.members import LARGEST, Damaged, Member, Refused
+from pipeline.sources.plain_file import read_whole
 
 END = struct.Struct("<4s4H2LH")
 END64_AT = struct.Struct("<4sLQL")
@@ -169,9 +170,7 @@ def _kind(system: int, mode: int, flags: int, method: int) -> str:
 
 def exactly(file: BinaryIO, size: int) -> bytes:
     """The next `size` bytes of an unbuffered file."""
-    data = file.read(size)
-    while len(data) < size and (more := file.read(size - len(data))):
-        data += more
+    data = read_whole(file, size)
     if len(data) < size:
         raise Refused("damaged_member", "the archive ends inside it")
     return data
