@@ -12,7 +12,6 @@ ROOMS = {
         "read-files": "the MIDI reader versus symusic and mido",
         "run-pipeline": "whole pipeline runs versus MidiTok's tokenizer",
         "finalize-dataset": "the end of a run over 180,000 songs, and its report",
-        "cluster-signatures": "clusters of ten million signatures",
         "browse-rows": "the page of `pipeline browse` over a million songs",
         "load-batches": "from memory maps to batches",
         "first-batch": "from a million songs on disk to the first batch of training",

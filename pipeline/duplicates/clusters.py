@@ -14,7 +14,7 @@ Being a duplicate is taken to be transitive. The user's list may join more songs
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from pipeline.duplicates.pairs import (
 )
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.signature import BINS
+from pipeline.duplicates.stored import PlacesFile
 
 RARE_SONGS, RARE_ONE_IN = 8, 256
 """An n-gram is rare if at most RARE_SONGS songs contain it, or at most one in RARE_ONE_IN."""
@@ -55,14 +56,6 @@ RULES = {"melodies": Rule(128, 0.08), "top_line": Rule(64, 0.12)}
 5,600 times as many pairs can agree by chance as among the 2,405 that this was measured on."""
 
 
-class Places(Protocol):
-    """Rows of places; an array, or what is indexed like one."""
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Of these rows, shape (rows, BINS), uint16."""
-        ...
-
-
 class Signatures(NamedTuple):
     """The signatures of one kind, of the songs that have one.
 
@@ -75,7 +68,7 @@ class Signatures(NamedTuple):
 
     songs: np.ndarray
     hashes: np.ndarray
-    places: Places
+    places: np.ndarray | PlacesFile
     rule: Rule
 
 
