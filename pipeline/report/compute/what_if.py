@@ -13,9 +13,7 @@ Conventions
 
 import math
 import operator
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -52,29 +50,6 @@ COLUMNS = {
 """Columns that no rule reads, but that a stricter selection may use."""
 
 
-@dataclass(frozen=True)
-class Filter:
-    """One line of the table, before its thresholds are computed.
-
-    Attributes:
-        expression: what is measured, in SQL over the columns of the index.
-        comparison: whether values must be at least or at most the threshold.
-        values: shape (songs,), float64; NaN where a song has no value.
-        unknown_pass: whether songs without a value are kept: rules keep them, --where does not.
-        rule: its code; None where there is none.
-        setting: the rule's setting.
-        current: its value.
-    """
-
-    expression: str
-    comparison: str
-    values: np.ndarray
-    unknown_pass: bool
-    rule: str | None = None
-    setting: str | None = None
-    current: float | None = None
-
-
 def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[WhatIf]:
     """The table: one line per rule, then one per column that no rule reads.
 
@@ -84,18 +59,34 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[WhatIf]:
         limits: the current thresholds of the rules.
     """
     songs = _Values(Songs(index))
-    return [
-        {
-            "expression": one.expression,
-            "comparison": one.comparison,
-            "rule": one.rule,
-            "setting": one.setting,
-            "current": one.current,
-            "thresholds": _thresholds(one),
-            "rejected": _rejected(ledger, one),
-        }
-        for one in chain(_rule_filters(songs, limits), _column_filters(songs))
-    ]
+    table: list[WhatIf] = []
+    for rule in RULES:
+        comparison = AT_LEAST if rule.broken_by is operator.lt else AT_MOST
+        values = np.asarray(rule.value(songs))
+        table.append(
+            {
+                "expression": rule.measured,
+                "comparison": comparison,
+                "rule": rule.code,
+                "setting": rule.bound,
+                "current": float(getattr(limits, rule.bound)),
+                "thresholds": _thresholds(values, comparison, unknown_pass=True),
+                "rejected": _rejected(ledger, rule.code, comparison),
+            }
+        )
+    for name, comparison in COLUMNS.items():
+        table.append(
+            {
+                "expression": name,
+                "comparison": comparison,
+                "rule": None,
+                "setting": None,
+                "current": None,
+                "thresholds": _thresholds(songs[name], comparison, unknown_pass=False),
+                "rejected": None,
+            }
+        )
+    return table
 
 
 class _Values:
@@ -108,37 +99,25 @@ class _Values:
         return self._songs[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def _rule_filters(songs: _Values, limits: Limits) -> Iterator[Filter]:
-    for rule in RULES:
-        yield Filter(
-            expression=rule.measured,
-            comparison=AT_LEAST if rule.broken_by is operator.lt else AT_MOST,
-            values=np.asarray(rule.value(songs)),
-            unknown_pass=True,
-            rule=rule.code,
-            setting=rule.bound,
-            current=float(getattr(limits, rule.bound)),
-        )
+def _thresholds(values: np.ndarray, comparison: str, *, unknown_pass: bool) -> list[Threshold]:
+    """For each share the tightest threshold, to three digits, that keeps it.
 
-
-def _column_filters(songs: _Values) -> Iterator[Filter]:
-    for name, comparison in COLUMNS.items():
-        yield Filter(name, comparison, songs[name], False)
-
-
-def _thresholds(one: Filter) -> list[Threshold]:
-    """For each share the tightest threshold, to three digits, that keeps it."""
-    sign = 1.0 if one.comparison == AT_LEAST else -1.0
-    unknown = np.isnan(one.values)
-    values = np.sort(sign * one.values[~unknown])
-    passing = int(unknown.sum()) if one.unknown_pass else 0
+    Args:
+        values: shape (songs,), float64; NaN where a song has no value.
+        comparison: whether values must be at least or at most the threshold.
+        unknown_pass: whether songs without a value are kept: rules keep them, --where does not.
+    """
+    sign = 1.0 if comparison == AT_LEAST else -1.0
+    unknown = np.isnan(values)
+    known = np.sort(sign * values[~unknown])
+    passing = int(unknown.sum()) if unknown_pass else 0
     thresholds: list[Threshold] = []
     for share in SHARES:
-        wanted = max(math.ceil(share * len(one.values)) - passing, 1)
+        wanted = max(math.ceil(share * len(values)) - passing, 1)
         threshold = kept = None
-        if wanted <= len(values):
-            lowest = _floor(float(values[len(values) - wanted]))
-            kept = passing + len(values) - int(np.searchsorted(values, lowest))
+        if wanted <= len(known):
+            lowest = _floor(float(known[len(known) - wanted]))
+            kept = passing + len(known) - int(np.searchsorted(known, lowest))
             threshold = sign * lowest + 0.0
         thresholds.append({"share": share, "threshold": threshold, "songs": kept})
     return thresholds
@@ -152,12 +131,10 @@ def _floor(value: float) -> float:
     return round(math.floor(value * 10.0**places) / 10.0**places, places)
 
 
-def _rejected(ledger: pa.Table, one: Filter) -> RejectedFiles | None:
-    if one.rule is None:
-        return None
-    found = ledger["value"].filter(pc.fill_null(pc.equal(ledger["rule"], one.rule), False))
+def _rejected(ledger: pa.Table, rule: str, comparison: str) -> RejectedFiles:
+    found = ledger["value"].filter(pc.fill_null(pc.equal(ledger["rule"], rule), False))
     values = np.sort(found.drop_null().to_numpy())
-    if one.comparison == AT_LEAST:
+    if comparison == AT_LEAST:
         values = values[::-1]
     nearest, furthest = (float(values[0]), float(values[-1])) if len(values) else (None, None)
     return {"files": len(found), "nearest": nearest, "furthest": furthest}
