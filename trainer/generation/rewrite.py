@@ -32,7 +32,7 @@ from trainer.generation.instruments import choose_instruments, parse_instruments
 from trainer.generation.prompt import first_bars
 from trainer.generation.settings import SampleConfig
 from trainer.generation.token_sampler import Sampler
-from trainer.generation.writer import Constraints, SongWriter, prefer
+from trainer.generation.writer import Constraints, Row, SongWriter, prefer, song_of
 
 BARS_AT_A_TIME = 2
 """Bars that are given before an accompaniment of them is written; training has 1, 2 and 4."""
@@ -248,7 +248,7 @@ class RewriteSampler(Sampler):
         rows = [row for section in self._sections[:sections] for row in section]
         if not rows:
             return None
-        song = merge_sections(_song_of(rows, self.vocabulary), self._codec, self._bar_lines)
+        song = merge_sections(song_of(rows, self.vocabulary), self._codec, self._bar_lines)
         return self._codec.encode(song.until_last_onset()) if len(song.notes) else None
 
 
@@ -276,9 +276,6 @@ def _parts_to_write(config: SampleConfig, allowed: np.ndarray, played: np.ndarra
     return parts if config.instruments is not None or not len(of_song) else of_song
 
 
-Row = tuple[int, int, int, int, int]
-
-
 def _split(song: EncodedSong, vocabulary: Vocabulary) -> list[list[Row]]:
     """The rows of each section, with its <sos>, without <eos>."""
     columns = [array[:-1].tolist() for array in vars(song).values()]
@@ -287,14 +284,6 @@ def _split(song: EncodedSong, vocabulary: Vocabulary) -> list[list[Row]]:
     return [
         rows[first:stop] for first, stop in zip(openings, [*openings[1:], len(rows)], strict=True)
     ]
-
-
-def _song_of(rows: list[Row], vocabulary: Vocabulary) -> EncodedSong:
-    columns = np.array([*rows, (vocabulary.eos, NO_INSTRUMENT, NO_VELOCITY, *rows[-1][3:])]).T
-    types = np.uint16, np.uint8, np.uint8, np.uint16, vocabulary.step_dtype
-    return EncodedSong(
-        *(column.astype(dtype) for column, dtype in zip(columns, types, strict=True))
-    )
 
 
 class SectionCursor(Cursor):

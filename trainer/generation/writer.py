@@ -33,6 +33,8 @@ PITCH, DRUM, DURATION, REST, TEMPO, EOS = (
 )
 """Plain integers: members of an enumeration take longer to look up and compare."""
 
+Row = tuple[int, int, int, int, int]
+
 DEFAULT_VELOCITY = 20
 """Velocity bin of an instrument's first note where no head predicts it: MIDI 82, about the mean
 of Lakh."""
@@ -78,7 +80,7 @@ class SongWriter:
     def __init__(self, vocabulary: Vocabulary, constraints: Constraints) -> None:
         self.vocabulary, self.constraints = vocabulary, constraints
         self.cursor = Cursor(vocabulary)
-        self.rows: list[tuple[int, int, int, int, int]] = []
+        self.rows: list[Row] = []
         self._seconds, self.ended = 0.0, False  # to the last token
         tokens = np.arange(len(vocabulary))
         self._kinds = vocabulary.kind(tokens)
@@ -260,8 +262,8 @@ class SongWriter:
     def playable_tokens(self) -> np.ndarray:
         """The tokens that the grammar allows, and of notes and controls those of an instrument.
 
-        Equal to what `allowed_notes` and `allowed_drums` say, without their arrays: a pitch that
-        the last note's program may play or any program after it.
+        Equal to what `allowed_notes` says, without its array: a pitch that the last note's program
+        may play or any program after it; and drums likewise.
         """
         v, allowed = self.vocabulary, self.cursor.allowed().copy()
         instrument, pitch = self._last_note or (-1, 0)
@@ -329,14 +331,7 @@ class SongWriter:
                 allowed[pitch:, instrument] = False
         return allowed
 
-    def allowed_drums(self) -> np.ndarray:
-        """Which drums may play now, shape (D,), bool."""
-        allowed = self._drums.copy()
-        if self._last_note is not None:
-            allowed[: max(self._last_note[0] + 1 - PROGRAMS, 0)] = False
-        return allowed
-
-    def input(self, number: int) -> tuple[int, int, int, int, int]:
+    def input(self, number: int) -> Row:
         """The model's input for one row, as `inputs` says."""
         token, instrument, velocity, bar, step = self.rows[number]
         if instrument == NO_INSTRUMENT:
@@ -354,17 +349,16 @@ class SongWriter:
 
     def finish(self) -> EncodedSong:
         """The song up to its last complete note, then <eos>."""
-        rows = self.rows[: self._complete_rows]
-        *_, bar, step = rows[-1]
-        rows = [*rows, (self.vocabulary.eos, NO_INSTRUMENT, NO_VELOCITY, bar, step)]
-        tokens, instruments, velocities, bars, steps = np.array(rows, np.int64).T
-        return EncodedSong(
-            tokens.astype(np.uint16),
-            instruments.astype(np.uint8),
-            velocities.astype(np.uint8),
-            bars.astype(np.uint16),
-            steps.astype(self.vocabulary.step_dtype),
-        )
+        return song_of(self.rows[: self._complete_rows], self.vocabulary)
+
+
+def song_of(rows: list[Row], vocabulary: Vocabulary) -> EncodedSong:
+    """The song of these rows, at least one, then <eos>."""
+    columns = np.array([*rows, (vocabulary.eos, NO_INSTRUMENT, NO_VELOCITY, *rows[-1][3:])]).T
+    types = np.uint16, np.uint8, np.uint8, np.uint16, vocabulary.step_dtype
+    return EncodedSong(
+        *(column.astype(dtype) for column, dtype in zip(columns, types, strict=True))
+    )
 
 
 def prefer(allowed: np.ndarray, wanted: np.ndarray) -> np.ndarray:
