@@ -40,13 +40,6 @@ class DemoSummary:
     """Every other file, the README.txt included."""
     minutes: float
     """Playing time of the healthy songs."""
-    size: int
-    """Bytes of all files."""
-
-    @property
-    def files(self) -> int:
-        """All files, the README.txt included."""
-        return self.songs + len(self.planted)
 
 
 def compose_corpus(folder: Path, settings: DemoSettings) -> DemoSummary:
@@ -106,24 +99,23 @@ def _claim(folder: Path, target: Path, partial: Path) -> None:
 def _write(partial: Path, target: Path, settings: DemoSettings) -> DemoSummary:
     planted = [Planted(README_NAME, "readme")]
     # Written first, because the next run recognizes the leftover of a killed one by it.
-    size = _put(partial / README_NAME, README.encode())
+    _put(partial / README_NAME, README.encode())
     seconds, songs = 0.0, range(settings.songs)
     for number in progress_bar(iterable=songs, desc="composing", unit="song", disable=None):
         song = Song(settings.seed, number)
-        size += _put(partial / song.path, song.data)
+        _put(partial / song.path, song.data)
         seconds += song.piece.seconds
     for entry, data in plant(settings.seed, settings.songs):
-        size += _put(partial / entry.path, data)
+        _put(partial / entry.path, data)
         planted.append(entry)
     return DemoSummary(
         folder=target,
         songs=settings.songs,
         planted=tuple(planted),
         minutes=seconds / 60,
-        size=size,
     )
 
 
-def _put(path: Path, data: bytes) -> int:
+def _put(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.write_bytes(data)
+    path.write_bytes(data)
