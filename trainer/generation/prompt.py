@@ -20,8 +20,9 @@ from shards.errors import LakhxlError, SettingError
 from shards.layout import ARRAYS, MANIFEST, VOCABULARY
 from shards.python_process import child_environment
 from shards.text import visible
-from shards.vocabulary import NO_INSTRUMENT, NO_VELOCITY, Kind, Vocabulary
+from shards.vocabulary import Kind, Vocabulary
 from shards.writer import write_json
+from trainer.generation.writer import rows_of, song_of
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,7 @@ def first_bars(song: EncodedSong, bars: int, vocabulary: Vocabulary) -> EncodedS
     ends = np.flatnonzero((kind >= Kind.PITCH) & (kind <= Kind.DURATION))
     if not len(ends):
         return None
-    last = int(ends[-1])
-    ending = {"tokens": vocabulary.eos, "instruments": NO_INSTRUMENT, "velocities": NO_VELOCITY}
-    ending |= {"bars": song.bars[last], "steps": song.steps[last]}
-    return EncodedSong(
-        **{
-            name: np.append(array[: last + 1], np.array(ending[name], array.dtype))
-            for name, array in vars(song).items()
-        }
-    )
+    return song_of(rows_of(song)[: int(ends[-1]) + 1], vocabulary)
 
 
 def encode_midi(

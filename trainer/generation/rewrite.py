@@ -32,7 +32,7 @@ from trainer.generation.instruments import choose_instruments, parse_instruments
 from trainer.generation.prompt import first_bars
 from trainer.generation.settings import SampleConfig
 from trainer.generation.token_sampler import Sampler
-from trainer.generation.writer import Constraints, Row, SongWriter, prefer, song_of
+from trainer.generation.writer import Constraints, Row, SongWriter, prefer, rows_of, song_of
 
 BARS_AT_A_TIME = 2
 """Bars that are given before an accompaniment of them is written; training has 1, 2 and 4."""
@@ -278,8 +278,7 @@ def _parts_to_write(config: SampleConfig, allowed: np.ndarray, played: np.ndarra
 
 def _split(song: EncodedSong, vocabulary: Vocabulary) -> list[list[Row]]:
     """The rows of each section, with its <sos>, without <eos>."""
-    columns = [array[:-1].tolist() for array in vars(song).values()]
-    rows = [*zip(*columns, strict=True)]
+    rows = rows_of(song)[:-1]
     openings = np.flatnonzero(song.tokens == vocabulary.sos).tolist()
     return [
         rows[first:stop] for first, stop in zip(openings, [*openings[1:], len(rows)], strict=True)

@@ -129,9 +129,8 @@ class SongWriter:
         if prompt is None:
             self.append(self.vocabulary.sos, NO_INSTRUMENT, NO_VELOCITY)
             return
-        columns = prompt.tokens[:-1], prompt.instruments[:-1], prompt.velocities[:-1]
-        for row in zip(*(column.tolist() for column in columns), strict=True):
-            self.append(*row)
+        for token, instrument, velocity, *_ in rows_of(prompt)[:-1]:
+            self.append(token, instrument, velocity)
         self._not_before, self._prompt_rows = not_before, len(self.rows)
 
     def append(self, token: int, instrument: int, velocity: int) -> None:
@@ -350,6 +349,11 @@ class SongWriter:
     def finish(self) -> EncodedSong:
         """The song up to its last complete note, then <eos>."""
         return song_of(self.rows[: self._complete_rows], self.vocabulary)
+
+
+def rows_of(song: EncodedSong) -> list[Row]:
+    """The rows of a song, <eos> included."""
+    return [*zip(*(array.tolist() for array in vars(song).values()), strict=True)]
 
 
 def song_of(rows: list[Row], vocabulary: Vocabulary) -> EncodedSong:
