@@ -129,3 +129,8 @@ def test_lines_that_are_no_rows_are_left_out_of_the_plot_and_counted(run):
     result = CliRunner().invoke(cli, ["plot", str(run), "-o", f"{run}.png"])
     assert result.exit_code == 0
     assert "metrics.jsonl: 2 lines left out: no rows" in result.stderr
+
+
+def test_a_run_without_losses_is_drawn_without_a_legend(run):
+    (run / "metrics.jsonl").write_text('{"step": 1, "split": "train", "unix_time": 1.0}\n')
+    assert outcome(["compare", str(run), "-o", f"{run}.png"]) == "good"

@@ -54,7 +54,12 @@ def draw(runs: list[Run]) -> Figure:
         plot.xaxis.set_major_formatter("{x:,.0f}")
         plot.set_ylim(0, 1.05 * plot.get_ylim()[1])  # also above a curve that is level
         legend = plot.legend(
-            loc="upper left", bbox_to_anchor=(0, -0.15), frameon=False, fontsize=9, labelcolor=INK
+            handles=plot.get_legend_handles_labels()[0],  # there may be none, in damaged metrics
+            loc="upper left",
+            bbox_to_anchor=(0, -0.15),
+            frameon=False,
+            fontsize=9,
+            labelcolor=INK,
         )
         for text in legend.get_texts():
             text.set_parse_math(False)  # a name may hold dollar signs
