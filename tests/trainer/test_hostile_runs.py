@@ -131,6 +131,12 @@ def test_lines_that_are_no_rows_are_left_out_of_the_plot_and_counted(run):
     assert "metrics.jsonl: 2 lines left out: no rows" in result.stderr
 
 
-def test_a_run_without_losses_is_drawn_without_a_legend(run):
+def test_a_run_without_losses_is_refused_where_they_are_drawn(run):
     (run / "metrics.jsonl").write_text('{"step": 1, "split": "train", "unix_time": 1.0}\n')
+    assert "hold no loss" in outcome(["compare", str(run), "-o", f"{run}.png"])
+
+
+def test_a_loss_that_is_no_number_is_drawn_without_a_legend(run):
+    row = '{"step": 1, "split": "train", "unix_time": 1.0, "loss_nats": null}'
+    (run / "metrics.jsonl").write_text(f"{row}\n")
     assert outcome(["compare", str(run), "-o", f"{run}.png"]) == "good"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from shards.errors import LakhxlError
+from shards.text import visible
 from trainer.plot_style import COLOURS, INK, colour, save_png, style_axes
 from trainer.run.folder import Run
 from trainer.training.compare import names_of, read_rows, tokens_per_step
@@ -31,10 +33,13 @@ def draw(runs: list[Run]) -> Figure:
     steps; over tokens where the steps of the runs are of different sizes.
 
     Raises:
-        LakhxlError: a run has no metrics yet.
+        LakhxlError: a run has no metrics yet, or no run has a loss.
     """
     logs = [read_rows(run) for run in runs]
     panels = [name for name in PANELS if any(name in row for rows in logs for row in rows)]
+    if not panels:
+        names = ", ".join(visible(run.path) for run in runs)
+        raise LakhxlError(f"{names}: the metrics hold no loss, so there is nothing to draw")
     lines = -(-len(panels) // 2)
     figure = Figure(figsize=(11, lines * (4 + 0.2 * len(runs))), layout="constrained")
     axes = [figure.add_subplot(lines, 2, place) for place, _ in enumerate(panels, 1)]
