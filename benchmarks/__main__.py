@@ -15,6 +15,7 @@ ROOMS = {
         "browse-rows": "the page of `pipeline browse` over a million songs",
         "load-batches": "from memory maps to batches",
         "first-batch": "from a million songs on disk to the first batch of training",
+        "train-step": "a training step versus two other libraries, on the CPU",
         "gpu": "training and generation on a GPU, and its share of the peak",
         "knn-step": "what a kNN memory adds to a training step",
         "generate-songs": "generation, and whether it stays flat over a long song",
@@ -34,12 +35,13 @@ ROOMS = {
         "compare": "any settings at equal steps or time, over seeds, on a CPU or a GPU",
         "copy-task": "whether the kNN memory retrieves what left the memory",
         "steering": "whether a model does what it is asked, and uses what it is given",
-        "versus-x-transformers": "loss and processor time at equal tokens versus x-transformers",
+        "versus-x-transformers": "the loss at equal tokens versus x-transformers",
     },
 }
 """Every command of every room, with its line in the help."""
 
-PEERS = ("mido", "miditok", "pretty_midi", "symusic", "x_transformers")
+PEERS = ("memorizing_transformers_pytorch", "mido", "miditok", "pretty_midi", "symusic",
+         "x_transformers")  # fmt: skip
 
 
 class Room(Commands):

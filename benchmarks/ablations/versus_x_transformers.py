@@ -1,4 +1,4 @@
-"""Loss and time versus x-transformers: only what lies between embedding and heads differs."""
+"""The validation loss versus x-transformers: only what lies between embedding and heads differs."""
 
 import json
 from pathlib import Path
@@ -92,7 +92,7 @@ class Peer(TransformerXL):
 @click.option("--seed", default=0, show_default=True)
 @click.option("--steps", default=150, show_default=True)
 def command(dataset: Path, name: str, settings: tuple[str, ...], seed: int, steps: int) -> None:
-    """Train our model or x-transformers' decoder on DATASET; print losses and processor time.
+    """Train our model or x-transformers' decoder on DATASET; print its losses as a line of JSON.
 
     Both have our embedding, heads, loss, batches, mask, learning rates and AdamW; 4 layers of width
     128, 64 lanes x 32 tokens, M = 32; validation is the first 40 batches. x-transformers' decoder

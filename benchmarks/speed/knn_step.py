@@ -6,12 +6,10 @@ import time
 
 import click
 import torch
-from torch import Tensor
 
 from benchmarks.arguments import Measurement
-from shards.vocabulary import PROGRAMS, VELOCITY_BINS, Vocabulary
+from benchmarks.speed.train_step import CPU_SHAPE, VOCABULARY, random_batch
 from trainer.config import ModelConfig, TrainConfig
-from trainer.data.batches import Batch
 from trainer.model.knn import search as knn_search
 from trainer.model.knn.store import Store
 from trainer.model.memory import Memory
@@ -20,29 +18,6 @@ from trainer.training import optimizers as optim
 from trainer.training.trainer import score_batch
 
 LANES, BLOCK, K = 4, 256, 32
-SHAPE = {"layers": 6, "d_model": 384, "heads": 6, "memory": 256, "dropout": 0.0}
-VOCABULARY = Vocabulary()
-
-
-def random_batch() -> Batch:
-    """One long song per lane, every position with a target."""
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(below: int) -> Tensor:
-        return torch.randint(below, (LANES, BLOCK), generator=generator)
-
-    return Batch(
-        tokens=draw(len(VOCABULARY)),
-        instruments=draw(VOCABULARY.instruments),
-        bars=draw(60),
-        steps=draw(VOCABULARY.max_bar_steps),
-        segment_ids=torch.zeros(LANES, BLOCK, dtype=torch.long),
-        velocities=draw(VELOCITY_BINS),
-        positions=draw(1000),
-        targets=draw(len(VOCABULARY)),
-        instrument_targets=draw(PROGRAMS),
-        velocity_targets=draw(VELOCITY_BINS),
-    )
 
 
 class Training:
@@ -50,13 +25,13 @@ class Training:
 
     def __init__(self, backend: str | None, keys: int) -> None:
         config = ModelConfig(
-            **SHAPE, instrument_head="plain", knn=backend is not None, knn_k=K,
+            **CPU_SHAPE, instrument_head="plain", knn=backend is not None, knn_k=K,
             knn_capacity=keys, knn_backend=backend or "topk",
         )  # fmt: skip
         self.model = TransformerXL(config.for_vocabulary(VOCABULARY))
         self.model.initialize(torch.Generator().manual_seed(0))
         (self.optimizer,) = optim.make_optimizers(self.model, TrainConfig(optimizer="adamw"))
-        self.batch = random_batch()
+        self.batch = random_batch(LANES, BLOCK, torch.device("cpu"))
         self.memory = self.model.empty_memory(LANES)
         self.step()  # leaving an empty memory resets the store, so it is filled only now
         self.memory = fill_store(self.memory.flush())
