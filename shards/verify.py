@@ -21,6 +21,10 @@ from shards.mapped_files import is_plain_file
 from shards.reader import Dataset, find_dataset, read_manifest
 from shards.writer import checksum, json_text, manifest_checksum
 
+MAX_FILE_BYTES = 1 << 36
+"""Of a file that is hashed. The index of 34 million songs, more than a dataset holds, takes a third
+of it; a sparse file of terabytes takes no room, but hours."""
+
 
 def verify(
     path: Path | str,
@@ -64,6 +68,8 @@ def _file_faults(folder: Path) -> Iterator[str]:
             yield f"{path} is missing"
         elif not is_plain_file(path):
             yield f"{path} is not a plain file"
+        elif (size := path.stat().st_size) > MAX_FILE_BYTES:
+            yield f"{path} has {size:,} bytes, more than any file of a dataset"
         elif (found := checksum(path)) != expected:
             yield f"{path} has sha256 {found[:12]}…, {MANIFEST} expects {expected[:12]}…"
     for path in sorted(folder.iterdir()):

@@ -81,7 +81,7 @@ def damage_json(value: Any, rng: random.Random) -> Any:
 
 
 def put_instead(path: Path, rng: random.Random) -> None:
-    """Put something else in a file's place: no plain file, an empty one, a gigabyte, or nothing."""
+    """Put something else in a file's place: no plain file, an empty one, a terabyte, or nothing."""
     path.unlink()
     put: list[Callable[[], object]] = [
         lambda: None,
@@ -91,7 +91,7 @@ def put_instead(path: Path, rng: random.Random) -> None:
         lambda: os.mkfifo(path),
         path.mkdir,
         path.touch,
-        lambda: (path.touch(), os.truncate(path, 2**30)),
+        lambda: (path.touch(), os.truncate(path, 2**40)),
     ]
     rng.choice(put)()
 

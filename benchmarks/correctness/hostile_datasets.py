@@ -26,6 +26,7 @@ from pipeline.running.pool_settings import PoolSettings
 from pipeline.running.prepare import prepare
 from shards import LakhxlError, open_dataset
 from shards.layout import ARRAYS, INDEX, LEDGER, MANIFEST, REPORT, VOCABULARY
+from shards.verify import MAX_FILE_BYTES
 from shards.vocabulary import VELOCITY_BINS
 from shards.writer import checksum, json_text, manifest_checksum
 from trainer.data.batches import Blocks, one_epoch
@@ -139,9 +140,11 @@ def change(sound: Path, folder: Path, rng: random.Random) -> str:
 
 
 def state_checksums(folder: Path, changed: Path) -> None:
-    """Write a manifest with the checksums of what is there, where it can be read."""
+    """Write a manifest with the checksums of what is there, where it can be read in short time."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
+        if changed.stat().st_size > MAX_FILE_BYTES:
+            return
         if changed.name != MANIFEST:
             manifest["files"][changed.name] = checksum(changed)
         manifest["checksum"] = manifest_checksum(manifest)

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -126,6 +127,17 @@ SONG_LIES = {
     "no-velocity": (set_values("velocities", slice(None), 255), "is 255"),
     "step": (set_values("steps", slice(None), 400), "steps[0] is 400"),
 }
+
+
+@pytest.mark.parametrize("name", [INDEX, LEDGER, REPORT, "report.html", "tokens-00000.npy"])
+def test_a_sparse_terabyte_is_named_and_not_read(copy, name):
+    os.truncate(copy / name, 2**40)
+    for command in ("verify", "report", "audit"):
+        before = time.process_time()
+        result = CliRunner().invoke(cli, [command, str(copy)])
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert time.process_time() - before < 10
+        assert command != "verify" or "1,099,511,627,776 bytes" in result.output
 
 
 @pytest.mark.parametrize("name", [*LIES, *SONG_LIES])
