@@ -28,7 +28,7 @@ from tests.pipeline.running.processes import descendants, living_processes, wait
 from tests.pipeline.running.test_run import contents
 
 ROOT = Path(__file__).parents[3]
-QUICK = PoolSettings(workers=2, file_timeout=2.0, soft_timeout=0.2, memory_limit=600)
+QUICK = PoolSettings(workers=2, file_timeout=3.0, soft_timeout=0.2, memory_limit=600)
 
 
 def rows(dataset) -> dict[str, tuple[str, str | None]]:
@@ -42,7 +42,7 @@ def run_with_faults(midi: Path, out: Path, pool_settings: PoolSettings = QUICK):
 
 
 FAULTS = {
-    "hang": ("HANG", "timeout", "more than 2 s"),
+    "hang": ("HANG", "timeout", "more than 3 s"),
     "spin": ("SPIN", "timeout", "more than 0.2 s of CPU time"),
     "segv": ("SEGV", "crash", "killed by SIGSEGV"),
     "exit": ("EXIT", "crash", "exit code 3"),

@@ -65,14 +65,10 @@ def compiled():
     torch._dynamo.reset()
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("window", [None, 150])
 def test_a_model_predicts_the_same_with_tiles(
     make_model, vocabulary, compiled, monkeypatch, window
 ):
-    if window is None:  # tracing takes seconds: once is enough
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-        compiled = torch.nn.Module.eval  # as it is
     used = []
     attend = flex.attend
     monkeypatch.setattr(flex, "attend", lambda *a: used.append(len(a)) or attend(*a))
