@@ -170,24 +170,24 @@ class Blocks(Dataset[BatchBuffer]):
                 buffer becomes padding.
         """
         of_conditions = buffer.wide.numpy()[buffer.OF_CONDITIONS]
-        pieces: list[_Piece] = []
+        of_spans: list[_SpanColumns] = []
         for lane, spans in enumerate(lanes):
             if buffer.has_conditions[lane]:  # few have: most lanes' zeros are left as they are
                 of_conditions[:, lane] = 0
-            lane_pieces, has_conditions = self._lane(spans or (), of_conditions[:, lane])
-            pieces += lane_pieces
+            of_lane, has_conditions = self._lane(spans or (), of_conditions[:, lane])
+            of_spans += of_lane
             buffer.has_conditions[lane] = has_conditions
         columns = {name: array.reshape(-1) for name, array in buffer.arrays.items()}
-        for name, *arrays in zip(_Piece._fields, *pieces, strict=True):
+        for name, *arrays in zip(_SpanColumns._fields, *of_spans, strict=True):
             if name != "segment_id":
                 np.concatenate(arrays, out=columns[name])
-        segment_ids = [piece.segment_id for piece in pieces]
-        columns["segment_ids"][:] = np.repeat(segment_ids, [len(piece.tokens) for piece in pieces])
+        segment_ids = [one.segment_id for one in of_spans]
+        columns["segment_ids"][:] = np.repeat(segment_ids, [len(one.tokens) for one in of_spans])
         self._map_missing(columns)
 
     def _lane(
         self, spans: Sequence[Span], of_conditions: np.ndarray
-    ) -> tuple[list["_Piece"], bool]:
+    ) -> tuple[list["_SpanColumns"], bool]:
         """What one lane holds.
 
         Args:
@@ -195,32 +195,33 @@ class Blocks(Dataset[BatchBuffer]):
             of_conditions: shape (3, tokens), int64, zeros; conditions are written to it.
 
         Returns:
-            Its pieces, as many tokens as the lane has, and whether it has conditions.
+            The columns of its spans and of padding, as many tokens as the lane has; and whether it
+            has conditions.
         """
-        pieces, at, tokens, has_conditions = [], 0, of_conditions.shape[1], False
-        for song, first, last, segment_id in spans:
+        of_spans, at, tokens, has_conditions = [], 0, of_conditions.shape[1], False
+        for song, start, stop, segment_id in spans:
             if song == NO_SONG:
-                pieces.append(self._pad(last - first))
+                of_spans.append(self._pad(stop - start))
             else:
                 stream = self.streams.get(song, segment_id)
-                end = min(last, max(len(stream.song) - 1, first))  # a varied one may be shorter
-                pieces.append(self._piece(stream.song, first, end, segment_id))
-                if end < last:
-                    pieces.append(self._pad(last - end))
+                end = min(stop, max(len(stream.song) - 1, start))  # a varied one may be shorter
+                of_spans.append(self._columns(stream.song, start, end, segment_id))
+                if end < stop:
+                    of_spans.append(self._pad(stop - end))
                 if stream.has_conditions:
-                    here, now = slice(at, at + end - first), slice(first, end)
+                    here, now = slice(at, at + end - start), slice(start, end)
                     of_conditions[0, here] = stream.condition_fields(now)
                     of_conditions[1, here], of_conditions[2, here] = stream.band(now)
                     has_conditions = True
-            at += last - first
+            at += stop - start
         if at < tokens:
-            pieces.append(self._pad(tokens - at))
-        return pieces, has_conditions
+            of_spans.append(self._pad(tokens - at))
+        return of_spans, has_conditions
 
-    def _piece(self, song: EncodedSong, first: int, end: int, segment_id: int) -> "_Piece":
+    def _columns(self, song: EncodedSong, start: int, end: int, segment_id: int) -> "_SpanColumns":
         """Some tokens of a song, as they are in the dataset."""
-        now, after = slice(first, end), slice(first + 1, end + 1)
-        return _Piece(
+        now, after = slice(start, end), slice(start + 1, end + 1)
+        return _SpanColumns(
             song.tokens[now], song.tokens[after],
             song.instruments[now], song.instruments[after],
             song.velocities[now], song.velocities[after],
@@ -228,11 +229,11 @@ class Blocks(Dataset[BatchBuffer]):
             self._count_to(end)[now], segment_id,
         )  # fmt: skip
 
-    def _pad(self, tokens: int) -> "_Piece":
+    def _pad(self, tokens: int) -> "_SpanColumns":
         """Padding."""
         if tokens > len(self._padding.tokens):
             self._padding = _padding(2 * tokens)
-        return _Piece(*(array[:tokens] for array in self._padding[:-1]), segment_id=PADDING)
+        return _SpanColumns(*(array[:tokens] for array in self._padding[:-1]), segment_id=PADDING)
 
     def _map_missing(self, columns: dict[str, np.ndarray]) -> None:
         """Give inputs without instrument or velocity the class for none; ignore such targets.
@@ -280,8 +281,8 @@ def one_epoch(
         yield buffer.to(device)
 
 
-class _Piece(NamedTuple):
-    """Consecutive tokens of a lane: columns of a batch as the dataset holds them, of any type."""
+class _SpanColumns(NamedTuple):
+    """What a span, or padding, has in each column, of the types that the dataset has."""
 
     tokens: np.ndarray
     targets: np.ndarray
@@ -295,8 +296,10 @@ class _Piece(NamedTuple):
     segment_id: int
 
 
-def _padding(tokens: int) -> _Piece:
+def _padding(tokens: int) -> _SpanColumns:
     zeros, none = np.zeros(tokens, np.uint8), np.full(tokens, NO_INSTRUMENT, np.uint8)
     ignored, positions = np.full(tokens, IGNORED, np.int32), np.zeros(tokens, np.int64)
     silent = np.full(tokens, NO_VELOCITY, np.uint8)
-    return _Piece(zeros, ignored, none, zeros, silent, silent, zeros, zeros, positions, PADDING)
+    return _SpanColumns(
+        zeros, ignored, none, zeros, silent, silent, zeros, zeros, positions, PADDING
+    )

@@ -158,7 +158,7 @@ class Draws(NamedTuple):
     """What is drawn for each song of a dataset in one epoch, shape (songs,).
 
     Attributes:
-        semitones, tempo_bins: how far its pitches and its tempos move, int64.
+        semitones, tempo_bins: how far its pitches and its tempos move, int8.
         has_conditions, drops_parts, is_rearranged: bool. What then remains to be drawn takes a
             generator of the song's own.
     """
@@ -175,8 +175,8 @@ class Draws(NamedTuple):
         rng = np.random.default_rng([variation.seed, epoch])
         conditions, drops, rearranged = rng.random((3, songs), np.float32)
         return cls(
-            rng.integers(-DOWN, UP + 1, songs) * variation.transpose,
-            rng.integers(-variation.tempo_range, variation.tempo_range + 1, songs),
+            rng.integers(-DOWN, UP + 1, songs, np.int8) * variation.transpose,
+            rng.integers(-variation.tempo_range, variation.tempo_range + 1, songs, np.int8),
             (conditions >= variation.condition_dropout) & variation.conditions,
             drops < variation.drop_parts,
             rearranged < variation.rearranged,
@@ -255,7 +255,7 @@ class Streams:
         if epoch not in self._draws:
             known = sorted(self._draws)[-MAX_EPOCHS + 1 :]  # lanes end one after the other
             self._draws = {each: self._draws[each] for each in known}
-            self._draws[epoch] = Draws.of(self.variation, epoch, len(self.dataset.index))
+            self._draws[epoch] = Draws.of(self.variation, epoch, len(self.dataset))
         return self._draws[epoch]
 
     def _move(
