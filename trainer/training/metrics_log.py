@@ -256,7 +256,7 @@ def _to_row(line: bytes) -> dict[str, Any] | None:
     numbers = [value for name, value in row.items() if name != "split"]
     numbers += [each for value in numbers if isinstance(value, list) for each in value]
     is_row = isinstance(row.get("split"), str) and all(map(_is_value, numbers))
-    return row if is_row else None
+    return {NATS.get(f"{name}", f"{name}"): row[name] for name in row} if is_row else None
 
 
 def _is_value(value: Any) -> bool:
