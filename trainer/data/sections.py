@@ -135,8 +135,7 @@ def draw_plan(song: EncodedSong, rng: np.random.Generator) -> Plan:
 
 def parts_of(song: EncodedSong) -> np.ndarray:
     """A song's parts: the programs that play, ascending, and PROGRAMS for drums."""
-    plays = np.zeros(CLASSES, bool)
-    plays[song.instruments] = True
+    plays = np.bincount(song.instruments, minlength=CLASSES) > 0
     plays[PROGRAMS] = plays[PROGRAMS:NO_INSTRUMENT].any()
     return np.flatnonzero(plays[: PROGRAMS + 1]).astype(np.uint8)
 
