@@ -79,7 +79,7 @@ def test_a_song_that_begins_inside_a_block_is_stored_from_its_first_token(model,
     assert memory.store.segment_id.tolist() == [1]
     assert memory.store.count.tolist() == [64 - M - 19]
     alone, _ = play(model, batch.map(lambda column: column[:, 16:]))
-    assert torch.allclose(found[:, 19:], alone[:, 3:], atol=1e-5, rtol=0)
+    assert torch.allclose(found[:, 19:], alone[:, 3:], atol=1e-4, rtol=0)
 
 
 def test_a_repeated_song_is_predicted_as_the_first_time(model, vocabulary):
@@ -88,7 +88,7 @@ def test_a_repeated_song_is_predicted_as_the_first_time(model, vocabulary):
     twice = twice._replace(segment_ids=torch.tensor([[0] * 40 + [1] * 40]))
     expected, _ = play(model, once)
     found, _ = play(model, twice)
-    assert torch.allclose(found[:, 40:], expected, atol=1e-5, rtol=0)
+    assert torch.allclose(found[:, 40:], expected, atol=1e-4, rtol=0)
 
 
 def test_token_by_token_predictions_equal_those_of_whole_blocks(model, vocabulary):
