@@ -13,6 +13,7 @@ import pytest
 from shards.render.audio import AudioError
 from shards.web.server import Server
 from tests.pipeline.browse.browser import COOKIE, TOKEN
+from tests.shards.render.sound import needs_audio
 from tests.trainer.play.shared import OWN, SIGNED_IN, get, lines, post, running
 from trainer.play.server import _wav_fault
 
@@ -167,6 +168,13 @@ def test_a_soundfont_that_is_named_is_served_and_must_be_there(tmp_path):
     file.write_bytes(b"RIFF" * 1_000_000)
     with running(soundfont=file) as port:
         assert get(port, "/soundfont") == (200, file.read_bytes())
+
+
+@needs_audio
+def test_a_file_that_is_no_soundfont_is_said_to_be_none(tmp_path):
+    file = tmp_path / "own.sf2"
+    file.write_bytes(b"RIFF" * 1_000)
+    with running(soundfont=file) as port:
         assert "not a soundfont" in json.loads(get(port, "/api/about")[1])["wav_fault"]
 
 
