@@ -8,9 +8,6 @@ Conventions
     share   fraction of the representative songs that a threshold alone would keep
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import math
 import operator
 from dataclasses import dataclass
