@@ -1,6 +1,5 @@
 """Commands that read a dataset: verify, audit, report, what-if, compare, show, render, browse."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.group import PATH, cli, report_summary
-from shards.console import json_option, print_json, progress_bar
+from shards.console import json_option, page_options, print_json, progress_bar
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
@@ -273,14 +272,7 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None, overw
 
 @cli.command()
 @click.argument("dataset", type=PATH)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="The port to serve on; 0 picks a free one.",
-)
-@click.option("--open/--no-open", "open_page", default=True, help="Open the page in a browser.")
+@page_options(port=8000)
 @click.option(
     "--source",
     "sources",
@@ -316,9 +308,5 @@ def browse(
 
     check_sources(sources)
     opened, found = open_dataset(dataset), usable_soundfont(soundfont)
-    with serve(opened, port, sources=sources, soundfont=found) as server:
-        click.echo(f"{server.address}  (Ctrl-C ends it)")
-        if open_page:
-            click.launch(server.address)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+    server = serve(opened, port, sources=sources, soundfont=found)
+    server.serve_until_stopped(open_page=open_page)
