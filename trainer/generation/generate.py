@@ -75,9 +75,8 @@ def write_songs(
     """
     model = for_sampling(model, config.weights)
     is_guided = model.config.conditions and config.guidance != 1
-    is_overlapped = model.norm.weight.is_cuda and len(samplers) >= MIN_OVERLAPPED
-    groups = []  # the GPU computes for one while the other is sampled
-    for part in np.array_split(np.arange(len(samplers)), 2 if is_overlapped else 1):
+    groups = []
+    for part in np.array_split(np.arange(len(samplers)), _groups(model, len(samplers))):
         lanes = len(part)
         incremental = (
             GuidedModel(model, block_size, lanes, config.guidance)
@@ -92,6 +91,11 @@ def write_songs(
             sample_step(*group)
             _feed(*group)
         yield sum(sampler.progress for sampler in samplers)
+
+
+def _groups(model: TransformerXL, songs: int) -> int:
+    """In how many groups songs are written: the GPU computes for one while the other is sampled."""
+    return 2 if model.norm.weight.is_cuda and songs >= MIN_OVERLAPPED else 1
 
 
 def _feed(samplers: Sequence[Sampler], model: IncrementalModel | GuidedModel) -> None:

@@ -11,6 +11,7 @@ Conventions
 import math
 import operator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -56,10 +57,10 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[WhatIf]:
         limits: the current thresholds of the rules.
     """
     songs = _Values(Songs(index))
-    lines: list[tuple[str, str, np.ndarray, Rule | None]] = [
+    of_rules = (
         (rule.measured, _comparison(rule), np.asarray(rule.value(songs)), rule) for rule in RULES
-    ]
-    lines += [(name, comparison, songs[name], None) for name, comparison in COLUMNS.items()]
+    )
+    others = ((name, comparison, songs[name], None) for name, comparison in COLUMNS.items())
     return [
         {
             "expression": expression,
@@ -70,7 +71,7 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[WhatIf]:
             "thresholds": _thresholds(values, comparison, unknown_pass=rule is not None),
             "rejected": rule and _rejected(ledger, rule.code, comparison),
         }
-        for expression, comparison, values, rule in lines
+        for expression, comparison, values, rule in chain(of_rules, others)  # one at a time
     ]
 
 
