@@ -4,6 +4,7 @@
     correctness/    what holds for every real song, what is found, and what a run survives
     ablations/      what one setting does to the loss
     corpus.py       the real files that they measure
+    tables.py       tables with other values, for large datasets
     arguments.py    the arguments that name corpus and dataset; help with an example
     __main__.py     the commands
 

@@ -6,9 +6,6 @@ checks that its arrays are what its song encodes to. None of it costs a pass of 
 or tokens.
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict
 

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -32,6 +32,16 @@ QUIET = "shards.console.quiet"
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
+
+
+def page_options(*, port: int) -> Callable[[Any], Any]:
+    """Give a command that serves a page --port and --open."""
+    help = "The port to serve on; 0 picks a free one."
+    kind = click.IntRange(0, 65535)
+    of_port = click.option("--port", type=kind, default=port, show_default=True, help=help)
+    help = "Open the page in a browser."
+    of_open = click.option("--open/--no-open", "open_page", default=True, help=help)
+    return lambda command: of_port(of_open(command))
 
 
 def is_quiet() -> bool:

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 import click
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.arguments import Measurement
@@ -109,11 +108,6 @@ def make_model(*, knn: bool, seed: int) -> TransformerXL:
     return model
 
 
-def repeat_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss of the repeated phrases' tokens, in nats."""
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-
-
 def train(model: TransformerXL, *, steps: int, seed: int, every: int = 100) -> None:
     """Train, and print the loss on the way."""
     config = TrainConfig(
@@ -125,7 +119,8 @@ def train(model: TransformerXL, *, steps: int, seed: int, every: int = 100) -> N
     for step, batch in enumerate(batches(seed, steps, test=False)):
         assert batch.targets is not None
         output, memory = model(batch, memory.flush())
-        loss = repeat_loss(output.token_logits, batch.targets)
+        logits, targets = output.token_logits.flatten(0, 1), batch.targets.flatten()
+        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORED)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.arguments import Measurements, corpus_argument
 from benchmarks.corpus import recordings
-from pipeline.clean.beat import BEAT_REPAIRS
+from pipeline.clean.beat import BEAT_REPAIRS, seconds_at
 from pipeline.clean.heard import Heard, hear
 from pipeline.clean.meter import MIN_TRIPLE
 from pipeline.clean.quantize import quantize
@@ -35,17 +35,9 @@ def drift(recording: Recording, beats: int = 16) -> float:
     """Most seconds that so many beats gain or lose because tempos become tempo tokens."""
     ends = np.arange(0, int(recording.notes["start"][-1]), recording.ticks_per_beat)
     song = quantize(recording, Vocabulary()).song
-    stated = np.interp(ends, *_seconds(recording))
+    stated = seconds_at(ends, recording)
     moved = song.seconds(np.arange(len(ends)) * song.steps_per_beat) - stated
     return float(np.abs(moved[beats:] - moved[:-beats]).max(initial=0))
-
-
-def _seconds(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
-    """Ticks of the tempos and of the last onset, and their seconds."""
-    tempos = recording.tempos
-    ticks = np.append(tempos["tick"], recording.notes["start"][-1] + 1)
-    lengths = np.diff(ticks) * tempos["microseconds"] / (1e6 * recording.ticks_per_beat)
-    return ticks, np.concatenate([[0.0], np.cumsum(lengths)])
 
 
 @command.command()

@@ -119,6 +119,11 @@ def without(file: File, removed: Callable[[int], bool]) -> File:
     return replace(file, tracks=tracks)
 
 
+def without_drums(file: File) -> File:
+    """Remove the notes of the drums' channel."""
+    return each(file, lambda e: b"" if is_note(e) and e[0] & 15 == DRUMS else e)
+
+
 def _last(file: File) -> int:
     return max((t for events in file.tracks for t, e in events if is_on(e)), default=0)
 
@@ -145,16 +150,6 @@ def slowed(file: File, factor: float) -> File:
     return replace(file, tracks=[[(0, stated), *first], *rest])
 
 
-def tempo(file: File, random: np.random.Generator) -> File:
-    """Every tempo by a factor of 0.8 to 1.25."""
-    return slowed(file, random.uniform(0.8, 1.25))
-
-
-def velocities(file: File, random: np.random.Generator) -> File:
-    """Random velocities."""
-    return each(file, lambda e: e[:2] + bytes([int(random.integers(1, 128))]) if is_on(e) else e)
-
-
 def track_order(file: File, random: np.random.Generator) -> File:
     """All tracks but the first, which holds the tempo, in random order; channels unchanged."""
     first, *rest = file.tracks
@@ -167,16 +162,6 @@ def resolution(file: File, random: np.random.Generator) -> File:
     moved = [[((2 * t * new + file.division) // (2 * file.division), e) for t, e in events]
              for events in file.tracks]  # fmt: skip
     return replace(file, division=new, tracks=moved)
-
-
-def beat_later(file: File, random: np.random.Generator) -> File:
-    """One to four whole beats later."""
-    return later(file, file.division * int(random.integers(1, 5)))
-
-
-def off_grid(file: File, random: np.random.Generator) -> File:
-    """Later by a fraction of a beat."""
-    return later(file, int(random.integers(1, file.division)))
 
 
 def program(file: File, random: np.random.Generator) -> File:
@@ -201,26 +186,14 @@ def transposed(file: File, random: np.random.Generator) -> File:
     return each(file, change)
 
 
-def drums_dropped(file: File, random: np.random.Generator) -> File:
-    """Without the drum channel's notes."""
-    return each(file, lambda e: b"" if is_note(e) and e[0] & 15 == DRUMS else e)
+def part_missing(begin: float, end: float) -> Edit:
+    """The notes of a part of its time removed; its ends are shares of the time."""
 
+    def edit(file: File, random: np.random.Generator) -> File:
+        last = _last(file)
+        return without(file, lambda tick: begin * last <= tick < end * last)
 
-def fifth_cut(file: File, random: np.random.Generator) -> File:
-    """A random fifth of the notes removed."""
-    return without(file, lambda tick: bool(random.random() < 0.2))
-
-
-def first_quarter(file: File, random: np.random.Generator) -> File:
-    """The notes of the first quarter of its time removed."""
-    border = _last(file) / 4
-    return without(file, lambda tick: tick < border)
-
-
-def last_quarter(file: File, random: np.random.Generator) -> File:
-    """The notes of the last quarter of its time removed."""
-    border = 3 * _last(file) / 4
-    return without(file, lambda tick: tick >= border)
+    return edit
 
 
 def retimed(file: File, clock: Callable[[int], float]) -> File:
@@ -262,7 +235,7 @@ def drifting(file: File, random: np.random.Generator) -> File:
 
 def piano_reduction(file: File, random: np.random.Generator) -> File:
     """All notes but the drums' on one piano track."""
-    parts = each(file, lambda e: b"" if is_note(e) and e[0] & 15 == DRUMS else e)
+    parts = without_drums(file)
     played = sorted(
         ((t, bytes([e[0] & 0xF0]) + e[1:]) for events in parts.tracks for t, e in events
          if is_note(e)),
@@ -278,20 +251,24 @@ def piano_reduction(file: File, random: np.random.Generator) -> File:
     return File(1, file.division, [[*conductor, end], [*played, end]])
 
 
-EDITS = {
+EDITS: dict[str, Edit] = {
     "title": title,
-    "tempo": tempo,
-    "velocities": velocities,
+    "tempo": lambda file, random: slowed(file, random.uniform(0.8, 1.25)),
+    "velocities": lambda file, random: each(
+        file, lambda e: e[:2] + bytes([int(random.integers(1, 128))]) if is_on(e) else e
+    ),
     "track order": track_order,
     "resolution": resolution,
-    "whole beats later": beat_later,
+    "whole beats later": lambda file, random: later(
+        file, file.division * int(random.integers(1, 5))
+    ),
     "programs": program,
     "transposed": transposed,
-    "drums dropped": drums_dropped,
-    "20 % of notes cut": fifth_cut,
-    "off the grid": off_grid,
-    "first quarter missing": first_quarter,
-    "last quarter missing": last_quarter,
+    "drums dropped": lambda file, random: without_drums(file),
+    "20 % of notes cut": lambda file, random: without(file, lambda tick: random.random() < 0.2),
+    "off the grid": lambda file, random: later(file, int(random.integers(1, file.division))),
+    "first quarter missing": part_missing(0, 0.25),
+    "last quarter missing": part_missing(0.75, 2),
     "notated at half the tempo": notated_at(0.5),
     "notated at double the tempo": notated_at(2),
     "notated at 3/2 of the tempo": notated_at(1.5),

@@ -4,6 +4,7 @@ import io
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -28,10 +29,6 @@ KINDS = {
 Counts = dict[str, int | None]
 
 
-def count_ours(data: bytes) -> int:
-    return len(read_midi(data).notes)
-
-
 def count_symusic(data: bytes) -> int:
     import symusic
 
@@ -46,10 +43,6 @@ def count_mido(data: bytes, clip: bool = False) -> int:
     return sum(message.type == "note_on" and message.velocity > 0 for message in messages)
 
 
-def count_mido_clip(data: bytes) -> int:
-    return count_mido(data, clip=True)
-
-
 def count_pretty_midi(data: bytes) -> int:
     import pretty_midi
 
@@ -58,9 +51,9 @@ def count_pretty_midi(data: bytes) -> int:
 
 
 READERS: dict[str, Callable[[bytes], int]] = {
-    "lakhxl": count_ours,
+    "lakhxl": lambda data: len(read_midi(data).notes),
     "mido": count_mido,
-    "mido (clip)": count_mido_clip,
+    "mido (clip)": partial(count_mido, clip=True),
     "symusic": count_symusic,
     "pretty_midi": count_pretty_midi,
 }

@@ -14,8 +14,10 @@ from statistics import median
 
 import click
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.arguments import Measurement, dataset_argument
+from benchmarks.tables import with_columns
 from pipeline.browse.server import Site
 from shards import open_dataset
 from shards.layout import INDEX, LEDGER, MANIFEST, VOCABULARY
@@ -99,15 +101,10 @@ def repeat(dataset: Dataset, folder: Path, rows: int) -> Path:
 
 def moved(table: pa.Table, copy: int, step: dict[str, int]) -> pa.Table:
     """A copy of a table that is of other files."""
-    for place, field in enumerate(table.schema):
-        values = table[field.name].to_pylist() if field.name in (*step, "path", "md5") else []
-        if field.name == "path":
-            values = [f"{copy:04}/{path}" for path in values]
-        elif field.name == "md5":
-            values = [md5 and f"{copy:08x}{md5[8:]}" for md5 in values]
-        elif field.name in step:
-            values = [n if n is None else n + copy * step[field.name] for n in values]
-        else:
-            continue
-        table = table.set_column(place, field, pa.array(values, field.type))
-    return table
+    columns = {
+        "path": pc.binary_join_element_wise(f"{copy:04}", table["path"], "/"),
+        "md5": pc.utf8_replace_slice(table["md5"], 0, 8, f"{copy:08x}"),
+    }
+    for name in step.keys() & set(table.column_names):
+        columns[name] = pc.add(table[name].cast(pa.int64()), copy * step[name])
+    return with_columns(table, **columns)

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from benchmarks.arguments import Measurement, corpus_argument
 from benchmarks.corpus import midi_files
+from benchmarks.tables import with_columns
 from pipeline.config import DataSettings, IngestSettings
 from pipeline.duplicates.signature import BINS, KINDS, SIGNATURE
 from pipeline.process_file import FileProcessor, warm_up
@@ -49,14 +50,6 @@ def real_rows(corpus: Path) -> tuple[pa.Table, pa.Table, np.ndarray, list[Encode
     ledger = pa.Table.from_pylist([result.ledger for result in kept], LEDGER_SCHEMA)
     songs = [result.encoded for result in kept if result.encoded]
     return index, ledger, processor.note_counts.vector, songs
-
-
-def with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:
-    """The table with these columns in place of its own."""
-    for name, column in columns.items():
-        number = table.schema.get_field_index(name)
-        table = table.set_column(number, table.schema.field(number), column)
-    return table
 
 
 def random_signatures(

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from benchmarks.arguments import Measurement, dataset_argument
 from benchmarks.speed.load_batches import DEFAULT, make_loader
+from benchmarks.tables import with_columns
 from shards import open_dataset
-from shards.layout import ARRAYS, INDEX, INDEX_SCHEMA, VOCABULARY, array_file
+from shards.layout import ARRAYS, INDEX, VOCABULARY, array_file
 from shards.writer import write_manifest, write_table
 from trainer.data.selection import select
 
@@ -36,14 +37,9 @@ def repeat_dataset(path: Path, folder: Path, songs: int) -> Path:
     (large := folder / "large").mkdir(parents=True)
     tables, files = [], {}
     for copy in range(copies):
-        table = small.index
-        for name, column in (
-            ("shard", shard + copy * shards),
-            ("cluster", cluster + copy * clusters),
-        ):
-            at = INDEX_SCHEMA.get_field_index(name)
-            table = table.set_column(at, INDEX_SCHEMA.field(at), pa.array(column, pa.int32()))
-        tables.append(table)
+        moved = {"shard": shard + copy * shards, "cluster": cluster + copy * clusters}
+        columns = {name: pa.array(numbers) for name, numbers in moved.items()}
+        tables.append(with_columns(small.index, **columns))
         for number in set(shard.tolist()):
             for array in ARRAYS:
                 name, link = array_file(array, number), array_file(array, number + copy * shards)

@@ -8,43 +8,32 @@ import click
 import torch
 
 from benchmarks.arguments import Measurement
-from benchmarks.speed.train_step import CPU_SHAPE, VOCABULARY, random_batch
-from trainer.config import ModelConfig, TrainConfig
+from benchmarks.speed.train_step import CPU_SHAPE, Training
+from trainer.config import ModelConfig
 from trainer.model.knn import search as knn_search
 from trainer.model.knn.store import Store
 from trainer.model.memory import Memory
-from trainer.model.transformer import TransformerXL
-from trainer.training import optimizers as optim
-from trainer.training.trainer import score_batch
 
 LANES, BLOCK, K = 4, 256, 32
 
 
-class Training:
-    """A model that trains on one endless song, with a full store if it has one."""
+class KnnTraining(Training):
+    """A training with a full store, if it has one."""
 
     def __init__(self, backend: str | None, keys: int) -> None:
         config = ModelConfig(
             **CPU_SHAPE, instrument_head="plain", knn=backend is not None, knn_k=K,
             knn_capacity=keys, knn_backend=backend or "topk",
         )  # fmt: skip
-        self.model = TransformerXL(config.for_vocabulary(VOCABULARY))
-        self.model.initialize(torch.Generator().manual_seed(0))
-        (self.optimizer,) = optim.make_optimizers(self.model, TrainConfig(optimizer="adamw"))
-        self.batch = random_batch(LANES, BLOCK, torch.device("cpu"))
-        self.memory = self.model.empty_memory(LANES)
+        super().__init__(config, LANES, BLOCK)
         self.step()  # leaving an empty memory resets the store, so it is filled only now
         self.memory = fill_store(self.memory.flush())
-        self.first = self.step()
+        self.first = self.seconds()
 
-    def step(self) -> float:
+    def seconds(self) -> float:
         """Train for one step; returns its seconds."""
         begun = time.perf_counter()
-        _, losses, self.memory = score_batch(self.model, self.batch, self.memory.flush())
-        losses.loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.step()
         return time.perf_counter() - begun
 
     def store(self) -> Store:
@@ -73,7 +62,7 @@ def recall(backend: str, keys: int) -> float:
 
     Queries are stored keys and noise of 0.8 times their length.
     """
-    store = Training(backend, keys).store()
+    store = KnnTraining(backend, keys).store()
     assert store.stored.tolist() == [keys] * LANES
     queries = store.keys[:, :, torch.randperm(keys, generator=torch.Generator().manual_seed(2))]
     queries = queries[:, :, :BLOCK] + 0.1 * torch.randn(
@@ -99,13 +88,13 @@ def command(rounds: int, keys: int, backends: str) -> None:
     step without kNN in the same round, as a share of it. Recall is of the 32 nearest random keys.
     """
     print(platform.processor() or platform.machine(), f"{torch.get_num_threads()} threads")
-    plain, others = Training(None, keys), {n: Training(n, keys) for n in backends.split(",")}
+    plain, others = KnnTraining(None, keys), {n: KnnTraining(n, keys) for n in backends.split(",")}
     bases, costs = [], {name: [] for name in others}
     for _ in range(rounds):
-        base = plain.step()
+        base = plain.seconds()
         bases.append(base)
         for name, training in others.items():
-            costs[name].append(training.step() / base - 1)
+            costs[name].append(training.seconds() / base - 1)
     print(f"without: {1000 * statistics.median(bases):.0f} ms per step, {keys:,} keys")
     for name, shares in costs.items():
         print(

@@ -40,19 +40,19 @@ class Step(NamedTuple):
     parameters: int
 
 
-def random_batch(lanes: int, block: int, device: torch.device) -> Batch:
+def random_batch(lanes: int, block: int) -> Batch:
     """One long song per lane, every position with a target."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(below: int) -> Tensor:
-        return torch.randint(below, (lanes, block), generator=generator).to(device)
+        return torch.randint(below, (lanes, block), generator=generator)
 
     return Batch(
         tokens=draw(len(VOCABULARY)),
         instruments=draw(VOCABULARY.instruments),
         bars=draw(60),
         steps=draw(VOCABULARY.max_bar_steps),
-        segment_ids=torch.zeros(lanes, block, dtype=torch.long, device=device),
+        segment_ids=torch.zeros(lanes, block, dtype=torch.long),
         velocities=draw(VELOCITY_BINS),
         positions=draw(1000),
         targets=draw(len(VOCABULARY)),
@@ -61,35 +61,40 @@ def random_batch(lanes: int, block: int, device: torch.device) -> Batch:
     )
 
 
-def ours(
-    shape: dict[str, Any],
-    lanes: int,
-    block: int,
-    device: torch.device,
-    *,
-    compiled: bool,
-    bf16: bool = False,
-    onednn: bool = linear.HAS_ONEDNN,
-) -> Step:
-    config = ModelConfig(**shape, qk_norm=False, instrument_head="plain")
-    model = TransformerXL(config.for_vocabulary(VOCABULARY)).to(device)
-    model.initialize(torch.Generator().manual_seed(0))
-    (optimizer,) = optim.make_optimizers(model, TrainConfig(optimizer="adamw"))
-    batch = random_batch(lanes, block, device)
-    run = torch.compile(score_batch, dynamic=False) if compiled else score_batch
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    memory = model.empty_memory(lanes, dtype=dtype)
-    parameters = list(model.parameters())
+class Training:
+    """A model of ours that trains on one endless song of random tokens, on the CPU."""
 
-    def step() -> None:
-        nonlocal memory
-        linear.HAS_ONEDNN = onednn
-        with devices.autocast(device, dtype):
-            _, losses, memory = run(model, batch, memory)
+    def __init__(
+        self,
+        config: ModelConfig,
+        lanes: int,
+        block: int,
+        *,
+        compiled: bool = False,
+        dtype: torch.dtype = torch.float32,
+        onednn: bool = linear.HAS_ONEDNN,
+    ) -> None:
+        self.model = TransformerXL(config.for_vocabulary(VOCABULARY))
+        self.model.initialize(torch.Generator().manual_seed(0))
+        (self.optimizer,) = optim.make_optimizers(self.model, TrainConfig(optimizer="adamw"))
+        self.batch, self.parameters = random_batch(lanes, block), list(self.model.parameters())
+        self.score = torch.compile(score_batch, dynamic=False) if compiled else score_batch
+        self.memory = self.model.empty_memory(lanes, dtype=dtype)
+        self.dtype, self.onednn = dtype, onednn
+
+    def step(self) -> None:
+        """Train for one step."""
+        linear.HAS_ONEDNN = self.onednn
+        with devices.autocast(CPU, self.dtype):
+            _, losses, self.memory = self.score(self.model, self.batch, self.memory.flush())
         losses.loss.backward()
-        update(parameters, optimizer)
+        update(self.parameters, self.optimizer)
 
-    return Step(step, count(parameters))
+
+def ours(**options: Any) -> Step:
+    config = ModelConfig(**CPU_SHAPE, qk_norm=False, instrument_head="plain")
+    training = Training(config, LANES, BLOCK, **options)
+    return Step(training.step, count(training.parameters))
 
 
 def count(parameters: list[nn.Parameter]) -> int:
@@ -189,12 +194,11 @@ rounds_option = click.option("--rounds", default=6, show_default=True)
 def cpu(rounds: int, compiled: bool) -> None:
     """Compare with x-transformers, memorizing-transformers-pytorch, and our model in bf16."""
     torch.manual_seed(0)
-    shape = (CPU_SHAPE, LANES, BLOCK, CPU)
     memorizing = "memorizing-transformers-pytorch"
     steps = {
-        "lakhxl": ours(*shape, compiled=compiled),
-        "lakhxl, bf16": ours(*shape, compiled=compiled, bf16=True),
-        "lakhxl, torch's own products": ours(*shape, compiled=compiled, onednn=False),
+        "lakhxl": ours(compiled=compiled),
+        "lakhxl, bf16": ours(compiled=compiled, dtype=torch.bfloat16),
+        "lakhxl, torch's own products": ours(compiled=compiled, onednn=False),
         "x-transformers": peer(*x_transformers(flash=False), compiled=compiled),
         "x-transformers, attn_flash": peer(*x_transformers(flash=True), compiled=compiled),
         memorizing: peer(*memorizing_transformers(), compiled=compiled),

@@ -32,12 +32,12 @@ from shards.song import Song
 from shards.text import visible
 from shards.web.server import (
     HTML,
-    JSON,
     SHARED,
     Answer,
     RequestRefused,
     Server,
     bind,
+    json_answer,
     static_answers,
 )
 from shards.where import SONG
@@ -121,14 +121,14 @@ class Site:
 
     def _of_dataset(self, path: str, query: dict[str, list[str]]) -> Answer:
         if path == "/api/about":
-            return _json(self._about())
+            return json_answer(self._about())
         if path == "/report":
             return Answer(HTML, self._report().encode(), REPORT_POLICY)
         if asked := OF_TABLE.fullmatch(path):
             table = self._songs if asked[1] == "songs" else self._not_kept
             show = {"": self._page, "/columns": _list_columns, "/values": _values}[asked[2]]
             try:
-                return _json(show(table, query))
+                return json_answer(show(table, query))
             except QueryError as error:
                 raise RequestRefused(400, str(error)) from error
         if asked := ONE.fullmatch(path):
@@ -183,9 +183,9 @@ class Site:
         try:
             song = self._decoded(of, number)
         except RequestRefused as refused:
-            return _json({**content, "silent": str(refused)})
+            return json_answer({**content, "silent": str(refused)})
         silences = removed_silences(self._dataset, number) if of == "song" else ()
-        return _json({**content, "music": music(song, self._dataset.vocabulary, silences)})
+        return json_answer({**content, "music": music(song, self._dataset.vocabulary, silences)})
 
     def _decoded(self, of: str, number: int) -> Song:
         if of == "song":
@@ -225,10 +225,6 @@ def _values(table: Table, query: dict[str, list[str]]) -> Any:
     others = tuple((other, box) for other, box in boxes_of(query) if other != name)
     bins = table.histogram(name, table.where(others, search))
     return {"help": table.columns[name].help, "bins": [one._asdict() for one in bins]}
-
-
-def _json(content: Any) -> Answer:
-    return Answer(JSON, json.dumps(content, allow_nan=False).encode())
 
 
 def _stamp(folder: Path) -> tuple[int, ...] | None:

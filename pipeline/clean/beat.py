@@ -194,7 +194,7 @@ def _with_ticks(recording: Recording, convert) -> Recording:
     return dataclasses.replace(recording, notes=notes, **changed)
 
 
-def _seconds(ticks: np.ndarray, recording: Recording) -> np.ndarray:
+def seconds_at(ticks: np.ndarray, recording: Recording) -> np.ndarray:
     """Times in seconds, float64, of times in ticks."""
     tempos = _all_tempos(recording)
     per_tick = tempos["microseconds"] / (1e6 * recording.ticks_per_beat)
@@ -206,7 +206,7 @@ def _seconds(ticks: np.ndarray, recording: Recording) -> np.ndarray:
 def _followed(recording: Recording) -> tuple[Recording, str] | None:
     """The recording on a beat that its onsets follow, and how that was found; None: none was."""
     notes = recording.notes
-    start, end = _seconds(notes["start"], recording), _seconds(notes["end"], recording)
+    start, end = seconds_at(notes["start"], recording), seconds_at(notes["end"], recording)
     if not MIN_SECONDS <= start[-1] - start[0] <= MAX_SECONDS:
         return None
     onsets, note_onset = np.unique(start, return_inverse=True)
@@ -233,7 +233,7 @@ def _on_beats(recording: Recording, beats: np.ndarray) -> Recording:
     lengths = np.diff(beats)
 
     def convert(ticks: np.ndarray) -> np.ndarray:
-        seconds = _seconds(ticks, recording)
+        seconds = seconds_at(ticks, recording)
         beat = np.clip(np.searchsorted(beats, seconds, side="right") - 1, 0, len(lengths) - 1)
         position = beat + (seconds - beats[beat]) / lengths[beat]
         return np.maximum(np.rint(position * TICKS_PER_BEAT), 0).astype(np.int64)

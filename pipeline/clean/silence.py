@@ -76,7 +76,8 @@ def remove_silence(
     kept = _without_strays(after, len(song.notes), limits.max_strays)
     strays = len(song.notes) - (kept.stop - kept.start)
     if strays:
-        shorter, removed = remove_silence(keep_notes(song, kept), bar_steps, limits, held)
+        without = dataclasses.replace(song, notes=song.notes[kept]).until_last_onset()
+        shorter, removed = remove_silence(without, bar_steps, limits, held)
         return shorter, dataclasses.replace(removed, strays=strays + removed.strays)
     begin, end = bars.first_steps(first), bars.first_steps(last)
     count = last - first
@@ -109,16 +110,6 @@ def remove_steps(song: Song, begin: np.ndarray, end: np.ndarray) -> Song:
         song.steps_per_beat,
         control_changes(controls),
     )
-
-
-def keep_notes(song: Song, kept: slice) -> Song:
-    """The song with some of its notes, consecutive ones; canonical."""
-    notes = song.notes[kept]
-    last = notes["start"][-1]
-    meters, tempos, controls = (
-        events[events["start"] <= last] for events in (song.meters, song.tempos, song.controls)
-    )
-    return Song(notes, meters, tempos, song.steps_per_beat, controls)
 
 
 def _has_no_long_silence(

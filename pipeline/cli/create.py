@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.group import Folder, cli, report_summary, warn_if_uncached
+from pipeline.cli.group import PATH, cli, report_summary, warn_if_uncached
 from pipeline.config import DataSettings
 from pipeline.demo import DemoSettings, compose_corpus, is_demo
 from pipeline.running.pool_settings import PoolSettings
@@ -38,7 +38,7 @@ NO_DATA = (
 
 
 @cli.command()
-@click.argument("folder", type=Folder())
+@click.argument("folder", type=PATH)
 @click.option("--restart", is_flag=True, help="Replace a demo corpus that is already there.")
 @options_for(DemoSettings)
 def demo(folder: Path, restart: bool, **options: Any) -> None:
@@ -63,7 +63,7 @@ def demo(folder: Path, restart: bool, **options: Any) -> None:
 @click.argument("archive", metavar="NAME", type=click.Choice(tuple(ARCHIVES)))
 @click.option(
     "--to",
-    type=Folder(),
+    type=PATH,
     default=Path("data"),
     show_default=True,
     help="The folder to download into.",
@@ -99,10 +99,10 @@ def data_options(command: Callable) -> Callable:
 
 
 @cli.command()
-@click.argument("sources", nargs=-1, type=Folder(), metavar="[SOURCE]...")
+@click.argument("sources", nargs=-1, type=PATH, metavar="[SOURCE]...")
 @click.option(
     "--out",
-    type=Folder(),
+    type=PATH,
     default=Path("shards"),
     show_default=True,
     help="The folder that datasets go into.",
@@ -214,14 +214,14 @@ def list_settings(toml: bool) -> None:
 
 
 @cli.command()
-@click.argument("file", type=Folder())
+@click.argument("file", type=PATH)
 @click.option(
-    "--vocabulary", type=Folder(), required=True, help="vocabulary.json of a dataset or a run."
+    "--vocabulary", type=PATH, required=True, help="vocabulary.json of a dataset or a run."
 )
 @click.option(
-    "--settings", type=Folder(), help="dataset.json of a dataset, whose settings apply.  [defaults]"
+    "--settings", type=PATH, help="dataset.json of a dataset, whose settings apply.  [defaults]"
 )
-@click.option("--output", "-o", type=Folder(), required=True, help="The .npz file to write.")
+@click.option("--output", "-o", type=PATH, required=True, help="The .npz file to write.")
 @overwrite_option
 def encode(
     file: Path, vocabulary: Path, settings: Path | None, output: Path, overwrite: bool

@@ -8,12 +8,8 @@ from pipeline.numba_cache import is_temporary
 from shards.console import Commands, print_note
 from shards.text import visible_lines
 
-
-class Folder(click.Path):
-    """A path that is checked by our own code, whose errors say what to do, and not by click."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
+PATH = click.Path(path_type=Path)
+"""Checked by our own code, whose errors say what to do, and not by click."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

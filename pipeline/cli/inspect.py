@@ -1,14 +1,13 @@
 """Commands that read a dataset: verify, audit, report, what-if, compare, show, render, browse."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.group import Folder, cli, report_summary
-from shards.console import json_option, print_json, progress_bar
+from pipeline.cli.group import PATH, cli, report_summary
+from shards.console import json_option, page_options, print_json, progress_bar
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("dataset", type=Folder())
+@click.argument("dataset", type=PATH)
 @json_option
 def verify(dataset: Path, as_json: bool) -> None:
     """Check that DATASET is intact: every file's checksum, every song's tokens.
@@ -55,7 +54,7 @@ def verify(dataset: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("dataset", type=Folder())
+@click.argument("dataset", type=PATH)
 @json_option
 def audit(dataset: Path, as_json: bool) -> None:
     """Search DATASET for duplicates: clusters, the largest, and leakage between splits.
@@ -110,7 +109,7 @@ def _print_audit(found: "Audit") -> None:
 
 
 @cli.command()
-@click.argument("dataset", type=Folder())
+@click.argument("dataset", type=PATH)
 @json_option
 def report(dataset: Path, as_json: bool) -> None:
     """Summarize DATASET: which files were found, which were dropped and why, what songs hold.
@@ -135,7 +134,7 @@ def report(dataset: Path, as_json: bool) -> None:
 
 
 @cli.command(name="what-if")
-@click.argument("dataset", type=Folder())
+@click.argument("dataset", type=PATH)
 @click.option(
     "--where",
     metavar="SQL",
@@ -162,9 +161,9 @@ def what_if(dataset: Path, where: str | None) -> None:
 
 
 @cli.command()
-@click.argument("a", type=Folder())
-@click.argument("b", type=Folder())
-@click.option("--output", "-o", type=Folder(), help="Also write a page with charts, to this .html.")
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
+@click.option("--output", "-o", type=PATH, help="Also write a page with charts, to this .html.")
 @overwrite_option
 def compare(a: Path, b: Path, output: Path | None, overwrite: bool) -> None:
     """Compare two datasets, A and B: the settings that differ, and every figure of both.
@@ -189,10 +188,10 @@ def compare(a: Path, b: Path, output: Path | None, overwrite: bool) -> None:
 
 
 @cli.command()
-@click.argument("dataset", type=Folder())
+@click.argument("dataset", type=PATH)
 @click.argument("song")
 @click.option("--ledger", is_flag=True, help="A number is that of a row in the ledger, from 0.")
-@click.option("--image", type=Folder(), help="Also draw a piano roll, to this .png.")
+@click.option("--image", type=PATH, help="Also draw a piano roll, to this .png.")
 @overwrite_option
 @json_option
 def show(
@@ -238,13 +237,13 @@ def show(
 
 
 @cli.command()
-@click.argument("dataset", type=Folder())
+@click.argument("dataset", type=PATH)
 @click.argument("song")
 @click.option(
-    "--output", "-o", type=Folder(), required=True, help="The .mid, .wav or .png file to write."
+    "--output", "-o", type=PATH, required=True, help="The .mid, .wav or .png file to write."
 )
 @click.option(
-    "--soundfont", type=Folder(), help="An .sf2 file for .wav; by default what Debian installs."
+    "--soundfont", type=PATH, help="An .sf2 file for .wav; by default what Debian installs."
 )
 @overwrite_option
 def render(dataset: Path, song: str, output: Path, soundfont: Path | None, overwrite: bool) -> None:
@@ -272,26 +271,19 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None, overw
 
 
 @cli.command()
-@click.argument("dataset", type=Folder())
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="The port to serve on; 0 picks a free one.",
-)
-@click.option("--open/--no-open", "open_page", default=True, help="Open the page in a browser.")
+@click.argument("dataset", type=PATH)
+@page_options(port=8000)
 @click.option(
     "--source",
     "sources",
-    type=Folder(),
+    type=PATH,
     multiple=True,
     help="What the dataset was made of, as given to `pipeline run`: shows the notes of rejected "
     "files, too.",
 )
 @click.option(
     "--soundfont",
-    type=Folder(),
+    type=PATH,
     help="An .sf2 file to play songs with; by default what Debian installs, else the page has a "
     "simple synthesizer.",
 )
@@ -316,9 +308,5 @@ def browse(
 
     check_sources(sources)
     opened, found = open_dataset(dataset), usable_soundfont(soundfont)
-    with serve(opened, port, sources=sources, soundfont=found) as server:
-        click.echo(f"{server.address}  (Ctrl-C ends it)")
-        if open_page:
-            click.launch(server.address)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+    server = serve(opened, port, sources=sources, soundfont=found)
+    server.serve_until_stopped(open_page=open_page)

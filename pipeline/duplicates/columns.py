@@ -1,8 +1,5 @@
 """The index columns that depend on other songs: cluster, split, representative, duplicate."""
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path

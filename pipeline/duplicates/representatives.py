@@ -5,9 +5,6 @@ Training on another version of a song, a cover, is no repetition. So the choice 
 songs first, each song is chosen that agrees with none chosen before it.
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc

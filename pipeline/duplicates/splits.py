@@ -6,9 +6,6 @@ that joins a cluster can move it to another split only if it brings a smaller ha
 n of new n-grams does so with a probability of about n. `keep_splits` prevents it.
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import hashlib
 from dataclasses import dataclass
 

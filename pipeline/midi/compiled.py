@@ -11,13 +11,13 @@ import numpy as np
 from numba import njit
 
 from pipeline.midi import controls, drum_names, events, notes, parts, percussion
-from pipeline.midi.controls import by_time, control_records, meter_records, tempo_records
+from pipeline.midi.controls import METER, TEMPO, by_time, control_records, stated
 from pipeline.midi.drum_names import named_tracks
+from pipeline.midi.events import NUMBER
 from pipeline.midi.notes import in_force, note_records
 from pipeline.midi.percussion import IS_DRUM, XG
 
 SYSEX = 0xF0
-BAD_TEMPO, BAD_METER = events.BAD_TEMPO, events.BAD_METER
 
 
 @njit
@@ -95,8 +95,8 @@ def reader(sources: bytes):
 
         numbers = parts.part_numbers(first, messages)
         records, decided = note_records(start, end, packed, program, decisions, IS_DRUM, numbers)
-        tempos, repairs[BAD_TEMPO] = tempo_records(metas, padded)
-        meters, repairs[BAD_METER] = meter_records(metas, padded)
+        tempos, repairs[NUMBER.bad_tempo] = stated(metas, padded, TEMPO)
+        meters, repairs[NUMBER.bad_meter] = stated(metas, padded, METER)
         control = control_records(messages, resets, home, first, numbers)
         return (records, tempos, meters, control), counted(repairs), counted(decided), tracks
 

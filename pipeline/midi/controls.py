@@ -188,55 +188,35 @@ def control_records(messages, resets, home, first, part_number):
 
 
 @njit(cache=True)
-def put_last_of_tick(records, count, tick, value):
-    """Put a record behind `count` others, or instead of the last on the same tick.
+def stated(metas, data, kind):
+    """The tempos or the meters that a file states; of those on one tick the last stays.
+
+    Args:
+        metas: sorted by (tick, offset).
+        kind: TEMPO or METER.
 
     Returns:
-        The number of records afterwards.
-    """
-    count -= count > 0 and records[count - 1, 0] == tick
-    records[count, 0], records[count, 1] = tick, value
-    return count + 1
-
-
-@njit(cache=True)
-def tempo_records(metas, data):
-    """The tempos, to be viewed as TEMPO_DTYPE, and the number of invalid tempo events.
-
-    Args:
-        metas: sorted by (tick, offset).
+        int64, shape (found, 2), to be viewed as TEMPO_DTYPE or METER_DTYPE; and the number of
+        impossible ones.
     """
     m_tick, m_offset, m_length, m_kind = metas[0], metas[1], metas[2], metas[3]
     records = np.empty((len(m_kind), 2), np.int64)
     count, invalid = 0, 0
     for i in range(len(m_kind)):
-        if m_kind[i] != TEMPO:
+        if m_kind[i] != kind:
             continue
         at = m_offset[i]
-        tempo = int(data[at]) << 16 | int(data[at + 1]) << 8 | int(data[at + 2])
-        if m_length[i] == 3 and tempo > 0:
-            count = put_last_of_tick(records, count, m_tick[i], tempo)
+        first, second, third = int(data[at]), int(data[at + 1]), int(data[at + 2])
+        if kind == TEMPO:
+            value = first << 16 | second << 8 | third
+            is_possible = m_length[i] == 3 and value > 0
         else:
+            value = first | 1 << min(second, MAX_DENOMINATOR_POWER) << 8
+            is_possible = m_length[i] >= 2 and first > 0 and second <= MAX_DENOMINATOR_POWER
+        if not is_possible:
             invalid += 1
-    return records[:count], invalid
-
-
-@njit(cache=True)
-def meter_records(metas, data):
-    """The meters, to be viewed as METER_DTYPE, and the number of impossible ones.
-
-    Args:
-        metas: sorted by (tick, offset).
-    """
-    m_tick, m_offset, m_length, m_kind = metas[0], metas[1], metas[2], metas[3]
-    records = np.empty((len(m_kind), 2), np.int64)
-    count, invalid = 0, 0
-    for i in range(len(m_kind)):
-        if m_kind[i] != METER:
             continue
-        numerator, power = int(data[m_offset[i]]), int(data[m_offset[i] + 1])
-        if m_length[i] >= 2 and numerator > 0 and power <= MAX_DENOMINATOR_POWER:
-            count = put_last_of_tick(records, count, m_tick[i], numerator | 1 << power << 8)
-        else:
-            invalid += 1
+        count -= count > 0 and records[count - 1, 0] == m_tick[i]
+        records[count, 0], records[count, 1] = m_tick[i], value
+        count += 1
     return records[:count], invalid

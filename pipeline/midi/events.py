@@ -19,6 +19,8 @@ Source:
     Standard MIDI Files 1.0 (RP-001); MIDI 1.0 detailed specification, tables I-VII.
 """
 
+from collections import namedtuple
+
 import numpy as np
 from numba import njit
 
@@ -76,34 +78,8 @@ REPAIRS: tuple[tuple[str, int, str], ...] = (
 )
 """(code, tier, description), in the order of the kernels' counters."""
 
-NUMBER = {code: number for number, (code, _, _) in enumerate(REPAIRS)}
-
-UNENDED_NOTE = NUMBER["unended_note"]
-ALL_NOTES_OFF = NUMBER["all_notes_off"]
-DOUBLE_STRIKE = NUMBER["double_strike"]
-ORPHAN_NOTE_OFF = NUMBER["orphan_note_off"]
-ZERO_LENGTH_NOTE = NUMBER["zero_length_note"]
-ALIEN_CHUNK = NUMBER["alien_chunk"]
-TRACK_LENGTH = NUMBER["track_length"]
-TRACK_ID = NUMBER["track_id"]
-MISSING_END = NUMBER["missing_end_of_track"]
-EARLY_END = NUMBER["early_end_of_track"]
-DATA_AFTER_END = NUMBER["data_after_end_of_track"]
-JUNK = NUMBER["junk_between_chunks"]
-LONG_NUMBER = NUMBER["long_number"]
-DATA_BYTE = NUMBER["data_byte"]
-RUNNING_AFTER_META = NUMBER["running_status_after_meta"]
-STATUS_MISSING = NUMBER["status_missing"]
-SYSTEM_MESSAGE = NUMBER["system_message"]
-UNDEFINED_STATUS = NUMBER["undefined_status"]
-SYSEX_LENGTH = NUMBER["sysex_length"]
-BAD_TEMPO = NUMBER["bad_tempo"]
-BAD_METER = NUMBER["bad_meter"]
-BAD_KEY = NUMBER["bad_key_signature"]
-TRUNCATED = NUMBER["truncated_track"]
-LOST_SYNC = NUMBER["lost_sync"]
-OUT_OF_BOUNDS = NUMBER["time_out_of_bounds"]
-LOST_BYTE = NUMBER["lost_byte"]
+NUMBER = namedtuple("Number", [code for code, _, _ in REPAIRS])(*range(len(REPAIRS)))
+"""Of each repair, by its code: the place of its counter."""
 
 # What makes an event suspicious. One kind alone is a quirk of some program, and reading goes on;
 # two kinds close together mean that the reader has lost sync with the events.
@@ -381,10 +357,10 @@ def end_open_notes(notes, packed, silencers, repairs, first, last, track_end, ma
         at = np.searchsorted(silencers, (part << 32 | start[i]) + 1)
         if at < count and silencers[at] >> 32 == part and silencers[at] & 0xFFFFFFFF <= limit:
             end[i] = silencers[at] & 0xFFFFFFFF
-            repairs[ALL_NOTES_OFF] += 1
+            repairs[NUMBER.all_notes_off] += 1
         else:
             end[i] = max(int(start[i]), min(limit, start[i] + max_ticks))
-            repairs[UNENDED_NOTE] += 1
+            repairs[NUMBER.unended_note] += 1
 
 
 @njit(cache=True)
@@ -445,7 +421,7 @@ def read_track(
             else:
                 delta, at, length = number_at(data, event_at, limit)
                 if length > 4:
-                    repairs[LONG_NUMBER] += 1
+                    repairs[NUMBER.long_number] += 1
                     suspect = ODD_LENGTH
                 if delta >= LONG_REST * max_ticks:
                     suspect |= ODD_DELTA
@@ -454,7 +430,7 @@ def read_track(
             tick -= delta
             break  # a delta with no event behind it
         if tick > MAX_TICK:
-            damage = OUT_OF_BOUNDS
+            damage = NUMBER.time_out_of_bounds
             break
 
         byte = int(data[np.uintp(at)])
@@ -468,10 +444,10 @@ def read_track(
             byte = status
             if interrupted:
                 interrupted = False
-                repairs[RUNNING_AFTER_META] += 1
+                repairs[NUMBER.running_status_after_meta] += 1
         else:  # most messages have two data bytes: skip two and stay in sync
             at += 2
-            repairs[STATUS_MISSING] += 1
+            repairs[NUMBER.status_missing] += 1
             suspect |= NO_STATUS
             missing += 1
 
@@ -481,11 +457,11 @@ def read_track(
             y = 0 if one else y
             at += 1 if one else 2
             if at > limit:
-                damage = TRUNCATED
+                damage = NUMBER.truncated_track
                 break
             if (x | y) >= 128:
                 x, y = min(x, 127), min(y, 127)
-                repairs[DATA_BYTE] += 1
+                repairs[NUMBER.data_byte] += 1
                 suspect |= ODD_DATA
             if byte < 0xA0:
                 channel = byte & 15
@@ -512,7 +488,7 @@ def read_track(
                     oldest[key] = following[np.uintp(sounding)]
                     ended_notes += 1
                 else:
-                    repairs[ORPHAN_NOTE_OFF] += 1
+                    repairs[NUMBER.orphan_note_off] += 1
             elif byte >= 0xB0:
                 s_tick[np.uintp(s)] = tick
                 s_offset[np.uintp(s)] = event_at
@@ -524,7 +500,7 @@ def read_track(
             kind = int(data[at])
             length, at, _ = number_at(data, at + 1, limit)
             if at + length > limit:
-                damage = TRUNCATED
+                damage = NUMBER.truncated_track
                 break
             if kind == END_OF_TRACK:
                 at += length
@@ -536,7 +512,7 @@ def read_track(
                     break
                 continue  # a few programs write events after the end
             if kind >= 128:
-                repairs[UNDEFINED_STATUS] += 1
+                repairs[NUMBER.undefined_status] += 1
                 suspect |= ODD_STATUS
             elif kind == PORT and length >= 1:
                 port, has_port = int(data[at]) & 127, True
@@ -548,7 +524,7 @@ def read_track(
                 add_meta(metas, m, tick, at, length, kind, port << 16 | track)
                 m += 1
             elif kind == KEY and (length != 2 or 7 < data[at] < 249 or data[at + 1] > 1):
-                repairs[BAD_KEY] += 1
+                repairs[NUMBER.bad_key_signature] += 1
             at += length
         elif byte == 0xF0 or byte == 0xF7:
             interrupted = True
@@ -557,11 +533,11 @@ def read_track(
             if stop > limit or (
                 byte == 0xF0 and data[stop - 1] != 0xF7 and holds_status(data, at, stop)
             ):
-                repairs[SYSEX_LENGTH] += 1
+                repairs[NUMBER.sysex_length] += 1
                 suspect |= ODD_LENGTH
                 stop = sysex_end(data, at, limit)
                 if stop < 0:
-                    damage = TRUNCATED
+                    damage = NUMBER.truncated_track
                     break
             if byte == 0xF0 and stop - at >= 4:
                 add_meta(metas, m, tick, at, stop - at, SYSEX, port << 16 | track)
@@ -570,9 +546,9 @@ def read_track(
         elif byte >= 128:
             suspect |= ODD_STATUS
             if byte in (0xF4, 0xF5, 0xF9, 0xFD):
-                repairs[UNDEFINED_STATUS] += 1
+                repairs[NUMBER.undefined_status] += 1
             else:
-                repairs[SYSTEM_MESSAGE] += 1
+                repairs[NUMBER.system_message] += 1
                 at += 2 if byte == 0xF2 else 1 if byte == 0xF1 or byte == 0xF3 else 0
 
         if suspect:
@@ -587,7 +563,7 @@ def read_track(
             suspects |= suspect
             plausible = 0
             if suspects & (suspects - 1) or missing > MAX_MISSING_STATUS:
-                damage = LOST_SYNC
+                damage = NUMBER.lost_sync
                 break
         elif suspects:
             plausible += 1
@@ -599,14 +575,15 @@ def read_track(
         back = damage >= 0 or suspects != 0 or at < limit or (n, s, m) == ended[:3]
         if back:
             n, s, m, tick, at = ended
-        repairs[DATA_AFTER_END if back else EARLY_END] += not is_track(data, at)
+        which = NUMBER.data_after_end_of_track if back else NUMBER.early_end_of_track
+        repairs[which] += not is_track(data, at)
     elif damage >= 0:
         repairs[damage] += 1
         tick = min(tick, MAX_TICK)
         back = suspects != 0
         if back:
             n, s, m, tick, at = kept
-        repairs[LOST_BYTE] += limit - min(at, event_at)
+        repairs[NUMBER.lost_byte] += limit - min(at, event_at)
     if back:
         for i in range(first, n):
             if end[i] > tick:
@@ -614,9 +591,9 @@ def read_track(
     is_open = back or opened > ended_notes
     if is_open:
         oldest[:] = -1
-        repairs[DOUBLE_STRIKE] += find_lost_note_offs(start, end, closed, packed, first, n)
+        repairs[NUMBER.double_strike] += find_lost_note_offs(start, end, closed, packed, first, n)
         zeros = np.sum(start[first:n] == end[first:n])
-    repairs[ZERO_LENGTH_NOTE] += zeros
+    repairs[NUMBER.zero_length_note] += zeros
     counts[0], counts[1], counts[2] = n, s, m
     return at, tick, found_end, not found_end and damage >= 0, is_open
 
@@ -659,15 +636,15 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
             if not is_alien(data, at, size):
                 if tracks >= stated_tracks:
                     break
-                repairs[JUNK] += 1
+                repairs[NUMBER.junk_between_chunks] += 1
                 at = next_track(data, at, size)
                 continue
             damaged_name = ends_like_a_track(data, at)
             if not damaged_name:
-                repairs[ALIEN_CHUNK] += 1
+                repairs[NUMBER.alien_chunk] += 1
                 at += 8 + length_at(data, at)
                 continue
-            repairs[TRACK_ID] += 1
+            repairs[NUMBER.track_id] += 1
         stated = at + 8 + length_at(data, at)
         limit = stated
         trusted = stated == size or (
@@ -691,15 +668,15 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
             if trusted and not is_track(data, at):
                 at = limit
             elif at != stated:
-                repairs[TRACK_LENGTH] += 1
+                repairs[NUMBER.track_length] += 1
         else:
             if limit == size < stated and not damaged:
-                repairs[TRUNCATED] += 1
+                repairs[NUMBER.truncated_track] += 1
             elif not damaged:
-                repairs[MISSING_END] += 1
+                repairs[NUMBER.missing_end_of_track] += 1
             at = limit
     if at < size:
-        repairs[JUNK] += 1
+        repairs[NUMBER.junk_between_chunks] += 1
     silencers = silencing_messages(messages, counts[1] if open_count else 0)
     for i in range(open_count):
         end_open_notes(
@@ -712,4 +689,4 @@ def read_tracks(data, at, size, stated_tracks, max_ticks, end_to_end):
 
 def tier_of(repairs: dict[str, int]) -> str:
     """The tier of a recording with these repairs: the worst tier of any of them."""
-    return TIERS[max((REPAIRS[NUMBER[code]][1] for code in repairs), default=STRICT)]
+    return TIERS[max((tier for code, tier, _ in REPAIRS if code in repairs), default=STRICT)]

@@ -44,28 +44,16 @@ def execute(
     Raises:
         PoolError: the run cannot continue; the same command resumes it.
     """
-    try:
-        _execute(run, pool_settings, on_status, run_slice)
-    finally:
-        run.lock.release()
-    return Dataset(run.folder)
-
-
-def _execute(
-    run: PreparedRun,
-    pool_settings: PoolSettings,
-    on_status: Callable[[RunStatus], None],
-    run_slice: Callable[[SliceTask], SliceResult],
-) -> None:
-    """Do the work of `execute` under the run's lock."""
     context = RunContext(run.partial, run.settings, pool_settings, run.roots)
     finalize = partial(
         worker_entry.finalize, run.partial, run.folder, len(run.slices), run.settings
     )
     left, done = run.left, run.earlier
-    if pool_settings.engine == "ray" and left:
-        from pipeline.running.ray_engine import RayEngine
+    with run.lock:
+        if pool_settings.engine == "ray" and left:
+            from pipeline.running.ray_engine import RayEngine
 
-        done = RayEngine(context, on_status, done).run(left)
-        left = []
-    SlicePool(context, on_status, run_slice, earlier=done).run(left, finalize)
+            done = RayEngine(context, on_status, done).run(left)
+            left = []
+        SlicePool(context, on_status, run_slice, earlier=done).run(left, finalize)
+    return Dataset(run.folder)

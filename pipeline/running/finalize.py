@@ -5,9 +5,6 @@ deleted and the folder is renamed. If this is interrupted, it starts over, or co
 manifest.
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path

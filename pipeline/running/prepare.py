@@ -124,7 +124,8 @@ def _prepare(
     earlier_plan = _earlier_plan(partial)
     if earlier_plan:
         _check_same_plan(earlier_plan, plan, partial)
-        _delete_half_written(partial)
+        for half_written in (*partial.glob("*.tmp"), *partial.glob("spool-*")):
+            half_written.unlink(missing_ok=True)
     else:
         save_listings(files, partial)
         write_json(partial / PLAN, plan)
@@ -149,13 +150,6 @@ def _check_inputs_of_finalize(data_settings: DataSettings, folder: Path) -> None
         raise RunError(
             f"{folder}: --keep-splits names the dataset that this run replaces; give another --name"
         )
-
-
-def _delete_half_written(partial: Path) -> None:
-    """Delete files that a killed run left half written."""
-    for pattern in ("*.tmp", "spool-*"):
-        for path in partial.glob(pattern):
-            path.unlink(missing_ok=True)
 
 
 def _delete_earlier(folder: Path, partial: Path) -> None:

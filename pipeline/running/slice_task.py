@@ -81,13 +81,9 @@ def _process(processor: FileProcessor, task: SliceTask, index: int) -> FileResul
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 (a bug shown by one file must not stop 178,560 others)
-        return Failure("crash", _describe(error))
-
-
-def _describe(error: Exception) -> str:
-    """An exception and the line of code it came from, in one line."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        return Failure("crash", f"{type(error).__name__}: {error} ({place})")
 
 
 def _check_sources(task: SliceTask, results: Sequence[FileResult]) -> None:

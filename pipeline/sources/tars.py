@@ -142,7 +142,10 @@ class Stream:
             except UNPACKING_ERRORS as error:
                 raise Damaged("damaged_archive", f"it cannot be decompressed: {error}") from None
             self._out += len(piece)
-            self._check_expansion()
+            ratio = self._out / max(self.read_so_far, 1)
+            if self._out > ALWAYS_ALLOWED and ratio > MAX_EXPANSION:
+                detail = "it decompresses to far too many bytes"
+                raise Damaged("bomb", detail, round(ratio, 1), MAX_EXPANSION)
             if piece:
                 return piece
             if not packed and not self._unpacker.eof and self._unpacker.needs_input:
@@ -157,12 +160,6 @@ class Stream:
         if rest and not rest.startswith(packing.magic):
             raise Damaged("damaged_archive", "other bytes follow its compressed data")
         return rest
-
-    def _check_expansion(self) -> None:
-        ratio = self._out / max(self.read_so_far, 1)
-        if self._out > ALWAYS_ALLOWED and ratio > MAX_EXPANSION:
-            detail = "it decompresses to far too many bytes"
-            raise Damaged("bomb", detail, round(ratio, 1), MAX_EXPANSION)
 
 
 class Inflate:

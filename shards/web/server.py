@@ -11,6 +11,7 @@ as a path.
 import contextlib
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Generator, Mapping
@@ -19,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import SplitResult, parse_qs, urlsplit
+
+import click
 
 from shards.errors import LakhxlError
 from shards.text import visible
@@ -78,6 +81,11 @@ class Site(Protocol):
             RequestRefused: nothing is, or the query cannot be parsed.
         """
         ...
+
+
+def json_answer(content: Any) -> Answer:
+    """An answer in JSON, without NaN and infinity."""
+    return Answer(JSON, json.dumps(content, allow_nan=False).encode())
 
 
 def static_answers(listed: dict[str, tuple[Any, str]]) -> dict[str, Answer]:
@@ -217,6 +225,15 @@ class Server(ThreadingHTTPServer):
     def address(self) -> str:
         """Where to open the page."""
         return f"http://{LOOPBACK}:{self.server_address[1]}/?token={self.token}"
+
+    def serve_until_stopped(self, *, open_page: bool) -> None:
+        """Print where the page is, open it if that is wanted, and serve it until Ctrl-C."""
+        with self:
+            click.echo(f"{self.address}  (Ctrl-C ends it)")
+            if open_page:
+                click.launch(self.address)
+            with contextlib.suppress(KeyboardInterrupt):
+                self.serve_forever()
 
 
 def bind(site: Site, port: int, handler: type[Handler] = Handler) -> Server:

@@ -6,7 +6,7 @@ import click
 
 from trainer import presets
 from trainer.cli.options import PATH, device_option
-from trainer.config import Config, override
+from trainer.config import override
 
 
 @click.command(name="fit")
@@ -71,22 +71,18 @@ def fit_command(
         raise click.UsageError("--resume keeps the run's own settings: only --steps may change")
     if dataset_path is None and not (resume and run_path):
         raise click.UsageError("name the DATASET to train on; or a --run to --resume")
-    config = None if resume else _new_config(preset, file, steps, assignments)
+    preset = preset or "tiny"
+    if steps is not None:
+        assignments = (*assignments, f"steps={steps}")
+    config = None if resume else override(presets.preset(preset), [*assignments], file)
     from trainer.cli.training_run import train
 
     train(
         dataset_path,
         run_path,
         config,
-        preset=preset or "tiny",
+        preset=preset,
         steps=steps,
         device=device,
         devices=devices,
     )
-
-
-def _new_config(
-    preset: str | None, file: Path | None, steps: int | None, assignments: tuple[str, ...]
-) -> Config:
-    config = presets.preset(preset or "tiny")
-    return override(config, [*assignments, *([f"steps={steps}"] if steps else [])], file)

@@ -34,7 +34,7 @@ KEPT = ("bars", "seconds", "ending", "tempo", "meter", "changes")
 )
 @overwrite_option
 @click.option("--soundfont", type=PATH, help="An .sf2 file for .wav.  [what Debian installs]")
-@click.option("--prompt", "prompt_path", type=PATH, help="A .mid file to continue.")
+@click.option("--prompt", type=PATH, help="A .mid file to continue.")
 @click.option("--prompt-bars", type=click.IntRange(min=1), help="Only its first bars.  [all]")
 @click.option("--infill", metavar="BARS", help="Write these bars of the prompt anew, as 9-16.")
 @click.option("--parts", help="With --infill: only these instruments, as piano,bass.  [all]")
@@ -48,11 +48,6 @@ def generate_command(
     outs: tuple[Path, ...],
     overwrite: bool,
     soundfont: Path | None,
-    prompt_path: Path | None,
-    prompt_bars: int | None,
-    infill: str | None,
-    parts: str | None,
-    accompany: str | None,
     device: str | None,
     **values: Any,
 ) -> None:
@@ -77,14 +72,8 @@ def generate_command(
     from trainer.generation.task import Request, Task
     from trainer.run.folder import load_model, open_run
 
-    request = Request(
-        prompt=prompt_path,
-        prompt_bars=prompt_bars,
-        infill=infill,
-        parts=parts,
-        accompany=accompany,
-    )
-    for name in KEPT if infill is not None or accompany is not None else ():
+    request = take(Request, values)
+    for name in KEPT if request.rewrites else ():
         if getattr(config, name):
             raise SettingError(
                 f"--{name} cannot be asked with --infill or --accompany: what is written keeps the "
@@ -96,7 +85,7 @@ def generate_command(
         [path for paths in files for path in paths], soundfont=soundfont, overwrite=overwrite
     )
     task, codec = Task(run, config, request), Codec(run.vocabulary)
-    if prompt_path and run.dataset_settings is None:
+    if request.prompt and run.dataset_settings is None:
         print_note(
             f"{run.path} was made by a version that did not keep the settings of its dataset: the "
             "prompt was encoded with the defaults of the pipeline"

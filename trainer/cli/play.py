@@ -1,24 +1,17 @@
 """`trainer play`: a page on this machine to write music with."""
 
-import contextlib
 import os
 from pathlib import Path
 
 import click
 
+from shards.console import page_options
 from trainer.cli.options import PATH, sampling_device_option
 
 
 @click.command(name="play")
 @click.argument("run_path", metavar="RUN", type=PATH)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8001,
-    show_default=True,
-    help="The port to serve on; 0 picks a free one.",
-)
-@click.option("--open/--no-open", "open_page", default=True, help="Open the page in a browser.")
+@page_options(port=8001)
 @click.option(
     "--soundfont",
     type=PATH,
@@ -57,9 +50,5 @@ def play_command(
         # The browser that plays and draws needs cores, too: on two busy ones, two threads of torch
         # that wait for each other write 2 tokens/s with small, one thread 29.
         torch.set_num_threads(max(torch.get_num_threads() // 2, 1))
-    with serve(load(run_path, device or "cpu"), port, soundfont, save) as server:
-        click.echo(f"{server.address}  (Ctrl-C ends it)")
-        if open_page:
-            click.launch(server.address)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+    server = serve(load(run_path, device or "cpu"), port, soundfont, save)
+    server.serve_until_stopped(open_page=open_page)

@@ -123,20 +123,15 @@ def _constraints(
     vocabulary: Vocabulary, config: SampleConfig, prompt: Prompt | None
 ) -> Constraints:
     every = np.ones(vocabulary.instruments, bool)
+    is_free = prompt is None and config.meter is None and config.tempo is None
     return Constraints(
         instruments=every
         if config.instruments is None
         else choose_instruments(config.instruments, vocabulary, prompt and prompt.song),
         max_programs=config.max_instruments or None,
-        allow_changes=_may_change(config, prompted=prompt is not None),
+        allow_changes=is_free if config.changes is None else config.changes,
         allow_ending=config.ending,
         meter=None if config.meter is None else parse_meter(config.meter, vocabulary),
         tempo=nearest_tempo(config.tempo, vocabulary) if config.tempo else None,
         max_loop_bars=config.max_loop_bars or None,
     )
-
-
-def _may_change(config: SampleConfig, *, prompted: bool) -> bool:
-    if config.changes is not None:
-        return config.changes
-    return not prompted and config.meter is None and config.tempo is None

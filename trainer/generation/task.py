@@ -43,6 +43,11 @@ class Request:
     parts: str | None = None
     accompany: str | None = None
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether something of the prompt is to be written anew."""
+        return self.infill is not None or self.accompany is not None
+
     def __post_init__(self) -> None:
         """Refuse what cannot be asked together.
 
@@ -86,7 +91,7 @@ class Task:
         if song is None:
             return
         self._prompt = Prompt.from_song(song, self._codec, request.prompt_bars)
-        if request.infill is None and request.accompany is None:
+        if not request.rewrites:
             return
         _check_can_rewrite(run)
         asked = request.accompany or request.parts

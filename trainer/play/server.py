@@ -5,7 +5,6 @@ for leave (CORS), which nobody gives; and their Origin must be the address that 
 """
 
 import io
-import json
 import re
 import select
 import socket
@@ -34,6 +33,7 @@ from shards.web.server import (
     RequestRefused,
     Server,
     bind,
+    json_answer,
     static_answers,
 )
 from trainer.generation.prompt import encode_midi
@@ -91,7 +91,7 @@ class Site:
         if path in self.files:
             return self.files[path]
         if path == "/api/about":
-            return _json(self._about())
+            return json_answer(self._about())
         if path == "/soundfont" and self._soundfont and self._soundfont.is_file():
             return Answer("application/octet-stream", _pieces(self._soundfont))
         if asked := TAKE.fullmatch(path):
@@ -117,19 +117,17 @@ class Site:
         }
 
     def _take(self, key: str, kind: str) -> Answer:
-        midi = to_midi(self._codec.decode(self._held(key)), self._codec.vocabulary)
+        try:
+            song = self._takes.get(key)
+        except LakhxlError as error:
+            raise RequestRefused(404, str(error)) from None
+        midi = to_midi(self._codec.decode(song), self._codec.vocabulary)
         if kind == "wav":
             with self._rendering:
                 return Answer("audio/wav", wav_bytes(midi, find_soundfont(self._soundfont)))
         stream = io.BytesIO()
         midi.save(file=stream)
         return Answer("audio/midi", stream.getvalue())
-
-    def _held(self, key: str) -> EncodedSong:
-        try:
-            return self._takes.get(key)
-        except LakhxlError as error:
-            raise RequestRefused(404, str(error)) from None
 
     def post(self, path: str, kind: str, body: bytes, is_gone: Callable[[], bool]) -> Answer:
         """Do what is asked at an address.
@@ -150,9 +148,9 @@ class Site:
                 )
             if (path, kind) == ("/api/stop", JSON):
                 self._writer.stop(parse_order(body).page)
-                return _json({})
+                return json_answer({})
             if (path, kind) == ("/api/open", "audio/midi"):
-                return _json(self._writer.open(self._read_midi(body)))
+                return json_answer(self._writer.open(self._read_midi(body)))
         except LakhxlError as error:
             raise RequestRefused(400, str(error)) from None
         raise RequestRefused(404, "there is nothing to post to")
@@ -185,10 +183,6 @@ def _wav_fault(soundfont: Path | None) -> str:
     except AudioError as error:
         return str(error)
     return ""
-
-
-def _json(value: Any) -> Answer:
-    return Answer(JSON, json.dumps(value, allow_nan=False).encode())
 
 
 def _pieces(path: Path) -> Generator[bytes, None, None]:

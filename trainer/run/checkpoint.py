@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from shards.errors import LakhxlError
+from shards.json_types import type_fault
 from shards.plain_file import open_plain, parse_json
 from shards.text import visible
 
@@ -27,17 +28,17 @@ STATE_DEPTH = 4
 """Objects and arrays inside each other in a checkpoint's state."""
 
 
-STATE_TYPES = {
+STATE_TYPES: dict[str, Any] = {
     "step": int,
-    "position": dict,
+    "position": dict[str, int],
     "best": float | None,
     "evaluated": int | None,
     "since_best": int,
-    "valid": dict,
-    "sums": list,
+    "valid": dict[str, float | list[float | None]],
+    "sums": list[float],
     "knn_checksum": str | None,
 }
-"""What a checkpoint's state may hold."""
+"""What a checkpoint's state may hold, see `type_fault`."""
 
 
 class TensorInfo(NamedTuple):
@@ -136,17 +137,9 @@ def _checked_state(state: Any) -> dict[str, Any]:
     """A checkpoint's state, if all that it has is of the types that are written."""
     if not isinstance(state, dict):
         raise ValueError("its state is not an object")
-    for name, allowed in STATE_TYPES.items():
-        if name in state and not isinstance(state[name], allowed):
-            raise ValueError(f"its {name} is {visible(state[name], 50)}")
-    numbers = [value for value in state.values() if isinstance(value, float)]
-    for name in ("sums", "valid"):
-        inner = state.get(name, ())
-        numbers += inner.values() if isinstance(inner, dict) else inner
-    if not all(
-        isinstance(n, list) or (type(n) in (int, float) and abs(n) < 1e300) for n in numbers
-    ):
-        raise ValueError("a number in its state is none, or not finite")
+    for name in STATE_TYPES.keys() & state.keys():
+        if fault := type_fault(state[name], STATE_TYPES[name]):
+            raise ValueError(f"{name} of its state: {visible(fault)}")
     if state.get("valid") and not isinstance(state["valid"].get("loss"), float):
         raise ValueError("its last validation has no loss")
     return state

@@ -11,6 +11,7 @@ One training step (`Trainer.train_step`):
 Files:
     trainer.py                  the step, validation, and what a checkpoint holds
     loop.py                     steps until the end: log, validate, save, stop on Ctrl-C
+    stop_request.py             a signal that ends it after the step
     compiled.py                 when torch.compile is used, its cache, and what if it fails
     step_graph.py               the step as one CUDA graph
     optimizers.py               AdamW, Muon, weight decay, learning rate schedule

@@ -172,20 +172,10 @@ class NullMetricsLog(MetricsLog):
     def __init__(self) -> None:
         pass
 
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def write(self, step: int, split: str, metrics: dict[str, Any]) -> None:
+    def _nothing(self, *_: Any, **__: Any) -> None:
         """Nothing."""
 
-    def draw_loss_by_position(self, step: int, losses: list[float | None]) -> None:
-        """Nothing."""
-
-    def draw_song(self, step: int, song: EncodedSong) -> None:
-        """Nothing."""
-
-    def write_hparams(self, valid: dict[str, Any]) -> None:
-        """Nothing."""
+    __exit__ = write = draw_loss_by_position = draw_song = write_hparams = _nothing
 
 
 def mean_loss_by_position(sums: Tensor) -> list[float | None]:

@@ -4,9 +4,6 @@ A folder is the first level at which paths differ: folders that hold everything,
 own, are passed over. Where there are several sources, these are the folders.
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 from itertools import takewhile
 
 import numpy as np

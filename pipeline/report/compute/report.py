@@ -12,9 +12,6 @@ Conventions
               up exactly
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import math
 from collections.abc import Sequence
 from typing import Any, cast

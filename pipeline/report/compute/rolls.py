@@ -5,9 +5,6 @@ the files that each rule rejected, one is drawn, by the same choice; a worker ke
 the dataset does not.
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import math
 from collections.abc import Iterable
 from pathlib import Path

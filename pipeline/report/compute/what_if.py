@@ -8,18 +8,16 @@ Conventions
     share   fraction of the representative songs that a threshold alone would keep
 """
 
-# pyarrow.compute makes its functions at import, where pyright cannot see them
-# pyright: reportAttributeAccessIssue=false
-
 import math
 import operator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clean.rules import RULES, Limits
+from pipeline.clean.rules import RULES, Limits, Rule
 from pipeline.report.compute.songs import Songs
 from pipeline.report.schema import RejectedFiles, Threshold, WhatIf
 from shards.layout import SPLITS
@@ -59,34 +57,26 @@ def what_if(index: pa.Table, ledger: pa.Table, limits: Limits) -> list[WhatIf]:
         limits: the current thresholds of the rules.
     """
     songs = _Values(Songs(index))
-    table: list[WhatIf] = []
-    for rule in RULES:
-        comparison = AT_LEAST if rule.broken_by is operator.lt else AT_MOST
-        values = np.asarray(rule.value(songs))
-        table.append(
-            {
-                "expression": rule.measured,
-                "comparison": comparison,
-                "rule": rule.code,
-                "setting": rule.bound,
-                "current": float(getattr(limits, rule.bound)),
-                "thresholds": _thresholds(values, comparison, unknown_pass=True),
-                "rejected": _rejected(ledger, rule.code, comparison),
-            }
-        )
-    for name, comparison in COLUMNS.items():
-        table.append(
-            {
-                "expression": name,
-                "comparison": comparison,
-                "rule": None,
-                "setting": None,
-                "current": None,
-                "thresholds": _thresholds(songs[name], comparison, unknown_pass=False),
-                "rejected": None,
-            }
-        )
-    return table
+    of_rules = (
+        (rule.measured, _comparison(rule), np.asarray(rule.value(songs)), rule) for rule in RULES
+    )
+    others = ((name, comparison, songs[name], None) for name, comparison in COLUMNS.items())
+    return [
+        {
+            "expression": expression,
+            "comparison": comparison,
+            "rule": rule and rule.code,
+            "setting": rule and rule.bound,
+            "current": rule and float(getattr(limits, rule.bound)),
+            "thresholds": _thresholds(values, comparison, unknown_pass=rule is not None),
+            "rejected": rule and _rejected(ledger, rule.code, comparison),
+        }
+        for expression, comparison, values, rule in chain(of_rules, others)  # one at a time
+    ]
+
+
+def _comparison(rule: Rule) -> str:
+    return AT_LEAST if rule.broken_by is operator.lt else AT_MOST
 
 
 class _Values:

@@ -19,8 +19,9 @@ from shards.render.audio import usable_soundfont
 from trainer import device as devices
 from trainer.run import checkpoint
 from trainer.run.folder import open_run
-from trainer.training.loop import StopRequest, has_ended
+from trainer.training.loop import has_ended
 from trainer.training.metrics_log import mean_loss_by_position, read_metrics, truncate_metrics
+from trainer.training.stop_request import StopRequest
 from trainer.training.unigram_baseline import unigram_baseline
 
 from .small_runs import start_or_resume
