@@ -50,13 +50,21 @@ def is_quiet() -> bool:
     return context is not None and context.meta.get(QUIET, False)
 
 
+class _Bar(tqdm):
+    """A bar that may be interrupted while it is made: tqdm's own then prints a traceback."""
+
+    def close(self) -> None:
+        if hasattr(self, "pos"):
+            super().close()
+
+
 def progress_bar(**options: Any) -> tqdm:
     """A tqdm bar on stderr; if that is not a terminal, a line every half minute; none with -q."""
     is_terminal = sys.stderr.isatty()
     often = {} if is_terminal else {"mininterval": 30.0, "maxinterval": 30.0, "ascii": True}
     if is_quiet():
         options["disable"] = True
-    return tqdm(dynamic_ncols=is_terminal, **often, **options)
+    return _Bar(dynamic_ncols=is_terminal, **often, **options)
 
 
 def print_note(text: str) -> None:

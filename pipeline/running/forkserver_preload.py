@@ -4,10 +4,20 @@ Importing this module does the work, because multiprocessing's forkserver takes 
 """
 
 import os
+import sys
+from typing import Any
 
 from pipeline.running.worker import die_with_parent
 from shards.memory import lacks_memory
 
+
+def report(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+    """Print what ends a worker before its work, unless Ctrl-C ended the process that began it."""
+    if kind is not EOFError:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = report
 die_with_parent()
 try:
     import pyarrow as pa

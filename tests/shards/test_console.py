@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from shards.console import Commands
+from shards.console import Commands, progress_bar
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -57,3 +57,11 @@ def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(package):
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_bar_whose_making_was_interrupted_is_closed_without_an_error():
+    kind = type(progress_bar(disable=True))
+    bar = kind.__new__(kind)
+    bar.disable = False  # tqdm sets it before the rest
+    bar.close()
+    bar.__del__()

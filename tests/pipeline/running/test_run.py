@@ -92,6 +92,22 @@ def test_ctrl_c_ends_the_run_and_says_how_to_resume_it(demo, tmp_path):
     assert "Traceback" not in stderr
 
 
+def test_a_worker_that_nobody_goes_on_to_start_says_nothing():
+    """Ctrl-C may come after a process was forked and before it is told what to do."""
+    code = """if True:
+        import os
+        from multiprocessing.forkserver import _forkserver
+        from pipeline.running.worker import start_server
+        start_server()
+        status, data = _forkserver.connect_to_new_process([])
+        os.close(data)
+        os.read(status, 8)  # its pid
+        print(len(os.read(status, 8)))  # waits until it has ended
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("8\n", "")
+
+
 def test_the_server_that_workers_are_forked_from_never_gets_ctrl_c():
     code = """if True:
         from multiprocessing.forkserver import _forkserver
