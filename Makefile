@@ -17,30 +17,30 @@ demo: $(READY)
 	$(BIN)/python -m pipeline demo "$$DEMO/midi" --restart
 	$(BIN)/python -m pipeline run "$$DEMO/midi" --out "$$DEMO/shards" --name demo --test $(TEST) --restart
 	$(BIN)/python -m pipeline verify "$$DEMO/shards"
-	rm -rf "$$DEMO/runs/tiny"
-	$(BIN)/python -m trainer fit "$$DEMO/shards" --run "$$DEMO/runs/tiny" --preset tiny --steps $(STEPS) --set evaluate_whole_at_end=false
-	$(BIN)/python -m trainer generate "$$DEMO/runs/tiny" -o "$$DEMO/song.mid" -o "$$DEMO/song.png" $(SONG) --overwrite
+	rm -rf "$$DEMO/runs/micro"
+	$(BIN)/python -m trainer fit "$$DEMO/shards" --run "$$DEMO/runs/micro" --preset micro --steps $(STEPS) --set evaluate_whole_at_end=false
+	$(BIN)/python -m trainer generate "$$DEMO/runs/micro" -o "$$DEMO/song.mid" -o "$$DEMO/song.png" $(SONG) --overwrite
 	@echo
 	@echo "What to do next; each line can be pasted here:"
 	@echo
 	@echo "Hear the song: open $$DEMO/song.mid in a MIDI player (VLC, MuseScore, GarageBand), or write sound. This needs"
 	@echo "FluidSynth and a soundfont: apt install libfluidsynth3 timgm6mb-soundfont"
-	@echo "    $(BIN)/trainer generate \"$$DEMO/runs/tiny\" -o \"$$DEMO/song.wav\" --bars 16 --seed 2"
+	@echo "    $(BIN)/trainer generate \"$$DEMO/runs/micro\" -o \"$$DEMO/song.wav\" --bars 16 --seed 2"
 	@echo "Look at it: $$DEMO/song.png"
 	@echo "Write more on a page, and hear it while it is written:"
-	@echo "    $(BIN)/trainer play \"$$DEMO/runs/tiny\""
+	@echo "    $(BIN)/trainer play \"$$DEMO/runs/micro\""
 	@echo "Read what was kept, what was rejected, and why; with charts in $$DEMO/shards/demo/report.html"
 	@echo "    $(BIN)/pipeline report \"$$DEMO/shards\""
 	@echo "Search the dataset, see its songs and hear them:"
 	@echo "    $(BIN)/pipeline browse \"$$DEMO/shards\""
 	@echo "Train on, and watch it:"
-	@echo "    $(BIN)/trainer fit \"$$DEMO/shards\" --run \"$$DEMO/runs/tiny\" --resume --steps $$((2 * $(STEPS)))"
+	@echo "    $(BIN)/trainer fit \"$$DEMO/shards\" --run \"$$DEMO/runs/micro\" --resume --steps $$((2 * $(STEPS)))"
 	@echo "    $(BIN)/tensorboard --logdir \"$$DEMO/runs\""
 	@echo "Measure the model on the songs it has not seen:"
-	@echo "    $(BIN)/trainer evaluate \"$$DEMO/runs/tiny\""
+	@echo "    $(BIN)/trainer evaluate \"$$DEMO/runs/micro\""
 
 # Steps of training in the demo: five minutes in all on two cores. CI takes fewer.
-STEPS ?= 300
+STEPS ?= 750
 # A model of three minutes' training needs to be told who plays, and to keep to likely tokens.
 SONG := --bars 16 --seed 5 --top-p 0.8 --ending --tempo 110 --meter 4/4 --key Am \
 	--instruments piano,strings,bass,drums
