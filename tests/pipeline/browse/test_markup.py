@@ -16,6 +16,7 @@ from pipeline.report.compute.compare import read_side
 from pipeline.report.html.compare_page import compare_html
 from pipeline.report.html.report_page import report_html
 from shards.reader import read_json
+from shards.web.server import JSON
 from tests.pipeline.browse.browser import WIDE, chromium, console, needs_browser, set_screen
 
 RED = "*{background:red !important}"
@@ -142,7 +143,7 @@ class Renamed(server.Site):
 
     def answer(self, path, query):
         answer = super().answer(path, query)
-        if answer.kind != server.JSON:
+        if answer.kind != JSON:
             return answer
         content = json.loads(answer.content)
         if path == "/api/about":
