@@ -1,7 +1,7 @@
 """Named settings to start from; `--set` changes any of them.
 
-micro   a quarter of an hour on two CPU cores; the demo takes a fourth of its steps
-tiny    twice as large, for hours on a CPU: in the first half hour micro is ahead
+micro   a quarter of an hour on a CPU; the demo takes a fourth of its steps
+tiny    twice as large, for longer runs on a CPU: after 20 minutes micro is still ahead
 small   27 million parameters: an evening on one GPU
 base    116 million: days on one GPU with 40 GB or more
 large   360 million: a week and more on one GPU with 80 GB

@@ -187,7 +187,7 @@ def transposed(file: File, random: np.random.Generator) -> File:
 
 
 def part_missing(begin: float, end: float) -> Edit:
-    """The notes of a part of its time removed; its ends are shares of the time."""
+    """The notes of a part of its time removed, [begin, end) of 1; above 1: the last note, too."""
 
     def edit(file: File, random: np.random.Generator) -> File:
         last = _last(file)

@@ -137,8 +137,8 @@ def _checked_state(state: Any) -> dict[str, Any]:
     """A checkpoint's state, if all that it has is of the types that are written."""
     if not isinstance(state, dict):
         raise ValueError("its state is not an object")
-    for name in STATE_TYPES.keys() & state.keys():
-        if fault := type_fault(state[name], STATE_TYPES[name]):
+    for name, allowed in STATE_TYPES.items():
+        if name in state and (fault := type_fault(state[name], allowed)):
             raise ValueError(f"{name} of its state: {visible(fault)}")
     if state.get("valid") and not isinstance(state["valid"].get("loss"), float):
         raise ValueError("its last validation has no loss")
