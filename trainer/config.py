@@ -90,12 +90,11 @@ class ModelConfig:
         "Mix the first layer's attention values into those of each other layer, by two learned "
         "weights a layer: with rope_music the loss is 5.6 % lower after 250 steps (three seeds).",
     )
-    instrument_head: str = setting(
-        "conditional",
-        "Input of the instrument head: plain, the hidden state; conditional, also the token whose "
-        "instrument it predicts. Against plain, conditional is 0.08 nats worse after 100 steps, "
-        "0.12 better after 300 and 0.31 better after 1,500.",
-        choices=("plain", "conditional"),
+    previous_token: bool = setting(
+        True,
+        "Add embeddings of the token before and of its instrument to each token's input, so that "
+        "the first layer already finds where the same two tokens were: the loss is "
+        "5.7 % lower after 1,500 steps of micro.",
     )
     velocity_head: bool = setting(
         True,

@@ -99,8 +99,8 @@ def make_model(*, knn: bool, seed: int) -> TransformerXL:
     """Two layers: the first can add to each key what came before it, the second retrieves."""
     config = ModelConfig(
         vocab_size=MARK + 1, instrument_classes=1, max_bar_steps=1, max_bars=1, layers=LAYERS,
-        d_model=64, heads=4, memory=M, dropout=0.0, instrument_head="plain", knn=knn, knn_layer=1,
-        knn_k=8, knn_capacity=512,
+        d_model=64, heads=4, memory=M, dropout=0.0, knn=knn, knn_layer=1, knn_k=8,
+        knn_capacity=512,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         model = TransformerXL(config)

@@ -60,7 +60,7 @@ class Peer(TransformerXL):
         if self.song_mask:
             mask = attention_mask(batch.segment_ids, memory.segment_ids, window=None)[:, None]
         hidden, between = self.decoder(
-            self.embed(batch),
+            self.embed(batch, memory),
             attn_mask=mask,
             mems=[layer[:, 0] for layer in memory.keys],
             return_hiddens=True,
@@ -70,7 +70,7 @@ class Peer(TransformerXL):
             torch.cat([old[:, 0], new], dim=1) for old, new in zip(memory.keys, inputs, strict=True)
         ]
         whole = tuple(layer[:, None] for layer in kept)
-        extended = memory.append(whole, tuple(self._none(whole)), batch.segment_ids)
+        extended = memory.append(whole, tuple(self._none(whole)), batch)
         return self.predict(hidden, batch), extended.truncate(memory.length)
 
     def _none(self, layers: tuple[Tensor, ...]) -> list[Tensor]:

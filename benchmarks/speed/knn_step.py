@@ -22,8 +22,8 @@ class KnnTraining(Training):
 
     def __init__(self, backend: str | None, keys: int) -> None:
         config = ModelConfig(
-            **CPU_SHAPE, instrument_head="plain", knn=backend is not None, knn_k=K,
-            knn_capacity=keys, knn_backend=backend or "topk",
+            **CPU_SHAPE, knn=backend is not None, knn_k=K, knn_capacity=keys,
+            knn_backend=backend or "topk",
         )  # fmt: skip
         super().__init__(config, LANES, BLOCK)
         self.step()  # leaving an empty memory resets the store, so it is filled only now

@@ -92,7 +92,7 @@ class Training:
 
 
 def ours(**options: Any) -> Step:
-    config = ModelConfig(**CPU_SHAPE, qk_norm=False, instrument_head="plain")
+    config = ModelConfig(**CPU_SHAPE, qk_norm=False)
     training = Training(config, LANES, BLOCK, **options)
     return Step(training.step, count(training.parameters))
 

@@ -151,10 +151,9 @@ LENGTHS = (40, 31, 57, 22, 35, 48, 29, 33)
 SPLITS = ("train",) * 6 + ("valid",) * 2
 PLAIN: dict[str, Any] = {
     "qk_norm": False,
-    "instrument_head": "plain",
     "velocity_head": False,
 }
-"""Options of small models: without targets, only a plain instrument head predicts."""
+"""Options of small models."""
 VARIED: dict[str, Any] = {
     "rearranged": 0.4,
     "transpose": True,

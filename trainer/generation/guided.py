@@ -41,14 +41,9 @@ class GuidedModel:
         """Logits of the next token, shape (B, V)."""
         return self._guided(self._model.token_logits())
 
-    def instrument_logits(self) -> np.ndarray | None:
-        """Logits of the next token's instrument, shape (B, P); None if it must be known."""
-        logits = self._model.instrument_logits()
-        return None if logits is None else self._guided(logits)
-
-    def instrument_logits_given(self, tokens: np.ndarray) -> np.ndarray:
+    def instrument_logits(self, tokens: np.ndarray) -> np.ndarray:
         """Logits of the next token's instrument, shape (B, P); `tokens`: shape (B,)."""
-        return self._guided(self._model.instrument_logits_given(np.tile(tokens, 2)))
+        return self._guided(self._model.instrument_logits(np.tile(tokens, 2)))
 
     def instrument_logits_after_pitches(self, lane: int, pitch0: int) -> np.ndarray:
         """Logits of the instrument after each pitch in one lane, shape (128, P)."""

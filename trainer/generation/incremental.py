@@ -62,6 +62,8 @@ class IncrementalModel:
             self._store = model.empty_memory(lanes, length=0).store
             self._graph = TokenGraph(model, self._slots) if token_graph.is_possible(model) else None
         self._is_of_graph = False  # whether the latest predictions are
+        none = np.array(model.embed.none)[:, None, None]
+        self._before = np.broadcast_to(none, (2, lanes, 1))  # the last token, and its instrument
         self._asked: bytes | None = None  # conditions of the last token that was fed alone
         self._conditions: Tensor  # their embedding
         self._last: Output
@@ -96,6 +98,7 @@ class IncrementalModel:
             is_single = is_rotary and part.shape[2] == 1
             self._is_of_graph = is_single and self._graph is not None and inputs.shape[2] == 1
             outputs.append(self._feed_single(part) if is_single else self._feed_several(part))
+            self._before = part[:2, :, -1:].copy()
             inputs = inputs[:, :, part.shape[2] :]
             if self._next == slots:
                 self._end_block()
@@ -107,7 +110,9 @@ class IncrementalModel:
         keys, values = self._slots[..., self._first : self._next, :].unbind(1)
         none = batch.segment_ids.new_zeros(self._lanes, keys.shape[3])
         place = none.new_full((self._lanes,), self._tokens)
-        past = Memory(keys.unbind(), values.unbind(), none, place, self._store)
+        last = torch.zeros(self._lanes, 3, device=self._device, dtype=torch.int64)
+        last[:, :2] = torch.from_numpy(self._before[..., 0].T.astype(np.int64))
+        past = Memory(keys.unbind(), values.unbind(), none, place, last, self._store)
         output, extended = self.model.attend(batch, past)
         new = self._slots[..., self._next : self._next + count, :]
         for number, layer in enumerate(zip(extended.keys, extended.values, strict=True)):
@@ -156,14 +161,15 @@ class IncrementalModel:
         """Feed one token, as a CUDA graph."""
         if self._asks(inputs) and self.model.embed.conditions is not None:
             graph.ask(self.model.embed.conditions(self._batch(inputs)))
-        output = graph.feed(inputs[:5], at, first, self._tokens)
+        output = graph.feed([inputs[:5], self._before], at, first, self._tokens)
         self._next, self._tokens = at + 1, self._tokens + 1
         return output
 
     def _embed(self, batch: Batch, inputs: np.ndarray) -> Tensor:
         """The embedding of one token a lane; conditions are embedded when they change."""
         embed = self.model.embed
-        x = embed.of_tokens(batch)
+        before = torch.from_numpy(self._before.astype(np.int64)).to(self._device)
+        x = embed.of_tokens(batch, (before[0], before[1]))
         if embed.conditions is None:
             return x
         if self._asks(inputs):
@@ -202,28 +208,16 @@ class IncrementalModel:
         """Logits of the next token, shape (B, V), float64."""
         if self._is_of_graph and self._graph is not None:
             with self._running():
-                return self._graph.logits()[:, : self.model.config.vocab_size]
+                return self._graph.logits()
         return _last(self._last.token_logits)
 
-    def instrument_logits(self) -> np.ndarray | None:
-        """Logits of the next token's instrument, shape (B, P), float64.
-
-        None if the head needs to know that token: see `instrument_logits_given`.
-        """
-        if self._last.instrument_logits is None:
-            return None
-        if self._is_of_graph and self._graph is not None:
-            with self._running():
-                return self._graph.logits()[:, self.model.config.vocab_size :]
-        return _last(self._last.instrument_logits)
-
-    def instrument_logits_given(self, tokens: np.ndarray) -> np.ndarray:
+    def instrument_logits(self, tokens: np.ndarray) -> np.ndarray:
         """Logits of the next token's instrument, shape (B, P), float64; `tokens`: shape (B,)."""
         with self._running():
             if self._is_of_graph and self._graph is not None:
                 return self._graph.instrument_logits(tokens)
             hidden = self._last.hidden[:, -1:]
-            return _last(self.model.instrument_logits(hidden, self._tensor(tokens)))
+            return _last(self.model.instrument_head(hidden, self._tensor(tokens)))
 
     def instrument_logits_after_pitches(self, lane: int, pitch0: int) -> np.ndarray:
         """Logits of the instrument after each pitch in one lane, shape (128, P), float64.
@@ -235,7 +229,7 @@ class IncrementalModel:
         with self._running():
             pitches = torch.arange(pitch0, pitch0 + PITCHES, device=self._device)
             hidden = self._last.hidden[lane, -1:].expand(PITCHES, -1)
-            logits = self.model.instrument_logits(hidden[None], pitches[None])[0]
+            logits = self.model.instrument_head(hidden[None], pitches[None])[0]
             return logits.double().cpu().numpy()
 
     def velocity_logits(self, tokens: np.ndarray, instruments: np.ndarray) -> np.ndarray | None:

@@ -14,11 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shards.vocabulary import PITCHES
 from trainer.generation.guided import GuidedModel
 from trainer.generation.incremental import IncrementalModel
 from trainer.generation.logits import filtered_probs, sample
-from trainer.generation.settings import SampleConfig
 from trainer.generation.token_sampler import Sampler
 
 
@@ -34,21 +32,17 @@ def sample_step(samplers: Sequence[Sampler], model: IncrementalModel | GuidedMod
     active = [n for n, each in enumerate(samplers) if not each.done and not each.pending]
     chosen = [samplers[n] for n in active]
     tokens, instruments, velocities = np.zeros((3, len(samplers)), np.int64)
-    logits, known = model.token_logits(), model.instrument_logits()
-    of_active = None if known is None else known[active]
-    tokens[active] = sample_tokens(chosen, logits[active], of_active)
+    logits = model.token_logits()
+    tokens[active] = sample_tokens(chosen, logits[active])
     for n, token in zip(active, tokens[active].tolist(), strict=True):
         if samplers[n].part_is_due(token):
-            after_pitches = (
-                model.instrument_logits_after_pitches(n, samplers[n].vocabulary.pitch0)
-                if known is None
-                else np.tile(known[n], (PITCHES, 1))
-            )
+            pitch0 = samplers[n].vocabulary.pitch0
+            after_pitches = model.instrument_logits_after_pitches(n, pitch0)
             tokens[n] = samplers[n].sample_note_of_part(logits[n], after_pitches)
     written = list(zip(active, tokens[active].tolist(), strict=True))
     wanting = [n for n, token in written if samplers[n].writer.has_instrument(token)]
     if wanting:
-        known = model.instrument_logits_given(tokens) if known is None else known
+        known = model.instrument_logits(tokens)
         with_program = [samplers[n] for n in wanting]
         instruments[wanting] = sample_instruments(with_program, tokens[wanting], known[wanting])
     notes = [n for n, token in written if samplers[n].writer.is_note(token)]
@@ -62,15 +56,12 @@ def sample_step(samplers: Sequence[Sampler], model: IncrementalModel | GuidedMod
         samplers[n].append(token, instrument, None if heard is None else velocity)
 
 
-def sample_tokens(
-    samplers: Sequence[Sampler], logits: np.ndarray, instrument_logits: np.ndarray | None
-) -> np.ndarray:
+def sample_tokens(samplers: Sequence[Sampler], logits: np.ndarray) -> np.ndarray:
     """Sample the next token of each song.
 
     Args:
         samplers: of one configuration.
         logits: shape (songs, V).
-        instrument_logits: shape (songs, P), where they do not depend on the next token.
 
     Returns:
         shape (songs,).
@@ -83,27 +74,7 @@ def sample_tokens(
     for n, each in enumerate(samplers):
         if (bias := each.pitch_bias()) is not None:
             logits[n, pitches] += bias
-    if instrument_logits is not None:
-        for n in np.flatnonzero(allowed[:, pitches].any(axis=1)).tolist():
-            playable = samplers[n].writer.allowed_notes() & allowed[n, pitches, None]
-            logits[n, pitches] += _log_prob_playable(
-                playable, instrument_logits[n], samplers[n].config
-            )
     return _sampled(samplers, logits, samplers[0].config.top_p)
-
-
-def _log_prob_playable(allowed: np.ndarray, logits: np.ndarray, config: SampleConfig) -> np.ndarray:
-    """Log probability that a sampled instrument may play each pitch, shape (128,).
-
-    Args:
-        allowed: shape (128, P), bool; which program may play which pitch. Only instruments that may
-            play at least one are sampled.
-        logits: shape (P,), of the programs.
-        config: how to sample.
-    """
-    logits = np.where(allowed.any(axis=0), logits, -np.inf)
-    with np.errstate(divide="ignore"):
-        return np.log(allowed @ filtered_probs(logits, config, config.instrument_top_p))
 
 
 def sample_instruments(

@@ -111,16 +111,16 @@ class TokenGraph:
         weight = model.norm.weight
         self._asked = weight.new_zeros(lanes, 1, len(weight))
         self._hidden = weight.new_zeros(lanes, 1, len(weight))
-        self._step = Recorded(self._token, 5 * lanes + 3, weight.device)
+        self._step = Recorded(self._token, 7 * lanes + 3, weight.device)
         self._instruments = Recorded(self._of_instruments, lanes, weight.device)
         self._velocities = Recorded(self._of_velocities, 2 * lanes, weight.device)
-        self._is_plain = not len(model.instrument_head.conditions)
 
-    def feed(self, inputs: np.ndarray, at: int, first: int, place: int) -> Output:
+    def feed(self, inputs: Sequence[np.ndarray], at: int, first: int, place: int) -> Output:
         """Feed tokens.
 
         Args:
-            inputs: of `IncrementalModel.feed`, the first five, shape (5, B, 1).
+            inputs: of `IncrementalModel.feed`, the first five, shape (5, B, 1); and the tokens
+                before them with their instruments, shape (2, B, 1).
             at: the slot that the token takes.
             first: the first slot that it attends to.
             place: of the token, in all lanes.
@@ -128,21 +128,19 @@ class TokenGraph:
         Returns:
             The predictions, on the device; the next call overwrites them.
         """
-        self._step.start([inputs.ravel(), np.array([at, first, place])])
-        logits, tokens = self._step.logits[:, None], self._model.config.vocab_size
-        instruments = logits[..., tokens:] if self._is_plain else None
-        return Output(logits[..., :tokens], self._hidden, instruments, None)
+        self._step.start([*(each.ravel() for each in inputs), np.array([at, first, place])])
+        return Output(self._step.logits[:, None], self._hidden, None, None)
 
     def ask(self, conditions: Tensor) -> None:
         """Set the embedding of the conditions of the next tokens, shape (B, 1, C)."""
         self._asked.copy_(conditions)
 
     def logits(self) -> np.ndarray:
-        """Of the next token, and of its instrument where that head need not know it."""
+        """Of the next token."""
         return self._step.result()
 
     def instrument_logits(self, tokens: np.ndarray) -> np.ndarray:
-        """As `IncrementalModel.instrument_logits_given`."""
+        """As `IncrementalModel.instrument_logits`."""
         self._instruments.start([tokens])
         return self._instruments.result()
 
@@ -153,7 +151,7 @@ class TokenGraph:
 
     def _token(self, numbers: Tensor) -> Tensor:
         model, slots = self._model, self._slots
-        columns, (at, first, place) = numbers[:-3].view(5, -1, 1), numbers[-3:].split(1)
+        columns, (at, first, place) = numbers[:-3].view(7, -1, 1), numbers[-3:].split(1)
         places = torch.arange(slots.shape[4], device=slots.device)
         bias = torch.zeros(places.shape, dtype=slots.dtype, device=slots.device)
         bias = bias.masked_fill_((places < first) | (places > at), -torch.inf)
@@ -169,18 +167,15 @@ class TokenGraph:
             return mixed[:, :, 0]
 
         batch = Batch(*columns[:4], segment_ids=columns[0], velocities=columns[4])
-        x = model.embed.of_tokens(batch) + self._asked
+        x = model.embed.of_tokens(batch, (columns[5], columns[6])) + self._asked
         table = model.layers[0].attention.positions.table(
             slots.shape[4], place, batch.bars, batch.steps
         )
         self._hidden.copy_(one_token(model, x, table, attend))
-        logits = model.token_head(self._hidden)[:, 0]
-        if not self._is_plain:
-            return logits
-        return torch.cat([logits, model.instrument_logits(self._hidden, None)[:, 0]], dim=1)
+        return model.token_head(self._hidden)[:, 0]
 
     def _of_instruments(self, numbers: Tensor) -> Tensor:
-        return self._model.instrument_logits(self._hidden, numbers[:, None])[:, 0]
+        return self._model.instrument_head(self._hidden, numbers[:, None])[:, 0]
 
     def _of_velocities(self, numbers: Tensor) -> Tensor:
         tokens, instruments = numbers.view(2, -1, 1)

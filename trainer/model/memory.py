@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.data.batches import EMPTY
+from trainer.data.batches import EMPTY, Batch
 
 if TYPE_CHECKING:  # the kNN memory is optional
     from trainer.model.knn.store import Store
@@ -35,6 +35,8 @@ class Memory(NamedTuple):
             are compared with queries, rotated if the position encoding rotates.
         segment_ids: shape (B, M), int64.
         place: shape (B,), int64; tokens of the lane before the next block, the same in all lanes.
+        last: shape (B, 3), int64; the token before the next block, its instrument and segment_id,
+            EMPTY where there is none or it is hidden.
         store: the kNN memory, if the model has one; it takes what is cut off.
     """
 
@@ -42,6 +44,7 @@ class Memory(NamedTuple):
     values: tuple[Tensor, ...]
     segment_ids: Tensor
     place: Tensor
+    last: Tensor
     store: "Store | None" = None
 
     @property
@@ -69,23 +72,25 @@ class Memory(NamedTuple):
 
         segment_ids = torch.full((lanes, length), EMPTY, device=device)
         place = torch.zeros(lanes, device=device, dtype=torch.long)
-        return cls(zeros(), zeros(), segment_ids, place)
+        last = torch.zeros(lanes, 3, device=device, dtype=torch.long)
+        last[:, 2] = EMPTY
+        return cls(zeros(), zeros(), segment_ids, place, last)
 
-    def append(
-        self, keys: Sequence[Tensor], values: Sequence[Tensor], segment_ids: Tensor
-    ) -> "Memory":
+    def append(self, keys: Sequence[Tensor], values: Sequence[Tensor], batch: Batch) -> "Memory":
         """The memory with a block after it, K tokens in all; the store stays as it is.
 
         Args:
             keys, values: for each layer, of memory and block, shape (B, H, K, E).
-            segment_ids: of the block, shape (B, T).
+            batch: the block.
         """
+        segment_ids = batch.segment_ids
         dtype = self.keys[0].dtype
         return Memory(
             tuple(layer.detach().to(dtype) for layer in keys),
             tuple(layer.detach().to(dtype) for layer in values),
             torch.cat([self.segment_ids, segment_ids], dim=1),
             self.place + segment_ids.shape[1],
+            _inputs_and_segments(batch)[..., -1].T.contiguous(),
             self.store,
         )
 
@@ -109,6 +114,7 @@ class Memory(NamedTuple):
             tuple(copy(layer[:, :, first:]) for layer in self.values),
             copy(self.segment_ids[:, first:]),
             self.place,
+            self.last,
             store,
         )
 
@@ -119,6 +125,34 @@ class Memory(NamedTuple):
         Without a store it does nothing.
         """
         return self if self.store is None else self._replace(store=self.store.flush())
+
+
+def previous_inputs(batch: Batch, memory: Memory, none: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The token before each of a block's, and its instrument.
+
+    Args:
+        batch: the block.
+        memory: what the block before it left.
+        none: the token and the instrument that stand for none: before a song's first token, and
+            where the token before is hidden (`batch.masked_inputs`, `batch.min_distance`).
+
+    Returns:
+        shape (B, T), int64, each.
+    """
+    here = _inputs_and_segments(batch)
+    before = torch.cat([memory.last.T[..., None], here[..., :-1]], dim=2)
+    is_known = before[2] == batch.segment_ids
+    if batch.min_distance is not None:
+        is_known = is_known & (batch.min_distance <= 1)
+    return torch.where(is_known, before[0], none[0]), torch.where(is_known, before[1], none[1])
+
+
+def _inputs_and_segments(batch: Batch) -> Tensor:
+    """Tokens, instruments and segment_ids, EMPTY where inputs are masked; shape (3, B, T)."""
+    segment_ids = batch.segment_ids
+    if batch.masked_inputs is not None:
+        segment_ids = segment_ids.masked_fill(batch.masked_inputs, EMPTY)
+    return torch.stack([batch.tokens, batch.instruments, segment_ids])
 
 
 def attention_mask(
@@ -186,6 +220,7 @@ def memory_tensors(memory: Memory) -> dict[str, Tensor]:
         **layers,
         "memory.segment_ids": memory.segment_ids,
         "memory.place": memory.place,
+        "memory.last": memory.last,
         **{f"memory.store.{name}": tensor for name, tensor in small.items()},
     }
 
@@ -213,6 +248,7 @@ def load_memory(memory: Memory, tensors: Mapping[str, Tensor]) -> Memory:
         layers("values"),
         tensors["memory.segment_ids"].to(device),
         tensors["memory.place"].to(device),
+        tensors["memory.last"].to(device),
         store,
     )
 
@@ -230,6 +266,7 @@ def split_lanes(memory: Memory, groups: int) -> list[Memory]:
             tuple(part(values, group) for values in memory.values),
             part(memory.segment_ids, group),
             part(memory.place, group),
+            part(memory.last, group),
             memory.store and memory.store.lanes(group * lanes, (group + 1) * lanes),
         )
         for group in range(groups)
@@ -246,5 +283,6 @@ def join_lanes(memories: Sequence[Memory]) -> Memory:
         tuple(torch.cat(layer) for layer in zip(*(m.values for m in memories), strict=True)),
         torch.cat([memory.segment_ids for memory in memories]),
         torch.cat([memory.place for memory in memories]),
+        torch.cat([memory.last for memory in memories]),
         stores[0].join(stores) if stores else None,
     )

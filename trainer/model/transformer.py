@@ -1,8 +1,9 @@
 """The Transformer-XL, from its parts to the whole model.
 
 A token's input is the sum of its embeddings: its id, its instrument, its bar, its step within the
-bar, and optionally its velocity. Then come pre-norm layers of attention (over memory and block) and
-a feed-forward network, and the heads: the next token, its instrument, and optionally its velocity.
+bar, and optionally its velocity and the token before it. Then come pre-norm layers of attention
+(over memory and block) and a feed-forward network, and the heads: the next token, its instrument,
+and optionally its velocity.
 
 Conventions
     B lanes, T tokens in a block, M tokens in the memory, K = M + T keys
@@ -27,7 +28,7 @@ from trainer.model.attention import Attention, Retrieve
 from trainer.model.conditions import ConditionEmbedding
 from trainer.model.knn.store import NearestNeighbours, Retrieval, Store
 from trainer.model.linear import Linear
-from trainer.model.memory import Memory, attention_mask, zero_unattended
+from trainer.model.memory import Memory, attention_mask, previous_inputs, zero_unattended
 from trainer.model.position_encoding import ROTARY
 
 
@@ -46,24 +47,36 @@ class Embedding(nn.Module):
         self.velocity = (
             nn.Embedding(VELOCITY_BINS + 1, config.d_model) if config.velocity_head else None
         )
+        self.previous = (
+            nn.ModuleList(
+                nn.Embedding(n, config.d_model)
+                for n in (config.vocab_size, config.instrument_classes + 1)
+            )
+            if config.previous_token
+            else None
+        )
+        self.none = 0, config.instrument_classes
         self.masked = nn.Embedding(1, config.d_model) if config.rtf == "strict" else None
         self.conditions = ConditionEmbedding(config.d_model) if config.conditions else None
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """(B, T) each -> (B, T, C)."""
-        x = self.of_tokens(batch)
+    def forward(self, batch: Batch, memory: Memory) -> Tensor:
+        """(B, T) each -> (B, T, C); `memory` knows the token before the block."""
+        x = self.of_tokens(batch, previous_inputs(batch, memory, self.none))
         if self.conditions is not None:
             x = x + self.conditions(batch)
         if batch.masked_inputs is not None and self.masked is not None:
             x = torch.where(batch.masked_inputs[..., None], self.masked.weight[0], x)
         return self.dropout(x)
 
-    def of_tokens(self, batch: Batch) -> Tensor:
-        """The same without conditions, masks and dropout."""
+    def of_tokens(self, batch: Batch, previous: tuple[Tensor, Tensor]) -> Tensor:
+        """The same without conditions, masks and dropout; `previous`: of `previous_inputs`."""
         bars = batch.bars.clamp(max=self.bar.num_embeddings - 1)
         x = self.token(batch.tokens) + self.instrument(batch.instruments)
         x = x + self.bar(bars) + self.step(batch.steps)
+        if self.previous is not None:
+            for embedding, values in zip(self.previous, previous, strict=True):
+                x = x + embedding(values)
         return x if self.velocity is None else x + self.velocity(batch.velocities)
 
 
@@ -119,9 +132,9 @@ class Layer(nn.Module):
 class Head(nn.Module):
     """Logits of one property of the next token: its instrument or its velocity.
 
-    `conditions` are properties that are decided already: the instrument head may see the next
-    token itself, the velocity head the token and its instrument. In training they are the targets,
-    in generation what was just sampled.
+    `conditions` are properties that are decided already: the instrument head sees the next token
+    itself, the velocity head the token and its instrument. In training they are the targets, in
+    generation what was just sampled.
 
     Args:
         config: of the model.
@@ -129,21 +142,18 @@ class Head(nn.Module):
         conditions: number of values of each condition.
     """
 
-    def __init__(self, config: ModelConfig, classes: int, conditions: tuple[int, ...] = ()) -> None:
+    def __init__(self, config: ModelConfig, classes: int, conditions: tuple[int, ...]) -> None:
         super().__init__()
         self.conditions = nn.ModuleList(nn.Embedding(n, config.d_model) for n in conditions)
-        self.mix = Linear(config.d_model, config.d_model, bias=False) if conditions else None
+        self.mix = Linear(config.d_model, config.d_model, bias=False)
         self.project = Linear(config.d_model, classes, bias=False)
 
-    def forward(self, hidden: Tensor, *conditions: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, *conditions: Tensor) -> Tensor:
         """(B, T, C) and each condition, (B, T), negative where unknown -> (B, T, classes)."""
-        if self.mix is not None:
-            hidden = self.mix(hidden)
-            for embedding, values in zip(self.conditions, conditions, strict=True):
-                assert values is not None
-                hidden = hidden + embedding(values.clamp(min=0))
-            hidden = functional.gelu(hidden)
-        return self.project(hidden)
+        hidden = self.mix(hidden)
+        for embedding, values in zip(self.conditions, conditions, strict=True):
+            hidden = hidden + embedding(values.clamp(min=0))
+        return self.project(functional.gelu(hidden))
 
 
 class Output(NamedTuple):
@@ -153,7 +163,7 @@ class Output(NamedTuple):
         token_logits: shape (B, T, V).
         hidden: shape (B, T, C); the input of the other heads.
         instrument_logits: shape (B, T, P); meaningful where a pitch or control follows. None if the
-            head needs to know the next token and the batch has no targets.
+            batch has no targets.
         velocity_logits: shape (B, T, bins), likewise, also for a drum; None also without a velocity
             head.
     """
@@ -179,10 +189,7 @@ class TransformerXL(nn.Module):
         self.layers = cast(Sequence[Layer], layers)  # a ModuleList has no type of its items
         self.norm = nn.LayerNorm(config.d_model)
         self.token_head = Linear(config.d_model, config.vocab_size, bias=False)
-        is_conditional = config.instrument_head == "conditional"
-        self.instrument_head = Head(
-            config, PROGRAMS, (config.vocab_size,) if is_conditional else ()
-        )
+        self.instrument_head = Head(config, PROGRAMS, (config.vocab_size,))
         self.velocity_head = (
             Head(config, VELOCITY_BINS, (config.vocab_size, PROGRAMS))
             if config.velocity_head
@@ -198,8 +205,8 @@ class TransformerXL(nn.Module):
         """Predict the next tokens and update the memory.
 
         Args:
-            batch: T tokens per lane. Its targets are read only by heads that are conditioned on
-                them: a conditional instrument head, and the velocity head.
+            batch: T tokens per lane. Its targets are read only by the instrument and the velocity
+                head.
             memory: what the previous block left; `empty_memory` at first.
 
         Returns:
@@ -219,7 +226,7 @@ class TransformerXL(nn.Module):
         retrieval = None
         if self.neighbours is not None and memory.store is not None:
             retrieval = Retrieval(self.neighbours, batch, memory.store)
-        x = self.embed(batch)
+        x = self.embed(batch, memory)
         all_keys, all_values = [], []
         for number, layer in enumerate(self.layers):
             retrieve = retrieval if number == self.config.retrieving_layer else None
@@ -229,7 +236,7 @@ class TransformerXL(nn.Module):
             )
             all_keys.append(keys)
             all_values.append(values)
-        extended = memory.append(all_keys, all_values, batch.segment_ids)
+        extended = memory.append(all_keys, all_values, batch)
         if retrieval is not None:
             extended = extended._replace(store=retrieval.append())
         return self.predict(self.norm(x), batch), extended
@@ -259,34 +266,21 @@ class TransformerXL(nn.Module):
     def predict(self, hidden: Tensor, batch: Batch) -> Output:
         """The logits of all heads, from the normalized output of the last layer, (B, T, C)."""
         targets, instrument_targets = batch.targets, batch.instrument_targets
-        needs_targets = len(self.instrument_head.conditions) > 0
         return Output(
             self.token_head(hidden),
             hidden,
-            None if needs_targets and targets is None else self.instrument_logits(hidden, targets),
+            None if targets is None else self.instrument_head(hidden, targets),
             None
             if targets is None or instrument_targets is None
             else self.velocity_logits(hidden, targets, instrument_targets),
         )
 
-    def instrument_logits(self, hidden: Tensor, tokens: Tensor | None) -> Tensor:
-        """Logits of the next token's instrument.
-
-        Args:
-            hidden: of `Output`.
-            tokens: shape (B, T), the next token; negative for none. Read only by a conditional
-                head.
-
-        Returns:
-            shape (B, T, P).
-        """
-        return self.instrument_head(hidden, tokens)
-
     def velocity_logits(self, hidden: Tensor, tokens: Tensor, instruments: Tensor) -> Tensor | None:
         """Logits of the velocity of the next token, a pitch or drum.
 
         Args:
-            hidden, tokens: as for `instrument_logits`.
+            hidden: of `Output`.
+            tokens: shape (B, T), the next token; negative for none.
             instruments: shape (B, T), of the next token; negative for none, as for a drum.
 
         Returns:

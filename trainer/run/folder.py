@@ -38,7 +38,7 @@ DATASET_PATHS = ("path", "path_from_run")
 """Keys of the dataset's place in config.json: absolute, and relative to the run folder."""
 MOST_BYTES, MOST_DEPTH = 2**22, 8
 """Bounds of config.json and vocabulary.json: a hundred times what is written."""
-RUN_VERSION = 7
+RUN_VERSION = 8
 """Version of config.json; a run of another one is refused."""
 
 

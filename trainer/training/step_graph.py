@@ -67,7 +67,7 @@ def _tensors(memories: Sequence[Memory]) -> list[Tensor]:
     return [
         tensor
         for memory in memories
-        for tensor in (*memory.keys, *memory.values, memory.segment_ids, memory.place)
+        for tensor in (*memory.keys, *memory.values, memory.segment_ids, memory.place, memory.last)
     ]
 
 

@@ -198,10 +198,10 @@ def test_a_finished_run_goes_on_when_more_steps_are_asked_for(call, dataset_fold
 
 def test_where_and_set_are_settings_of_the_run(call, dataset_folder, tmp_path):
     folder = tmp_path / "run"
-    options = ["--where", "tokens > 2", "--set", "instrument_head=plain"]
+    options = ["--where", "tokens > 2", "--set", "qk_norm=false"]
     assert call("fit", dataset_folder, "--run", folder, *QUICK, *options).exit_code == 0
     config = open_run(folder).config
-    assert (config.train.where, config.model.instrument_head) == ("tokens > 2", "plain")
+    assert (config.train.where, config.model.qk_norm) == ("tokens > 2", False)
 
 
 def test_a_run_can_start_from_a_file_that_settings_prints(call, dataset_folder, tmp_path):

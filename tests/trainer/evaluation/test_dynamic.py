@@ -8,7 +8,7 @@ from trainer.evaluation.token_loss import score_songs
 
 @pytest.fixture
 def model(make_model):
-    return make_model(velocity_head=True, instrument_head="conditional")
+    return make_model(velocity_head=True)
 
 
 def score(model, twin, numbers, lr):

@@ -23,7 +23,8 @@ def one_by_one(model, song, block):
     for start in range(0, len(song) - 1, block):
         here = slice(start, min(start + block, len(song) - 1))
         columns = [column[:, here] for column in (tokens, instruments, bars, steps)]
-        output, memory = model(Batch(*columns, segment_ids=torch.zeros_like(columns[0])), memory)
+        none, targets = torch.zeros_like(columns[0]), tokens[:, here.start + 1 : here.stop + 1]
+        output, memory = model(Batch(*columns, segment_ids=none, targets=targets), memory)
         for t in range(columns[0].shape[1]):
             token = int(tokens[0, start + t + 1])
             loss = -output.token_logits[0, t].log_softmax(-1)[token]

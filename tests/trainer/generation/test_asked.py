@@ -76,7 +76,7 @@ def test_guidance_of_one_and_nought_are_with_and_without_conditions(make_model, 
 
 @pytest.mark.parametrize("guidance", [0.5, 3.0])
 def test_guided_songs_are_songs(make_model, vocabulary, guidance):
-    model = make_model(velocity_head=True, instrument_head="conditional")
+    model = make_model(velocity_head=True)
     config = SampleConfig(bars=2, count=2, key="C", guidance=guidance, tokens=80, **FLAT)
     for song in generate(model, vocabulary, config, block_size=8):
         assert Codec(vocabulary).encode(Codec(vocabulary).decode(song)) == song

@@ -34,7 +34,7 @@ def test_a_product_is_off_by_what_rounding_can_do_at_most(rows, bias):
 
 @pytest.mark.parametrize("weights", [pytest.param("int8", marks=needs_fast), "bfloat16"])
 def test_the_loss_stays(make_model, twin, weights):
-    model = make_model(velocity_head=True, instrument_head="conditional", d_model=32)
+    model = make_model(velocity_head=True, d_model=32)
     losses = [
         score_songs(each, twin, np.arange(6), lanes=3, block_size=16).total.mean()
         for each in (model, for_sampling(model, weights))

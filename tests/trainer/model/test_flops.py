@@ -18,7 +18,7 @@ def test_the_presets_take_what_their_sizes_say(name, gigaflops):
 
 def test_the_count_written_out(make_model):
     model = make_model(layers=3, d_model=16, memory=12)
-    heads = 16 * (model.config.vocab_size + 128)
+    heads = 16 * (model.config.vocab_size + 16 + 128)  # the instrument head mixes first
     weights = 3 * (4 + 2 * 4) * 16**2 + heads
     assert flops_per_token(model, model.config, 7) == 6 * weights + 12 * 3 * 16 * (12 + 4)
     narrow = make_model(layers=3, d_model=16, memory=12, window=5)

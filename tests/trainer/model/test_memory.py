@@ -4,13 +4,17 @@ import itertools
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.trainer.batches import random_batch
 from trainer.data.batches import EMPTY, PADDING, Batch
 from trainer.model.memory import (
+    Memory,
     attention_mask,
     join_lanes,
     memory_tensors,
+    previous_inputs,
     split_lanes,
 )
 
@@ -118,6 +122,7 @@ def test_no_gradient_reaches_another_segment(make_model, vocabulary, positions, 
         batch = Batch(
             *(column[:, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]] for column in batch[:4]),
             segment_ids=batch.segment_ids,
+            targets=batch.targets,
         )
     inputs = []
     model.embed.register_forward_hook(lambda *call: inputs.append(call[2]) or call[2].retain_grad())
@@ -149,6 +154,38 @@ def test_the_future_changes_nothing(make_model, vocabulary):
     here, _ = model(batch, model.empty_memory(1))
     there, _ = model(mixed, model.empty_memory(1))
     assert torch.equal(here.token_logits[:, :6], there.token_logits[:, :6])
+
+
+@given(
+    st.lists(st.sampled_from([3, 4, PADDING]), min_size=1, max_size=12),
+    st.lists(st.booleans(), min_size=12, max_size=12),
+    st.lists(st.integers(0, 3), min_size=12, max_size=12),
+    st.integers(0, 12),
+)
+def test_the_token_before_is_known_where_it_is_of_the_same_song_and_not_hidden(
+    segments, masked, distances, cut_at
+):
+    T, none = len(segments), (0, 9)
+    tokens, segment_ids = torch.arange(T)[None] + 10, torch.tensor(segments)[None]
+    batch = Batch(
+        tokens, tokens % 7, tokens, tokens, segment_ids,
+        masked_inputs=torch.tensor(masked[:T])[None],
+        min_distance=torch.tensor(distances[:T])[None],
+    )  # fmt: skip
+    expected = [
+        (10 + t - 1, (10 + t - 1) % 7)
+        if t and segments[t] == segments[t - 1] and not masked[t - 1] and distances[t] <= 1
+        else none
+        for t in range(T)
+    ]
+    memory, found = Memory.empty(layers=1, lanes=1, heads=1, length=0, head_width=1), []
+    for start, stop in itertools.pairwise([0, min(cut_at, T), T]):
+        part = cut(batch, start, stop)
+        pairs = torch.stack(previous_inputs(part, memory, none), dim=-1)[0]
+        found += [tuple(pair) for pair in pairs.tolist()]
+        if stop > start:
+            memory = memory._replace(last=memory.append(memory.keys, memory.values, part).last)
+    assert found == expected
 
 
 def test_the_mask_rule_written_out():

@@ -15,13 +15,15 @@ from trainer.run import checkpoint
 
 
 def batch_of(vocabulary, **columns):
-    """A batch of four <sos>; columns replace the defaults."""
-    default = dict.fromkeys(["instruments", "bars", "steps", "segment_ids", "velocities"], 0)
+    """A batch of four <sos>; columns replace the defaults, or with None leave them out."""
+    names = ["instruments", "bars", "steps", "segment_ids", "velocities", "targets"]
+    default = dict.fromkeys(names, 0)
     values = {"tokens": vocabulary.sos, **default, **columns}
     return Batch(
         **{
             name: torch.tensor([value if isinstance(value, list) else [value] * 4])
             for name, value in values.items()
+            if value is not None
         }
     )
 
@@ -102,9 +104,8 @@ def test_a_model_that_cannot_be_built_is_refused(settings, message):
 OPTIONS = [
     {"qk_norm": True},
     {"qk_norm": False},
-    {"instrument_head": "conditional"},
-    {"instrument_head": "plain"},
     {"velocity_head": True},
+    {"previous_token": False},
 ]
 
 
@@ -129,19 +130,17 @@ def test_every_weight_of_every_option_is_learned_and_saved(vocabulary, option):
     assert torch.equal(output.token_logits, again.token_logits)
 
 
-def test_only_a_conditional_instrument_head_reads_the_next_token(make_model, vocabulary):
-    for kind, reads in (("plain", False), ("conditional", True)):
-        model = make_model(instrument_head=kind)
-        one, other = (
-            model(batch_of(vocabulary, targets=target), model.empty_memory(1))[0]
-            for target in (10, 11)
-        )
-        assert torch.equal(one.token_logits, other.token_logits)
-        assert torch.equal(one.instrument_logits, other.instrument_logits) != reads
-        without, _ = model(batch_of(vocabulary), model.empty_memory(1))
-        assert (without.instrument_logits is None) == reads
-        named = torch.full((1, 4), 11)
-        assert torch.equal(model.instrument_logits(without.hidden, named), other.instrument_logits)
+def test_only_the_instrument_head_reads_the_next_token(make_model, vocabulary):
+    model = make_model()
+    one, other = (
+        model(batch_of(vocabulary, targets=target), model.empty_memory(1))[0] for target in (10, 11)
+    )
+    assert torch.equal(one.token_logits, other.token_logits)
+    assert not torch.equal(one.instrument_logits, other.instrument_logits)
+    without, _ = model(batch_of(vocabulary, targets=None), model.empty_memory(1))
+    assert without.instrument_logits is None
+    named = torch.full((1, 4), 11)
+    assert torch.equal(model.instrument_head(without.hidden, named), other.instrument_logits)
 
 
 def test_velocities_matter_only_to_a_model_that_predicts_them(make_model, vocabulary):

@@ -26,7 +26,6 @@ def small_model() -> TrainedModel:
     vocabulary = Vocabulary()
     model = ModelConfig(
         layers=2, d_model=16, heads=2, memory=12, dropout=0.0, qk_norm=False,
-        instrument_head="plain",
     ).for_vocabulary(vocabulary)  # fmt: skip
     network = TransformerXL(model)
     network.initialize(torch.Generator().manual_seed(0))

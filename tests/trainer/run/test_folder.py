@@ -36,13 +36,13 @@ def test_a_folder_that_is_not_a_run_is_named(tmp_path):
     ("change", "message"),
     [
         ("{", "is damaged"),
-        ("[]", "has version None, this program reads 7"),
-        ('{"version": 2}', "has version 2, this program reads 7"),
+        ("[]", "has version None, this program reads 8"),
+        ('{"version": 2}', "has version 2, this program reads 8"),
         (
-            '{"version": 7, "model": {"layer": 2}, "train": {}, "dataset": {}}',
+            '{"version": 8, "model": {"layer": 2}, "train": {}, "dataset": {}}',
             "did you mean layers?",
         ),
-        ('{"version": 7, "model": 5}', "config.json is damaged (its 'model' is missing"),
+        ('{"version": 8, "model": 5}', "config.json is damaged (its 'model' is missing"),
     ],
 )
 def test_a_config_that_cannot_be_read_is_named(tmp_path, twin, config, change, message):

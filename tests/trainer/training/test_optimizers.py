@@ -54,7 +54,11 @@ def test_muon_has_the_matrices_of_the_layers_and_adamw_the_rest(make_model):
         "mlp.project_in.weight",
         "mlp.project_out.weight",
     }
-    assert decayed == {"token_head.weight", "instrument_head.project.weight"}
+    assert decayed == {
+        "token_head.weight",
+        "instrument_head.mix.weight",
+        "instrument_head.project.weight",
+    }
     assert "layers.0.attention.positions.bias" in plain
 
 

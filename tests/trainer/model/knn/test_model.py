@@ -94,7 +94,7 @@ def test_a_repeated_song_is_predicted_as_the_first_time(model, vocabulary):
 def test_token_by_token_predictions_equal_those_of_whole_blocks(model, vocabulary):
     batch = random_batch(vocabulary, torch.zeros(1, 60, dtype=torch.long))
     padded = batch.map(lambda column: torch.cat([column, column[:, :4]], 1))
-    expected, _ = play(model, padded)
+    expected, _ = play(model.double(), padded)  # in 32 bits nearly equal scores change places
     inputs = torch.stack([*batch[:4], torch.zeros(1, 60, dtype=torch.long)]).numpy()
     stream, found = IncrementalModel(model, T), []
     for part in np.split(inputs, [7, 8, 9, 25, *range(26, 60)], axis=2):
