@@ -1,6 +1,7 @@
 """The device that a model runs on, its precision and its memory."""
 
 import contextlib
+import ctypes
 import resource
 from pathlib import Path
 
@@ -70,6 +71,22 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     if dtype is torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's `mallopt`, from its malloc.h."""
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """Have the C library keep what is freed, if the device is a CPU and the library is glibc.
+
+    It gives large blocks back to the system at once, and a training step that allocates them anew
+    waits while the system clears their pages.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if device.type == "cpu" and mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_MMAP_MAX, 0)
 
 
 def memory_in_use(device: torch.device) -> int:

@@ -9,6 +9,7 @@ import torch
 from shards.reader import SongSource
 from trainer import presets
 from trainer.config import for_dataset, override
+from trainer.device import keep_freed_memory
 from trainer.model.loss import POSITION_NAMES
 from trainer.training.metrics_log import mean_loss_by_position
 from trainer.training.trainer import Trainer
@@ -25,6 +26,7 @@ def make_trainer(
 ) -> Trainer:
     """A trainer; on a CPU with one thread. Settings that are not named are the preset's."""
     torch.set_num_threads(1)
+    keep_freed_memory(device)
     config = for_dataset(override(presets.preset(preset), list(settings)), dataset)
     return Trainer(dataset, config, device)
 

@@ -59,13 +59,14 @@ def evaluate_command(
         trainer evaluate runs/lakh-tiny
         trainer evaluate runs/rope runs/txl shards/ --split valid --memory 0 --memory 64
     """
-    from trainer.device import choose_device
+    from trainer.device import choose_device, keep_freed_memory
     from trainer.evaluation import evaluate, held_out, plot
     from trainer.evaluation.breakdown import Targets
 
     if dynamic_lr is not None and not 0 <= dynamic_lr <= 1:  # click's range takes nan
         raise SettingError(f"--dynamic is {dynamic_lr}; expected a learning rate from 0 to 1")
     chosen_device = choose_device(device)
+    keep_freed_memory(chosen_device)
     runs, dataset = held_out.open_runs(paths)
     files, plot_file = result_files(runs, "evaluation", split, out, overwrite=overwrite)
     where = held_out.common_where(runs, where)

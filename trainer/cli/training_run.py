@@ -15,7 +15,7 @@ from shards.errors import LakhxlError
 from shards.reader import Dataset
 from shards.text import counted
 from trainer.config import Config, for_dataset
-from trainer.device import choose_device, device_name
+from trainer.device import choose_device, device_name, keep_freed_memory
 from trainer.model.knn import file as knn_file
 from trainer.run import checkpoint
 from trainer.run.expected import check_tensors
@@ -82,7 +82,9 @@ def train(
         if run and ranks.is_first:
             lock = locked.enter_context(_lock(run_path))
         ranks.barrier()  # none reads a checkpoint that another training is about to replace
-        trainer, state = _make_trainer(dataset, config, choose_device(device), ranks, run)
+        chosen_device = choose_device(device)
+        keep_freed_memory(chosen_device)
+        trainer, state = _make_trainer(dataset, config, chosen_device, ranks, run)
         numbers = trainer.song_numbers
         baseline = unigram_baseline(dataset, numbers["train"], numbers["valid"])
         if ranks.is_first:

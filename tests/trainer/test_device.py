@@ -1,0 +1,35 @@
+"""What the trainer asks of the C library."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+import torch
+from trainer.device import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        [torch.zeros(2**22) for _ in range(3)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+torch.set_num_threads(1)
+first = faults()
+keep_freed_memory(torch.device(sys.argv[1]))
+faults()
+print(first, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+@pytest.mark.parametrize(("device", "is_kept"), [("cpu", True), ("meta", False)])
+def test_tensors_that_come_and_go_take_the_same_pages_on_a_cpu(device, is_kept):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, device], capture_output=True, text=True, check=True
+    )
+    before, after = map(int, done.stdout.split())
+    assert before > 1000  # 16 MB each, and whatever a page's size is
+    assert (after < before / 100) == is_kept
