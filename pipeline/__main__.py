@@ -1,7 +1,6 @@
 """`python -m pipeline` is the `pipeline` command."""
 
 import os
-import resource
 import sys
 
 # Python put the current folder first on the path: nothing in it is to be imported, unless these
@@ -11,29 +10,11 @@ if os.path.abspath(sys.path[0]) == here != root:  # noqa: PTH100 - pathlib could
     del sys.path[0]
 
 
-MIN_ADDRESS_SPACE = 1 << 30
-"""Bytes that `ulimit -v` has to allow: with fewer, libraries may abort while they load."""
-
-
 def main() -> None:
-    """Run the command; Ctrl-C, or a lack of memory, while libraries load is no traceback either."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    refusal = (
-        "Error: there is not enough memory to load the libraries: ulimit -v allows "
-        f"{limit // 1024:,} kB"
-    )
-    if resource.RLIM_INFINITY != limit < MIN_ADDRESS_SPACE:
-        sys.exit(f"{refusal}; {MIN_ADDRESS_SPACE // 1024:,} kB are needed at least")
-    try:
-        from pipeline.cli import cli
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if limit == resource.RLIM_INFINITY:
-            raise
-        last = (str(error).strip().splitlines() or [repr(error)])[-1]
-        sys.exit(f"{refusal} ({last})")
-    cli(prog_name="pipeline")
+    """Run the command."""
+    from shards.start import start
+
+    start("pipeline")
 
 
 if __name__ == "__main__":

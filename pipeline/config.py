@@ -12,13 +12,12 @@ from pipeline.clean.silence_settings import SilenceSettings
 from pipeline.duplicates.settings import DuplicateSettings
 from pipeline.duplicates.splits import SplitSettings
 from pipeline.sources.folders import FOLLOW_LINKS
-from shards import settings
-from shards.settings import setting
+from shards.settings import Settings, setting
 from shards.vocabulary import CodecSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestSettings:
+class IngestSettings(Settings):
     """How input files are divided and read."""
 
     slice_files: int = setting(
@@ -69,10 +68,6 @@ class IngestSettings:
         "encoding. A sample is enough to notice a bug: of 2,405 real songs none failed.",
         low=0.0,
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their bounds."""
-        settings.check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

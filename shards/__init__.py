@@ -16,11 +16,26 @@ Files:
     web/              what the pages of both programs share
     settings          settings classes with help texts and bounds
     settings_file     the same in a TOML file
-    console, text     command lines and progress bars; foreign text made safe to print
+    start, console    the start of a program; command lines and progress bars
+    text              foreign text made safe to print
     errors, memory    errors that the user can fix; those that come of too little memory
 """
 
+from typing import TYPE_CHECKING
+
 from shards.errors import LakhxlError, SettingError, ShardError
-from shards.reader import Dataset, SongSource, open_dataset
+
+if TYPE_CHECKING:
+    from shards.reader import Dataset, SongSource, open_dataset
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load the reader, and pyarrow with it, when one of its names is first asked for."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from shards import reader
+
+        return getattr(reader, name)
+
 
 __all__ = ["Dataset", "LakhxlError", "SettingError", "ShardError", "SongSource", "open_dataset"]

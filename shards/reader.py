@@ -208,13 +208,17 @@ class Dataset:
 
     def _check_identity(self) -> None:
         """Refuse to go on with the files of another dataset: they are opened when needed."""
-        if self._stat_manifest() != self._identity:
+        if self.was_replaced():
             raise ShardError(f"{self.path} was replaced while it was open: start again")
+
+    def was_replaced(self) -> bool:
+        """Whether the folder holds another dataset than when this was opened, or none."""
+        return self._stat_manifest() != self._identity
 
     def _stat_manifest(self) -> tuple[int, ...]:
         try:
             found = (self.path / MANIFEST).lstat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 

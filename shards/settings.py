@@ -1,8 +1,8 @@
 """Settings: frozen dataclasses with help texts and bounds, which refuse unknown names.
 
-A settings class is a frozen dataclass of `setting(default, help)` fields. This module derives
-from it the command-line options (`options_for`), a printed overview (`describe`), and the JSON
-saved with a dataset or a run (`to_json`, `from_json`; an unknown name is an error).
+A settings class is a frozen dataclass of `setting(default, help)` fields, a `Settings`. This module
+derives from it the command-line options (`options_for`), a printed overview (`describe`), and the
+JSON saved with a dataset or a run (`to_json`, `from_json`; an unknown name is an error).
 """
 
 import dataclasses
@@ -56,11 +56,15 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def check(settings: "DataclassInstance") -> None:
-    """Refuse a value outside its field's choices or bounds; call it from `__post_init__`."""
-    for field in dataclasses.fields(settings):
-        if fault := _fault(field, getattr(settings, field.name)):
-            raise SettingError(fault)
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of the settings classes."""
+
+    def __post_init__(self) -> None:
+        """Refuse a value outside its field's choices or bounds; a class may refuse more."""
+        for field in dataclasses.fields(self):
+            if fault := _fault(field, getattr(self, field.name)):
+                raise SettingError(fault)
 
 
 def _fault(field: dataclasses.Field, value: Any) -> str | None:

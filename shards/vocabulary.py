@@ -28,7 +28,7 @@ import numpy as np
 
 from shards import settings
 from shards.gm import DRUM_NAMES, PROGRAM_NAMES
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 PROGRAMS = PITCHES = 128
 NO_INSTRUMENT = 255
@@ -69,7 +69,7 @@ SPECIAL = ("<pad>", "<sos>", "<eos>")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodecSettings:
+class CodecSettings(Settings):
     """What a song's token stream can express, and how finely."""
 
     steps_per_beat: int = setting(
@@ -105,10 +105,6 @@ class CodecSettings:
         "shows how many songs have any, and how many tokens they take.",
         choices=("none", "bend", "mod", "bend,mod"),
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their bounds."""
-        settings.check(self)
 
 
 class Vocabulary:

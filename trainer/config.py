@@ -12,7 +12,7 @@ from pathlib import Path
 from shards import settings
 from shards.errors import SettingError
 from shards.reader import SongSource
-from shards.settings import setting
+from shards.settings import Settings, setting
 from shards.settings_file import read_settings
 from shards.vocabulary import Vocabulary
 
@@ -29,7 +29,7 @@ FROM_VOCABULARY = ("vocab_size", "instrument_classes", "max_bar_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """Sizes and options of a Transformer-XL."""
 
     vocab_size: int = setting(592, "Tokens in the vocabulary; given by the dataset.", low=1)
@@ -153,7 +153,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
-        settings.check(self)
+        super().__post_init__()
         if self.d_model % (2 * self.heads):
             raise SettingError(
                 f"d_model is {self.d_model}; expected a multiple of twice heads = {2 * self.heads}"
@@ -186,7 +186,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """How a model is trained, and how often it is validated and saved."""
 
     steps: int = setting(100_000, "Training steps; the learning rate falls until the last.", low=1)
@@ -323,7 +323,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse lanes that do not divide into groups."""
-        settings.check(self)
+        super().__post_init__()
         if self.batch_size % self.accumulate:
             raise SettingError(
                 f"accumulate is {self.accumulate}; expected a divisor of "

@@ -25,7 +25,7 @@ from pipeline.report.read_report import read_report
 from shards import Dataset
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST
-from shards.reader import decode_song, read_manifest
+from shards.reader import decode_song
 from shards.render.audio import wav_bytes
 from shards.render.midi import to_midi
 from shards.song import Song
@@ -83,8 +83,7 @@ class Site:
     ) -> None:
         self._dataset, self._soundfont = dataset, soundfont
         self._songs, self._originals = songs_table(dataset), Originals(dataset, sources)
-        self._stamp = _stamp(dataset.path)
-        if read_manifest(dataset.path) != dataset.manifest:
+        if dataset.was_replaced():
             raise LakhxlError(f"{dataset.path} was replaced just now: try again")
         content = json.dumps(dataset.manifest, sort_keys=True).encode()
         self._id = hashlib.sha256(content).hexdigest()[:16]
@@ -110,7 +109,7 @@ class Site:
             self._check_unchanged(query)
 
     def _check_unchanged(self, query: dict[str, list[str]]) -> None:
-        if _stamp(self._dataset.path) != self._stamp:
+        if self._dataset.was_replaced():
             raise RequestRefused(
                 409,
                 f"{self._dataset.path} was replaced or removed while it was browsed: end "
@@ -225,15 +224,6 @@ def _values(table: Table, query: dict[str, list[str]]) -> Any:
     others = tuple((other, box) for other, box in boxes_of(query) if other != name)
     bins = table.histogram(name, table.where(others, search))
     return {"help": table.columns[name].help, "bins": [one._asdict() for one in bins]}
-
-
-def _stamp(folder: Path) -> tuple[int, ...] | None:
-    """What tells one dataset at a path from the next; None if there is none."""
-    try:
-        stat = (folder / MANIFEST).stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _whole(text: str) -> int:

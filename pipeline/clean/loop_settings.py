@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from shards import settings
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopSettings:
+class LoopSettings(Settings):
     """How much of a loop a song may keep."""
 
     max_turns: int = setting(
@@ -22,7 +21,3 @@ class LoopSettings:
         "bar then keeps 16.",
         low=1,
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their bounds."""
-        settings.check(self)

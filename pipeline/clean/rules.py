@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shards import settings
 from shards.errors import SettingError
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 
 class Row(Protocol):
@@ -22,7 +21,7 @@ class Row(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(Settings):
     """Bounds on a song after silence removal; a value equal to its bound is allowed."""
 
     min_notes: int = setting(
@@ -129,7 +128,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Refuse values outside their bounds, and bounds that no song is within."""
-        settings.check(self)
+        super().__post_init__()
         for name in ("notes", "seconds", "bpm"):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if low > high:

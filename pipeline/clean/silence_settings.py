@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from shards import settings
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class SilenceSettings:
+class SilenceSettings(Settings):
     """How much silence a song may keep."""
 
     max_silence: int = setting(
@@ -32,7 +31,3 @@ class SilenceSettings:
         "5 have up to 7 before; the next numbers, 11 and 25, are endings and introductions.",
         low=0,
     )
-
-    def __post_init__(self) -> None:
-        """Refuse negative numbers."""
-        settings.check(self)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from pipeline.cli.group import PATH, cli, report_summary, warn_if_uncached
 from pipeline.config import DataSettings
@@ -18,9 +19,11 @@ from shards.console import STOPPED, json_option, print_json, print_note
 from shards.errors import LakhxlError
 from shards.layout import REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
+from shards.reader import read_json, read_vocabulary
 from shards.settings import describe, from_json, options_for, take
 from shards.settings_file import config_option, settings_text
 from shards.text import counted, visible
+from shards.writer import publish
 
 STAGES: dict[str, type] = {
     field.name: field.default_factory  # pyright: ignore[reportAssignmentType] (they are classes)
@@ -235,11 +238,7 @@ def encode(
     """
     check_outputs([output], (".npz",), overwrite=overwrite)
     warn_if_uncached()
-    import numpy as np
-
     from pipeline.process_file import encode_file
-    from shards.reader import read_json, read_vocabulary
-    from shards.writer import publish
 
     data_settings = None
     if settings:

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.group import PATH, cli, report_summary
+from pipeline.config import DataSettings
+from shards import open_dataset
 from shards.console import json_option, page_options, print_json, progress_bar
 from shards.errors import LakhxlError
 from shards.layout import MANIFEST, REPORT_PAGE
 from shards.outputs import check_outputs, overwrite_option
+from shards.reader import decode_song
+from shards.settings import from_json
 from shards.text import counted, visible, visible_lines
+from shards.writer import write_text
 
 if TYPE_CHECKING:
     from pipeline.duplicates.audit import Audit
@@ -29,10 +34,7 @@ def verify(dataset: Path, as_json: bool) -> None:
     Example:
         pipeline verify shards/lakh
     """
-    from pipeline.config import DataSettings
     from pipeline.report.read_report import read_report
-    from shards import open_dataset
-    from shards.settings import from_json
     from shards.verify import verify as find_faults
 
     with progress_bar(total=0, desc="verifying", unit=" songs") as bar:
@@ -71,7 +73,6 @@ def audit(dataset: Path, as_json: bool) -> None:
         pipeline audit shards/lakh
     """
     from pipeline.duplicates.audit import audit as audit_dataset
-    from shards import open_dataset
 
     opened = open_dataset(dataset)
     with progress_bar(total=len(opened), desc="auditing", unit=" songs") as bar:
@@ -121,7 +122,6 @@ def report(dataset: Path, as_json: bool) -> None:
     Example:
         pipeline report shards/lakh
     """
-    from shards import open_dataset
 
     path = open_dataset(dataset).path
     if as_json:
@@ -151,7 +151,6 @@ def what_if(dataset: Path, where: str | None) -> None:
     """
     from pipeline.report.read_report import read_report
     from pipeline.report.terminal.what_if import what_if_text, where_text
-    from shards import open_dataset
 
     opened = open_dataset(dataset)
     text = (
@@ -181,7 +180,6 @@ def compare(a: Path, b: Path, output: Path | None, overwrite: bool) -> None:
     click.echo(compare_text(*sides))
     if output:
         from pipeline.report.html.compare_page import compare_html
-        from shards.writer import write_text
 
         write_text(output, compare_html(*sides))
         click.echo(f"\ncharts in {visible(output)}")
@@ -210,7 +208,6 @@ def show(
         pipeline show shards/lakh 17 --ledger
     """
     from pipeline.browse import song_facts
-    from shards import open_dataset
 
     if image:
         check_outputs([image], (".png",), overwrite=overwrite)
@@ -225,7 +222,6 @@ def show(
     else:
         click.echo(song_facts.facts_text(song_facts.facts(opened, row)))
     if image and number is not None:
-        from shards.reader import decode_song
         from shards.render.pianoroll import save_piano_roll
 
         title = opened.index["path"][number].as_py()
@@ -258,8 +254,6 @@ def render(dataset: Path, song: str, output: Path, soundfont: Path | None, overw
         pipeline render shards/lakh 11 -o song.wav
     """
     from pipeline.browse.song_facts import find_song
-    from shards import open_dataset
-    from shards.reader import decode_song
     from shards.render.song_file import check_song_files, summary, write_song
 
     check_song_files([output], soundfont=soundfont, overwrite=overwrite)
@@ -303,7 +297,6 @@ def browse(
     """
     from pipeline.browse.server import serve
     from pipeline.sources.listing import check_sources
-    from shards import open_dataset
     from shards.render.audio import usable_soundfont
 
     check_sources(sources)

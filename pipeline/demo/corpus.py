@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.demo.faults import Planted, Song, plant
 from shards.console import progress_bar
 from shards.errors import LakhxlError
-from shards.settings import check, setting
+from shards.settings import Settings, setting
 
 README_NAME = "README.txt"
 README = """\
@@ -17,16 +17,13 @@ The folder unsorted/ holds damaged and duplicate files on purpose.
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoSettings:
+class DemoSettings(Settings):
     """The contents of the demo corpus; equal settings give equal bytes on every machine."""
 
     songs: int = setting(
         300, "Songs to compose, in addition to the faulty files.", low=1, high=100_000
     )
     seed: int = setting(0, "Seed of the composer; another seed gives another corpus.", low=0)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,16 @@ Kept apart from `pipeline.duplicates.clusters`, so that reading settings does no
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards import settings
 from shards.errors import LakhxlError
 from shards.plain_file import read_plain
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 MAX_LIST = 1 << 28
 """Bytes of a list of duplicates: 40 for each of six million files."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DuplicateSettings:
+class DuplicateSettings(Settings):
     """When two songs count as duplicates."""
 
     similarity: float = setting(
@@ -39,10 +38,6 @@ class DuplicateSettings:
         "A text file with one group of duplicates per line: md5 checksums or paths as in the "
         "ledger, separated by tabs. Files that the dataset does not hold are ignored.",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse a negative share."""
-        settings.check(self)
 
 
 def read_list(path: str) -> list[list[str]]:

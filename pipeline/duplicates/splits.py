@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from shards import open_dataset, settings
 from shards.layout import SPLITS
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitSettings:
+class SplitSettings(Settings):
     """How many songs are held out, and how they are drawn."""
 
     valid: float = setting(
@@ -40,7 +40,7 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         """Refuse shares that leave nothing to train on."""
-        settings.check(self)
+        super().__post_init__()
         if self.valid + self.test >= 1:
             raise settings.SettingError(
                 f"valid {self.valid} and test {self.test} leave nothing to train on"

@@ -3,12 +3,11 @@
 import os
 from dataclasses import dataclass
 
-from shards import settings
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolSettings:
+class PoolSettings(Settings):
     """How a run is executed; none of this changes what a dataset holds of good files."""
 
     workers: int | None = setting(
@@ -47,10 +46,6 @@ class PoolSettings:
     ray_address: str = setting(
         "auto", "Address of the Ray cluster; by default the one running on this machine."
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their bounds."""
-        settings.check(self)
 
     @property
     def limits(self) -> dict[str, float]:

@@ -91,10 +91,7 @@ def _fault(path: Path, known: Archive) -> str | None:
     if known.md5 is None:
         return _unpacking_fault(path)
     with open_plain(path) as file:
-        digest = hashlib.md5()
-        while piece := file.read(PIECE):
-            digest.update(piece)
-        found = digest.hexdigest()
+        found = hashlib.file_digest(file, "md5").hexdigest()
     return None if found == known.md5 else f"has MD5 hash {found}, expected {known.md5}"
 
 

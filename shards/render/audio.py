@@ -20,7 +20,7 @@ import mido
 import numpy as np
 
 from shards.errors import LakhxlError
-from shards.render.midi import to_midi
+from shards.render.midi import DRUM_CHANNEL, to_midi
 from shards.song import Song
 from shards.vocabulary import Vocabulary
 from shards.writer import publish
@@ -37,7 +37,7 @@ SOUNDFONTS = (
     "/usr/share/soundfonts/default.sf2",
 )
 """Files of Debian's fluid-soundfont-gm and timgm6mb-soundfont, and other systems' defaults."""
-DRUM_CHANNEL, DRUM_BANK = 9, 128
+DRUM_BANK = 128
 
 
 class AudioError(LakhxlError):

@@ -6,28 +6,22 @@ import pytest
 
 from shards import settings
 from shards.errors import SettingError
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inner:
+class Inner(Settings):
     depth: int = setting(3, "How deep.", low=1, high=9)
     drop: float = setting(0.0, "Share dropped.", low=0, below=1)
 
-    def __post_init__(self):
-        settings.check(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Outer:
+class Outer(Settings):
     rate: float = setting(0.5, "How fast.")
     kind: str = setting("a", "Which.", choices=("a", "b"))
     limit: int | None = setting(None, "How many.")
     on: bool = setting(True, "Whether.")
     inner: Inner = field(default_factory=Inner)
-
-    def __post_init__(self):
-        settings.check(self)
 
 
 def read(values):

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import click
 
-from shards.console import json_option, print_json, progress_bar
+from shards.console import json_option, progress_bar
 from shards.errors import SettingError
-from shards.outputs import Outputs, overwrite_option
-from shards.text import visible
-from shards.writer import write_json
-from trainer.cli.options import PATH, device_option, held_out_options, result_files
+from shards.outputs import overwrite_option
+from trainer.cli.options import PATH, device_option, held_out_options, result_files, write_results
 
 
 @click.command(name="evaluate")
@@ -72,26 +70,19 @@ def evaluate_command(
     where = held_out.common_where(runs, where)
     numbers = held_out.choose_songs(dataset, split, songs, where)
     targets = Targets.from_songs(dataset, numbers)
-    results = []
-    with Outputs() as outputs:
-        for run, file in zip(runs, files, strict=True):
-            result = evaluate.evaluate(
-                run,
-                dataset,
-                numbers,
-                targets,
-                split=split,
-                where=where,
-                memories=[*memories],
-                dynamic_lr=dynamic_lr,
-                device=chosen_device,
-                bar=progress_bar,
-            )
-            results.append(result)
-            outputs.write(file, lambda path, result=result: write_json(path, result))
-        if as_json:
-            print_json(results)
-        else:
-            click.echo(evaluate.table(results))
-        if outputs.write(plot_file, lambda path: plot.save(results, path)) and not as_json:
-            click.echo(f"\nplot     {visible(plot_file)}")
+    results = (
+        evaluate.evaluate(
+            run,
+            dataset,
+            numbers,
+            targets,
+            split=split,
+            where=where,
+            memories=[*memories],
+            dynamic_lr=dynamic_lr,
+            device=chosen_device,
+            bar=progress_bar,
+        )
+        for run in runs
+    )
+    write_results(results, files, plot_file, table=evaluate.table, draw=plot.save, as_json=as_json)

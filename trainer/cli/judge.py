@@ -5,12 +5,16 @@ from typing import Any
 
 import click
 
-from shards.console import json_option, print_json, progress_bar
-from shards.outputs import Outputs, overwrite_option
+from shards.console import json_option, progress_bar
+from shards.outputs import overwrite_option
 from shards.settings import options_for, take
-from shards.text import visible
-from shards.writer import write_json
-from trainer.cli.options import PATH, held_out_options, result_files, sampling_device_option
+from trainer.cli.options import (
+    PATH,
+    held_out_options,
+    result_files,
+    sampling_device_option,
+    write_results,
+)
 from trainer.judging.settings import JudgeConfig
 
 
@@ -60,18 +64,16 @@ def judge_command(
     where = held_out.common_where(runs, where)
     numbers = held_out.choose_songs(dataset, split, songs, where)
     references = judge.first_bars(dataset, numbers, config.bars)
-    results = []
-    with Outputs() as outputs:
-        for run, file in zip(runs, files, strict=True):
-            samples = judge.generate_samples(run, config, chosen_device, progress_bar)
-            result = judge.judge(
-                run, dataset, references, samples, split=split, config=config, bar=progress_bar
-            )
-            results.append(result)
-            outputs.write(file, lambda path, result=result: write_json(path, result))
-        if as_json:
-            print_json(results)
-        else:
-            click.echo(judge.table(results))
-        if outputs.write(plot_file, lambda path: plot.save(results, path)) and not as_json:
-            click.echo(f"\nplot     {visible(plot_file)}")
+    results = (
+        judge.judge(
+            run,
+            dataset,
+            references,
+            judge.generate_samples(run, config, chosen_device, progress_bar),
+            split=split,
+            config=config,
+            bar=progress_bar,
+        )
+        for run in runs
+    )
+    write_results(results, files, plot_file, table=judge.table, draw=plot.save, as_json=as_json)

@@ -1,16 +1,21 @@
 """Options that several commands share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from shards.console import print_json
 from shards.layout import SPLITS
-from shards.outputs import check_outputs
+from shards.outputs import Outputs, check_outputs
+from shards.text import visible
+from shards.writer import write_json
 
 if TYPE_CHECKING:
     from trainer.run.folder import Run
+
+Result = TypeVar("Result")
 
 PATH = click.Path(path_type=Path)
 
@@ -62,3 +67,26 @@ def result_files(
     check_outputs(files, overwrite=overwrite)
     check_outputs([plot], (".png",), overwrite=overwrite)
     return files, plot
+
+
+def write_results(
+    results: Iterable[Result],
+    files: Sequence[Path],
+    plot: Path,
+    *,
+    table: Callable[[list[Result]], str],
+    draw: Callable[[list[Result], Path], None],
+    as_json: bool,
+) -> None:
+    """Write the result of each run when it is there; at the end print all, and draw them."""
+    found = []
+    with Outputs() as outputs:
+        for result, file in zip(results, files, strict=True):
+            found.append(result)
+            outputs.write(file, lambda path, result=result: write_json(path, result))
+        if as_json:
+            print_json(found)
+        else:
+            click.echo(table(found))
+        if outputs.write(plot, lambda path: draw(found, path)) and not as_json:
+            click.echo(f"\nplot     {visible(plot)}")

@@ -2,17 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.evaluation.breakdown import Estimate
 from trainer.evaluation.evaluate import LABELS, Evaluation, labels_of
 from trainer.evaluation.interval import MIN_SONGS
 from trainer.plot_style import INK, colour, save_png, style_axes, write_legend
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 COLUMNS = 3
 ORDERED = ("memory", "position")
@@ -47,7 +45,7 @@ def save(results: list[Evaluation], path: Path) -> None:
 
 
 def _draw_run(
-    axes: "Axes",
+    axes: Axes,
     title: str,
     labels: list[str],
     rows: dict[str, Estimate],

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from shards import settings
-from shards.settings import setting
+from shards.settings import Settings, setting
 
 DEFAULT_BARS = 32
 WEIGHTS = ("auto", "float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleConfig:
+class SampleConfig(Settings):
     """How tokens are sampled, how long a song may be, and which instruments may play."""
 
     bars: int | None = setting(
@@ -94,10 +93,6 @@ class SampleConfig:
         "many bars are left; one that was trained without conditions may end in any bar.",
     )
     seed: int = setting(0, "Seed of the random numbers; the same seed gives the same song.", low=0)
-
-    def __post_init__(self) -> None:
-        """Check every setting."""
-        settings.check(self)
 
     @property
     def goal(self) -> tuple[float, str]:

@@ -1,17 +1,14 @@
 """Plot a judgement: one histogram per metric, held-out songs filled, samples outlined."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from trainer.judging.judge import MATCH_TITLES, TITLES, Judgement, MetricResult
 from trainer.plot_style import FILL, INK, colour, save_png, style_axes, write_legend
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 COLUMNS, BINS = 4, 16
 LOGARITHMIC = (*MATCH_TITLES, "notes_per_bar")
@@ -39,7 +36,7 @@ def save(results: list[Judgement], path: Path) -> None:
     save_png(figure, path)
 
 
-def _draw_metric(axes: "Axes", metrics: list[MetricResult], logarithmic: bool) -> None:
+def _draw_metric(axes: Axes, metrics: list[MetricResult], logarithmic: bool) -> None:
     sides = [metrics[0]["held_out"], *(metric["samples"] for metric in metrics)]
     known = [np.array([value for value in side if value is not None]) for side in sides]
     known = [np.log10(np.maximum(side, 1)) for side in known] if logarithmic else known

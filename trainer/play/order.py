@@ -7,7 +7,7 @@ from typing import Any
 from shards import settings
 from shards.errors import SettingError
 from shards.plain_file import parse_json
-from shards.settings import setting
+from shards.settings import Settings, setting
 from trainer.generation.settings import SampleConfig
 
 MAX_DEPTH = 4
@@ -20,7 +20,7 @@ STEERING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(Settings):
     """What to write."""
 
     page: str = setting("", "Which page asks; another order of the same page ends this one.")
@@ -33,7 +33,7 @@ class Order:
 
     def __post_init__(self) -> None:
         """Check what depends on more than one value."""
-        settings.check(self)
+        super().__post_init__()
         if (self.infill or self.accompany or self.keep_bars) and not self.take:
             raise SettingError("infill, accompany and keep_bars need a take")
         if (self.config.bars or 0) > MAX_BARS or self.config.count > MAX_TAKES:

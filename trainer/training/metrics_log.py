@@ -25,6 +25,7 @@ from shards.plain_file import parse_json, read_plain
 from shards.render.audio import RATE, play, usable_soundfont
 from shards.render.midi import to_midi
 from shards.render.pianoroll import piano_roll
+from shards.writer import write_text
 from trainer.model.loss import POSITION_NAMES
 from trainer.run.folder import Run
 
@@ -210,9 +211,7 @@ def truncate_metrics(metrics: Path, step: int) -> int:
         return 0
     rows, dropped = read_metrics(metrics)
     kept = [json.dumps(row) for row in rows if row["step"] <= step]
-    temporary = metrics.with_name(metrics.name + ".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    temporary.replace(metrics)
+    write_text(metrics, "".join(line + "\n" for line in kept))
     return dropped
 
 

@@ -1,8 +1,9 @@
 """Plot the learning curves of runs from their metrics.jsonl."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -11,9 +12,6 @@ from shards.text import visible
 from trainer.plot_style import COLOURS, INK, colour, save_png, style_axes
 from trainer.run.folder import Run
 from trainer.training.compare import names_of, read_rows, tokens_per_step
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 PANELS = {
     "loss_nats": "Loss, nats per token",
@@ -71,9 +69,7 @@ def draw(runs: list[Run]) -> Figure:
     return figure
 
 
-def _draw_run(
-    plot: "Axes", rows: list[dict[str, Any]], metric: str, name: str, number: int
-) -> None:
+def _draw_run(plot: Axes, rows: list[dict[str, Any]], metric: str, name: str, number: int) -> None:
     def curve(split: str) -> tuple[list[int], list[float]]:
         of_split = [
             row for row in rows if row["split"] == split and type(row[metric]) in (int, float)

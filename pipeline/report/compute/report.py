@@ -107,7 +107,10 @@ def build_report(
         },
         "tempo": _common_tempo(songs),
         "keys": _by_frequency(songs["key"].drop_null()),
-        "pitch": _pitch(songs),
+        "pitch": {  # songs by their lowest and by their highest one
+            name: np.bincount(songs[name].drop_null().to_numpy(), minlength=128).tolist()
+            for name in ("pitch_low", "pitch_high")
+        },
         "programs": _programs(songs),
         "losses": {name: _loss(songs, name) for name in LOSSES},
         "controls": {
@@ -222,14 +225,6 @@ def _by_frequency(column: pa.ChunkedArray) -> dict[str, int]:
     """Each value with its number of rows, the most frequent first."""
     pairs = [(pair["values"], pair["counts"]) for pair in column.value_counts().to_pylist()]
     return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
-
-
-def _pitch(songs: Songs) -> dict[str, list[int]]:
-    """Songs by their lowest and by their highest pitch, 128 counts each; drums not counted."""
-    return {
-        name: np.bincount(songs[name].drop_null().to_numpy(), minlength=128).tolist()
-        for name in ("pitch_low", "pitch_high")
-    }
 
 
 def _programs(songs: Songs) -> Programs:
