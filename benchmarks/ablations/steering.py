@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -37,10 +38,9 @@ from trainer.run.folder import load_model, open_run
 command = Measurements(help=__doc__)
 RUN = click.argument("run", type=click.Path(path_type=Path))
 DEVICE = click.option("--device", default="cpu", show_default=True)
-GAP = 2
-"""Bars of a gap."""
-AHEAD = 2
-"""Bars that are given after it; more would push the past out of a small model's memory."""
+
+Case = tuple[Stream, np.ndarray]
+"""A stream, and which of its targets count: shape (targets,), bool."""
 
 
 class PreparedStreams:
@@ -55,62 +55,53 @@ class PreparedStreams:
 
 
 def score(
-    model: TransformerXL, blocks: Blocks, streams: Sequence[Stream], lanes: int = 16
-) -> list[np.ndarray]:
-    """The loss of each target of some streams, in nats, over all heads."""
-    lengths = [len(stream.song) - 1 for stream in streams]
+    model: TransformerXL, blocks: Blocks, cases: Sequence[Case], lanes: int = 16
+) -> np.ndarray:
+    """The loss of the targets that count of each stream, in nats, over all heads; (streams,)."""
+    streams = [stream for stream, _ in cases]
+    lengths = [int(np.flatnonzero(counts).max(initial=0)) + 1 for _, counts in cases]
     sampler = ContiguousBatchSampler(
         lengths, lanes, block_size=blocks.block_size, mode="pad", tail="drain"
     )
     blocks.streams = PreparedStreams(streams)  # pyright: ignore[reportAttributeAccessIssue]
     losses = score_blocks(model, blocks, sampler)
-    return np.split(losses.total, losses.starts[1:-1])
-
-
-def gap_of(song: EncodedSong, rng: np.random.Generator) -> tuple[int, int, int] | None:
-    """A gap in the middle of a song, and the bars given after it; None: the song is too short."""
-    bars = int(song.bars[-1]) + 1
-    if bars < 4 + GAP + AHEAD:
-        return None
-    first = int(rng.integers(4, bars - GAP - AHEAD + 1))
-    return first, first + GAP, first + GAP + AHEAD
+    pairs = zip(np.split(losses.total, losses.starts[1:-1]), cases, strict=True)
+    return np.array([nats[counts[: len(nats)]].sum() for nats, (_, counts) in pairs])
 
 
 def infilling_case(
-    song: EncodedSong, codec: Codec, rng: np.random.Generator
-) -> tuple[Stream, np.ndarray, Stream, np.ndarray] | None:
-    """The same bars after their past alone, and with what follows them.
-
-    Returns:
-        A stream and which of its targets are of those bars, twice.
-    """
-    gap = gap_of(song, rng)
-    if gap is None:
+    song: EncodedSong, codec: Codec, rng: np.random.Generator, gap_bars: int, ahead: int
+) -> tuple[Case, Case] | None:
+    """The same bars after their past alone, and with what follows them; None: too short a song."""
+    bars = int(song.bars[-1]) + 1
+    if bars < 4 + gap_bars + ahead:
         return None
+    first = int(rng.integers(4, bars - gap_bars - ahead + 1))
+    gap = first, first + gap_bars, first + gap_bars + ahead
     every = np.ones(256, bool)
     inside = (song.bars[1:] >= gap[0]) & (song.bars[1:] < gap[1])
-    plan = infilling_plan(int(song.bars[-1]) + 1, [gap], every)
-    return _with_band(song), inside, *_written(song, plan, codec)
+    plan = infilling_plan(bars, [gap], every)
+    return (_with_band(song), inside), _written(song, plan, codec)
 
 
 def accompaniment_case(
-    song: EncodedSong, codec: Codec, rng: np.random.Generator
-) -> tuple[Stream, np.ndarray, Stream, np.ndarray] | None:
-    """One part on its own, and written to the others."""
+    song: EncodedSong, codec: Codec, rng: np.random.Generator, at_a_time: int
+) -> tuple[Case, Case] | None:
+    """One part on its own, and written to the others; None: there are no others."""
     parts = parts_of(song)
     if len(parts) < 2:
         return None
     hidden = hidden_classes(parts[rng.integers(len(parts), size=1)])
     alone = drop_parts(song, codec, ~hidden)
-    plan = accompaniment_plan(int(song.bars[-1]) + 1, 2, hidden)
-    return _with_band(alone), np.ones(len(alone) - 1, bool), *_written(song, plan, codec)
+    plan = accompaniment_plan(int(song.bars[-1]) + 1, at_a_time, hidden)
+    return (_with_band(alone), np.ones(len(alone) - 1, bool)), _written(song, plan, codec)
 
 
 def _with_band(song: EncodedSong) -> Stream:
     return Stream(song, with_parts(ConditionCodes(), parts_of(song)))
 
 
-def _written(song: EncodedSong, plan: Plan, codec: Codec) -> tuple[Stream, np.ndarray]:
+def _written(song: EncodedSong, plan: Plan, codec: Codec) -> Case:
     """The rearranged stream, and which targets are written: with the <sos> that ends a section."""
     parts = parts_of(song)
     codes = with_parts(ConditionCodes(), parts)
@@ -124,8 +115,13 @@ def _written(song: EncodedSong, plan: Plan, codec: Codec) -> tuple[Stream, np.nd
 @RUN
 @click.option("--songs", default=64, show_default=True)
 @click.option("--split", default="valid", show_default=True)
+@click.option("--gap", default=2, show_default=True, help="Bars that are hidden.")
+@click.option("--ahead", default=2, show_default=True, help="Bars given after them.")
+@click.option("--at-a-time", default=2, show_default=True, help="Bars of parts given ahead.")
 @DEVICE
-def given(run: Path, songs: int, split: str, device: str) -> None:
+def given(
+    run: Path, songs: int, split: str, gap: int, ahead: int, at_a_time: int, device: str
+) -> None:
     """Nats per note of hidden bars and parts, with and without what is given to write them to.
 
     The model is told the band of what it writes in both cases.
@@ -134,19 +130,18 @@ def given(run: Path, songs: int, split: str, device: str) -> None:
     model = load_model(folder, choose_device(device))
     numbers = choose_songs(dataset, split, songs)
     blocks = Blocks(dataset, numbers, folder.config.train.block_size)
-    for name, make in (("infilling", infilling_case), ("accompaniment", accompaniment_case)):
+    for name, make in (
+        ("infilling", partial(infilling_case, gap_bars=gap, ahead=ahead)),
+        ("accompaniment", partial(accompaniment_case, at_a_time=at_a_time)),
+    ):
         rng = np.random.default_rng(0)
-        cases = [make(dataset.song(int(n)), dataset.codec, rng) for n in numbers]
-        cases = [case for case in cases if case is not None]
+        made = [make(dataset.song(int(n)), dataset.codec, rng) for n in numbers]
+        cases = [pair for pair in made if pair is not None]
         notes = [
-            (dataset.vocabulary.is_note(case[0].song.tokens[1:]) & case[1]).sum() for case in cases
+            (dataset.vocabulary.is_note(stream.song.tokens[1:]) & counts).sum()
+            for (stream, counts), _ in cases
         ]
-        sums = []
-        for column in (0, 2):
-            losses = score(model, blocks, [case[column] for case in cases])
-            pairs = zip(losses, (case[column + 1] for case in cases), strict=True)
-            sums.append(np.array([loss[wanted].sum() for loss, wanted in pairs]))
-        without, with_given = sums
+        without, with_given = (score(model, blocks, each) for each in zip(*cases, strict=True))
         draws = rng.integers(len(cases), size=(2000, len(cases)))
         ratios = np.sort(with_given[draws].sum(1) / without[draws].sum(1) - 1)
         change = with_given.sum() / without.sum() - 1
