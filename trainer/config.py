@@ -94,7 +94,7 @@ class ModelConfig(Settings):
         True,
         "Add embeddings of the token before and of its instrument to each token's input, so that "
         "the first layer already finds where the same two tokens were: the loss is "
-        "5.7 % lower after 1,500 steps of micro.",
+        "4.2 % lower after 1,500 steps of micro, in the same time (three seeds).",
     )
     velocity_head: bool = setting(
         True,
