@@ -12,8 +12,8 @@ from trainer.device import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        [torch.zeros(2**22) for _ in range(3)]
+    for _ in range(5):
+        [torch.zeros(2**24) for _ in range(2)]  # 64 MB: glibc maps each by itself
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 torch.set_num_threads(1)
@@ -31,5 +31,5 @@ def test_tensors_that_come_and_go_take_the_same_pages_on_a_cpu(device, is_kept):
         [sys.executable, "-c", PROGRAM, device], capture_output=True, text=True, check=True
     )
     before, after = map(int, done.stdout.split())
-    assert before > 1000  # 16 MB each, and whatever a page's size is
+    assert before > 200  # of whatever size a page is
     assert (after < before / 100) == is_kept
