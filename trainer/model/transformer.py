@@ -55,7 +55,7 @@ class Embedding(nn.Module):
             if config.previous_token
             else None
         )
-        self.none = 0, config.instrument_classes
+        self.none = 0, config.instrument_classes  # stand for no token before: <pad>, and none
         self.masked = nn.Embedding(1, config.d_model) if config.rtf == "strict" else None
         self.conditions = ConditionEmbedding(config.d_model) if config.conditions else None
         self.dropout = nn.Dropout(config.dropout)
