@@ -11,6 +11,7 @@ matrix has a scale of its own. Up to 4 rows of inputs are multiplied in bf16, mo
 """
 
 import copy
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,18 @@ def is_fast(device: torch.device) -> bool:
     return device.type == "cpu" and HAS_PRODUCTS and torch.cpu._is_vnni_supported()
 
 
+@cache
+def is_exact() -> bool:
+    """Whether oneDNN adds products of eight-bit numbers exactly: without VNNI, in 16 bits, not."""
+    weight, ones = torch.full((32, 64), HIGHEST, dtype=torch.int8), torch.ones(32)
+    packed = torch.ops.onednn.qlinear_prepack(weight, None)
+    inputs = torch.full((8, 64), ZERO + HIGHEST, dtype=torch.uint8), 1.0, ZERO
+    weights = packed, ones, torch.zeros(32, dtype=torch.int8), None
+    output = (1.0, 0, torch.float32, "none", [], "")
+    found = torch.ops.onednn.qlinear_pointwise(*inputs, *weights, *output)
+    return bool((found == 64 * HIGHEST**2).all())
+
+
 class Int8Linear(nn.Module):
     """A linear layer whose weights have eight bits; it cannot be trained.
 
@@ -58,7 +71,7 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, D), fp32."""
         rows = x.reshape(-1, x.shape[-1])
-        product = self._few if rows.shape[0] <= FEW_ROWS else self._many
+        product = self._few if rows.shape[0] <= FEW_ROWS or not is_exact() else self._many
         y = product(rows).view(*x.shape[:-1], -1)
         return y if self._bias is None else y + self._bias
 

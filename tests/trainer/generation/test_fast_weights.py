@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -58,3 +62,22 @@ def test_where_it_would_not_be_fast_the_model_is_taken_as_it_is(make_model, monk
     assert for_sampling(model, "float32") is model
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     assert for_sampling(model, "auto") is model
+
+
+SATURATING = """
+import torch
+from torch import nn
+from trainer.generation.fast_weights import Int8Linear
+
+linear = nn.Linear(512, 64, bias=False).requires_grad_(False)
+linear.weight.fill_(0.1)
+inputs = torch.ones(16, 512)
+assert torch.allclose(Int8Linear(linear)(inputs), linear(inputs), rtol=0.01)
+"""
+
+
+@needs_fast
+@pytest.mark.parametrize("most", ["AVX2", "AVX512_CORE", "DEFAULT"])
+def test_sums_are_right_without_the_instructions_too(most):
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": most}
+    subprocess.run([sys.executable, "-c", SATURATING], env=environment, check=True)
